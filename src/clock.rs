@@ -1,0 +1,181 @@
+//! Time as this library reads it: never the wall clock, and never a clock that stops in suspend.
+//!
+//! On Linux a [`Timestamp`] is a reading of `CLOCK_BOOTTIME` (`clock_gettime(2)`), which goes on
+//! while the machine sleeps: a leader that was suspended past its deadline finds itself deposed at
+//! its first look. Elsewhere it is [`std::time::Instant`], which may stop in suspend; there the
+//! epoch is what protects the data.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A moment on a host's boot-time clock, in nanoseconds since boot.
+///
+/// Timestamps of different hosts are not comparable; nothing in the protocol compares them.
+/// Arithmetic saturates at both ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The clock's origin.
+    pub const ZERO: Self = Self(0);
+    /// Later than anything a clock will read.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// The moment `nanos` nanoseconds after the origin.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the origin.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09}s", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+    }
+}
+
+/// Where timestamps come from: the machine's clock, or one that a test moves by hand.
+///
+/// Cloning is cheap; clones of a manual clock move together.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug, Default)]
+enum Source {
+    #[default]
+    Boot,
+    /// Boot time plus nanoseconds that a test adds, to play a machine that was suspended.
+    Shifted(Arc<AtomicU64>),
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The machine's boot-time clock. This is the default.
+    #[must_use]
+    pub const fn boot() -> Self {
+        Self(Source::Boot)
+    }
+
+    /// A clock that stands at `start` until [`advance`](Self::advance) moves it.
+    #[must_use]
+    pub fn manual(start: Timestamp) -> Self {
+        Self(Source::Manual(Arc::new(AtomicU64::new(start.0))))
+    }
+
+    /// The boot-time clock, which [`advance`](Self::advance) lets jump forward as a suspend does.
+    #[must_use]
+    pub fn shifted() -> Self {
+        Self(Source::Shifted(Arc::new(AtomicU64::new(0))))
+    }
+
+    /// The present moment. Never blocks; on Linux one vDSO call.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::Boot => boot_time(),
+            Source::Shifted(by) => boot_time() + Duration::from_nanos(by.load(Ordering::SeqCst)),
+            Source::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Moves a manual or shifted clock forward. The machine's own clock cannot be moved: no effect.
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        match &self.0 {
+            Source::Boot => {}
+            Source::Shifted(cell) | Source::Manual(cell) => {
+                cell.fetch_add(nanos, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", not(leasehold_portable)))]
+#[inline]
+fn boot_time() -> Timestamp {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // The kernel's fields are signed for the sake of other clocks; boot time is never negative.
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    Timestamp(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+#[cfg(not(all(target_os = "linux", not(leasehold_portable))))]
+fn boot_time() -> Timestamp {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    let origin = *ORIGIN.get_or_init(Instant::now);
+    // One second ahead of the origin, so that no reading is the origin itself.
+    Timestamp(1_000_000_000) + origin.elapsed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX);
+        assert_eq!(Timestamp::ZERO - Duration::from_secs(1), Timestamp::ZERO);
+        assert_eq!(Timestamp::ZERO.since(Timestamp::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn boot_time_moves_forward() {
+        let clock = Clock::boot();
+        let first = clock.now();
+        assert!(first > Timestamp::ZERO);
+        assert!(clock.now() >= first);
+    }
+
+    #[test]
+    fn a_manual_clock_stands_until_it_is_moved_and_its_clones_move_along() {
+        let clock = Clock::manual(Timestamp::from_nanos(5));
+        let clone = clock.clone();
+        clock.advance(Duration::from_nanos(2));
+        assert_eq!(clone.now(), Timestamp::from_nanos(7));
+    }
+
+    #[test]
+    fn a_shifted_clock_jumps_as_a_suspend_does() {
+        let clock = Clock::shifted();
+        let before = clock.now();
+        clock.advance(Duration::from_secs(3600));
+        assert!(clock.now().since(before) >= Duration::from_secs(3600));
+    }
+}
