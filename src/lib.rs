@@ -2,3 +2,7 @@
 //! runtime.
 
 pub mod clock;
+pub mod config;
+pub mod error;
+pub mod lease;
+pub mod store;

@@ -1,0 +1,3 @@
+//! Configuration: validated when it is built, so that an invalid one cannot be had.
+
+pub mod connection;

@@ -1,0 +1,104 @@
+//! How to reach the servers: addresses, credentials, TLS, prefixes.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A secret: readable by the code that needs it, never by `Debug`, a log or an error.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` from being printed.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// Who we are to the servers. Credentials in a server's URL count for that server instead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Auth {
+    /// Nobody in particular. The default.
+    #[default]
+    None,
+    /// A user name and its password.
+    UserPassword {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A token.
+    Token(Secret),
+    /// The seed of a user nkey (`SU…`); it signs the server's nonce.
+    NkeySeed(Secret),
+    /// A credentials file (JWT and seed), as `nsc` writes it. Read anew for every connection.
+    CredentialsFile(PathBuf),
+}
+
+/// Transport security.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Refuse servers that do not offer TLS. Default: TLS is used when the server or a `tls://` URL
+    /// asks for it.
+    pub required: bool,
+    /// PEM file of the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the client certificate; goes with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of the client certificate's key; goes with `cert_file`.
+    pub key_file: Option<PathBuf>,
+}
+
+/// One server: host, port, and what its URL said besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: bool,
+    pub(crate) auth: Auth,
+}
+
+impl fmt::Display for ServerAddress {
+    /// The address without credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "tls" } else { "nats" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// All of it, valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    pub(crate) servers: Vec<ServerAddress>,
+    pub(crate) auth: Auth,
+    pub(crate) tls: Tls,
+    /// `$JS.API`, `$JS.<domain>.API`, or an account import's prefix; without a trailing dot.
+    pub(crate) api_prefix: String,
+    /// First token(s) of reply subjects, without a trailing dot. Default `_INBOX`.
+    pub(crate) inbox_prefix: String,
+    /// How long one attempt may take, handshake included. Default 5 s.
+    pub(crate) connect_timeout: Duration,
+    /// The longest pause between attempts; the first is immediate. Default 2 s.
+    pub(crate) reconnect_wait: Duration,
+    /// The connection's name on the server: `leasehold/<cluster>/<node>`.
+    pub(crate) name: String,
+}

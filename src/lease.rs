@@ -1,0 +1,314 @@
+//! The record: what stands under the key `lease`, and how it is written and read.
+//!
+//! The JSON is a superset of the record of go-cluster v1, so that both can share a bucket. Times in
+//! it are for people and for v1; nothing here decides by them.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Longest application value in a record, in bytes of JSON text.
+pub const MAX_META_BYTES: usize = 4096;
+/// Longest record that is decoded, in bytes; anything longer is undecodable.
+pub const MAX_RECORD_BYTES: usize = 16 * 1024;
+/// Smallest `ttl_ms` that counts.
+pub const MIN_TTL: Duration = Duration::from_millis(100);
+/// Largest `ttl_ms` that counts.
+pub const MAX_TTL: Duration = Duration::from_secs(3600);
+
+/// A fencing number: one per term, only ever rising. 1 … `i64::MAX` (go-cluster's type is signed).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Epoch(NonZeroU64);
+
+impl Epoch {
+    /// The largest epoch there can be.
+    pub const MAX: u64 = i64::MAX.unsigned_abs();
+
+    /// An epoch of that number, unless it is outside 1 … [`Epoch::MAX`].
+    #[must_use]
+    pub fn new(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).filter(|n| n.get() <= Self::MAX).map(Self)
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn as_u64(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Epoch({})", self.0)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// 128 random bits that tell one started node from every other, of the same node id too.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(u128);
+
+impl SessionId {
+    /// A session of the given bits. Two nodes that share one are not safe from each other.
+    #[must_use]
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The bits.
+    #[must_use]
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// Reads 32 hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if hex { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({self})")
+    }
+}
+
+/// A decoded record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lease {
+    /// The holder's node id; empty when the lease was released.
+    pub node_id: String,
+    /// The holder's session; `None` in records of go-cluster v1.
+    pub session: Option<SessionId>,
+    /// The fencing number of the term.
+    pub epoch: Epoch,
+    /// Number of the write within its session; 0 in records of go-cluster v1.
+    pub write: u64,
+    /// How long a challenger waits after it first saw this revision; `None` in v1's records.
+    pub ttl: Option<Duration>,
+    /// The holder's work had stopped when it wrote this.
+    pub clean: bool,
+    /// The node a release is meant for.
+    pub successor: Option<String>,
+    /// The leader's application value.
+    pub meta: Option<serde_json::Value>,
+}
+
+impl Lease {
+    /// Whether nobody holds it.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        self.node_id.is_empty()
+    }
+
+    /// The record as it is stored. The two wall-clock times, of this write and of the term's first,
+    /// are for people.
+    #[must_use]
+    pub fn encode(&self, wall: SystemTime, acquired_at: SystemTime) -> Vec<u8> {
+        let ttl = self.ttl.unwrap_or(Duration::ZERO);
+        let expires =
+            if self.is_released() { wall.checked_sub(ttl) } else { wall.checked_add(ttl) };
+        let record = Encoded {
+            node_id: &self.node_id,
+            session: self.session.map(|session| session.to_string()),
+            epoch: self.epoch.as_u64(),
+            n: self.write,
+            ttl_ms: self.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+            clean: self.clean,
+            successor: self.successor.as_deref(),
+            meta: self.meta.as_ref(),
+            expires_at: rfc3339(expires.unwrap_or(wall)),
+            acquired_at: rfc3339(acquired_at),
+        };
+        serde_json::to_vec(&record).expect("invariant: a record has string keys only")
+    }
+
+    /// Reads a record from bytes of any origin.
+    ///
+    /// # Errors
+    /// [`Undecodable`] says what is wrong with them. The protocol waits a full TTL then.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
+        if bytes.len() > MAX_RECORD_BYTES {
+            return Err(Undecodable(format!(
+                "{} bytes long, at most {MAX_RECORD_BYTES} are read",
+                bytes.len()
+            )));
+        }
+        let raw: Raw = serde_json::from_slice(bytes).map_err(|error| {
+            // The position says where; the text of serde could quote the hostile bytes.
+            Undecodable(format!("not a lease, line {} column {}", error.line(), error.column()))
+        })?;
+        raw.try_into()
+    }
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("undecodable record: {0}")]
+pub struct Undecodable(String);
+
+#[derive(Serialize)]
+struct Encoded<'a> {
+    node_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    epoch: u64,
+    n: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    clean: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    successor: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a serde_json::Value>,
+    expires_at: String,
+    acquired_at: String,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    #[serde(default)]
+    node_id: String,
+    session: Option<String>,
+    epoch: u64,
+    #[serde(default)]
+    n: u64,
+    ttl_ms: Option<u64>,
+    #[serde(default)]
+    clean: bool,
+    successor: Option<String>,
+    meta: Option<serde_json::Value>,
+}
+
+impl TryFrom<Raw> for Lease {
+    type Error = Undecodable;
+
+    fn try_from(raw: Raw) -> Result<Self, Undecodable> {
+        let bad = |what: String| Err(Undecodable(what));
+        let Some(epoch) = Epoch::new(raw.epoch) else {
+            return bad(format!("epoch is {}, must be 1 to {}", raw.epoch, Epoch::MAX));
+        };
+        let ttl = raw.ttl_ms.map(Duration::from_millis);
+        if let Some(ttl) = ttl.filter(|ttl| !(MIN_TTL..=MAX_TTL).contains(ttl)) {
+            return bad(format!("ttl_ms is {}, must be 100 to 3600000", ttl.as_millis()));
+        }
+        let session = match raw.session.as_deref().map(SessionId::parse) {
+            Some(None) => return bad("session is not 32 hexadecimal digits".to_owned()),
+            Some(session) => session,
+            None => None,
+        };
+        // A release promises that the holder's work had stopped; only a session can promise.
+        let clean = raw.clean && session.is_some() && raw.node_id.is_empty();
+        Ok(Self {
+            node_id: raw.node_id,
+            session,
+            epoch,
+            write: raw.n,
+            ttl,
+            clean,
+            successor: raw.successor,
+            meta: raw.meta,
+        })
+    }
+}
+
+fn rfc3339(wall: SystemTime) -> String {
+    OffsetDateTime::from(wall).format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held() -> Lease {
+        Lease {
+            node_id: "a".to_owned(),
+            session: Some(SessionId::from_bits(7)),
+            epoch: Epoch::new(3).unwrap(),
+            write: 9,
+            ttl: Some(Duration::from_secs(10)),
+            clean: false,
+            successor: None,
+            meta: Some(serde_json::json!({"addr": "10.0.0.1:80"})),
+        }
+    }
+
+    #[test]
+    fn a_record_survives_the_round_trip() {
+        let lease = held();
+        assert_eq!(
+            Lease::decode(&lease.encode(SystemTime::now(), SystemTime::now())).unwrap(),
+            lease
+        );
+    }
+
+    #[test]
+    fn times_are_rfc_3339_with_a_fraction_and_the_expiry_of_a_release_is_past() {
+        let wall = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 5_000_000);
+        let text = String::from_utf8(held().encode(wall, wall)).unwrap();
+        assert!(text.contains("\"expires_at\":\"2023-11-14T22:13:30.005Z\""), "{text}");
+        let released = Lease { node_id: String::new(), clean: true, ..held() };
+        let text = String::from_utf8(released.encode(wall, wall)).unwrap();
+        assert!(text.contains("\"expires_at\":\"2023-11-14T22:13:10.005Z\""), "{text}");
+    }
+
+    #[test]
+    fn a_record_of_go_cluster_v1_is_readable() {
+        let bytes = br#"{"node_id":"n1","epoch":4,"expires_at":"2026-01-02T03:04:05.123456789Z",
+            "acquired_at":"2026-01-02T03:03:55.123456789Z"}"#;
+        let lease = Lease::decode(bytes).unwrap();
+        assert_eq!((lease.node_id.as_str(), lease.epoch.as_u64()), ("n1", 4));
+        assert_eq!((lease.session, lease.ttl, lease.write), (None, None, 0));
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        for (bytes, names) in [
+            (r#"{"epoch":0}"#, "epoch"),
+            (r#"{"epoch":9223372036854775808}"#, "epoch"),
+            (r#"{"epoch":1,"ttl_ms":99}"#, "ttl_ms"),
+            (r#"{"epoch":1,"ttl_ms":3600001}"#, "ttl_ms"),
+            (r#"{"epoch":1,"session":"+0000000000000000000000000000001"}"#, "session"),
+            (r#"{"epoch":1,"session":"zz"}"#, "session"),
+            (r#"{"epoch":-1}"#, "not a lease"),
+            ("", "not a lease"),
+            ("[]", "not a lease"),
+        ] {
+            let error = Lease::decode(bytes.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(names), "{bytes}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_or_nested_too_deep_is_undecodable() {
+        assert!(Lease::decode(&vec![b' '; MAX_RECORD_BYTES + 1]).is_err());
+        assert!(Lease::decode("[".repeat(MAX_RECORD_BYTES).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_held_record_or_one_without_session_is_never_clean() {
+        let held = br#"{"node_id":"a","epoch":1,"clean":true}"#;
+        assert!(!Lease::decode(held).unwrap().clean);
+        let anonymous = br#"{"node_id":"","epoch":1,"clean":true}"#;
+        assert!(!Lease::decode(anonymous).unwrap().clean);
+    }
+}
