@@ -6,3 +6,4 @@ pub mod config;
 pub mod error;
 pub mod lease;
 pub mod store;
+pub mod timing;

@@ -1,0 +1,332 @@
+//! The durations of the protocol, and which of them fit together.
+//!
+//! With a lease time to live *D* and a bound *ρ* on how far any one host's clock rate departs from
+//! true time, a leader counts a term as valid for *L = D·(1−ρ)/(1+ρ)* on its own clock from before
+//! it sent a write that was stored. A challenger waits *D* on its own clock from when it saw that
+//! write. Whatever both clocks do within the bound, *L* ends before *D* does.
+//!
+//! Lengths of validity are rounded down, waits up, to whole milliseconds.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::lease::{MAX_TTL, MIN_TTL};
+
+/// Default time to live of the lease.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(10);
+/// Default pause between renewals.
+pub const DEFAULT_RENEW_INTERVAL: Duration = Duration::from_secs(3);
+/// Default bound on a clock's rate error, in percent. Time daemons slew by up to 8.3 %.
+pub const DEFAULT_DRIFT_PERCENT: u32 = 10;
+/// Shortest request timeout, whether derived or given.
+pub const MIN_REQUEST_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// Durations that fit together. Cannot be had in a combination that is unsafe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    ttl: u64,
+    renew: u64,
+    request_timeout: u64,
+    drift: u64,
+}
+
+impl Default for Timing {
+    /// 10 s, 3 s, 1 s, 10 %.
+    fn default() -> Self {
+        Self { ttl: 10_000, renew: 3_000, request_timeout: 1_000, drift: 10 }
+    }
+}
+
+impl Timing {
+    /// Checks the durations; fractions of a millisecond are dropped.
+    ///
+    /// * `ttl`: *D*, 100 ms to 1 h.
+    /// * `renew_interval`: *R*, at least 60 ms.
+    /// * `request_timeout`: *rt*, 20 ms to *R*/2; `None` takes the lesser of *R*/3 and (*L*−*R*)/3.
+    /// * `drift_percent`: *ρ*, 1 to 50.
+    ///
+    /// # Errors
+    /// [`TimingError`] unless *R* + 3·*rt* ≤ *L*: a lost renewal, the read that finds out, and the
+    /// renewal after it must fit into one term. The message carries the nearest accepted value.
+    pub fn new(
+        ttl: Duration,
+        renew_interval: Duration,
+        request_timeout: Option<Duration>,
+        drift_percent: u32,
+    ) -> Result<Self, TimingError> {
+        if !(1..=50).contains(&drift_percent) {
+            return Err(TimingError::Drift { percent: drift_percent });
+        }
+        if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
+            return Err(TimingError::Ttl { ttl });
+        }
+        let mut timing = Self {
+            ttl: millis(ttl),
+            renew: millis(renew_interval),
+            request_timeout: 0,
+            drift: drift_percent.into(),
+        };
+        timing.request_timeout = timing.choose_request_timeout(request_timeout)?;
+        Ok(timing)
+    }
+
+    fn choose_request_timeout(&self, given: Option<Duration>) -> Result<u64, TimingError> {
+        let shortest = millis(MIN_REQUEST_TIMEOUT);
+        let (per_renewal, timeout) = match given {
+            Some(given) => (2, millis(given)),
+            None => (3, shortest),
+        };
+        if timeout < shortest {
+            return Err(TimingError::RequestTimeoutTooShort { given: ms(timeout) });
+        }
+        if self.renew < per_renewal * timeout {
+            return Err(TimingError::RenewIntervalTooShort {
+                renew_interval: ms(self.renew),
+                nearest: ms(per_renewal * timeout),
+                request_timeout: ms(timeout),
+            });
+        }
+        if self.renew.saturating_add(3 * timeout) > self.validity_ms() {
+            return Err(self.too_long(timeout));
+        }
+        match given {
+            Some(_) => Ok(timeout),
+            None => Ok((self.renew / 3).min((self.validity_ms() - self.renew) / 3)),
+        }
+    }
+
+    fn too_long(&self, timeout: u64) -> TimingError {
+        let needed = self.renew.saturating_add(3 * timeout);
+        let smallest_ttl = needed.saturating_mul(100 + self.drift).div_ceil(100 - self.drift);
+        TimingError::RenewIntervalTooLong {
+            renew_interval: ms(self.renew),
+            request_timeout: ms(timeout),
+            validity: self.validity(),
+            ttl: self.ttl(),
+            nearest_renew_interval: ms(self.validity_ms().saturating_sub(3 * timeout)),
+            nearest_ttl: ms(smallest_ttl),
+        }
+    }
+
+    /// *D*: how long a challenger waits. Default 10 s.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        ms(self.ttl)
+    }
+
+    /// *R*: the pause between renewals. Default 3 s.
+    #[must_use]
+    pub fn renew_interval(&self) -> Duration {
+        ms(self.renew)
+    }
+
+    /// *rt*: how long an answer is waited for. Default min(*R*/3, (*L*−*R*)/3), 1 s at 10 s / 3 s.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        ms(self.request_timeout)
+    }
+
+    /// *ρ*, in percent. Default 10.
+    #[must_use]
+    pub fn drift_percent(&self) -> u32 {
+        u32::try_from(self.drift).unwrap_or(u32::MAX)
+    }
+
+    /// *L*: how long a term is valid from before its newest stored write was sent. 8.181 s at 10 s.
+    #[must_use]
+    pub fn validity(&self) -> Duration {
+        ms(self.validity_ms())
+    }
+
+    /// How long others leave a release to its successor: min(1 s, *D*/2).
+    #[must_use]
+    pub fn successor_wait(&self) -> Duration {
+        ms(1_000.min(self.ttl.div_ceil(2)))
+    }
+
+    /// How long a node stays back after a term that it left to lapse, so that others surely come
+    /// first: *D*·(1+*ρ*)/(1−*ρ*) + min(2 s, *D*/3).
+    #[must_use]
+    pub fn lapse_wait(&self) -> Duration {
+        let slowest = (self.ttl * (100 + self.drift)).div_ceil(100 - self.drift);
+        ms(slowest + 2_000.min(self.ttl.div_ceil(3)))
+    }
+
+    /// The pause before a request is repeated that failed at once: *rt*/4.
+    #[must_use]
+    pub fn retry_wait(&self) -> Duration {
+        ms(self.request_timeout.div_ceil(4))
+    }
+
+    /// The shortest maximum age a bucket may have, exclusive: 2·*R* + *rt*. Below it the record
+    /// would vanish under a live leader.
+    #[must_use]
+    pub fn shortest_max_age(&self) -> Duration {
+        ms(2 * self.renew + self.request_timeout)
+    }
+
+    /// What is accepted but unwise: *R* > *L*/2 leaves room for one lost renewal only.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        (self.renew > self.validity_ms() / 2).then(|| {
+            format!(
+                "renew interval {:?} is more than half of the {:?} that a term is valid: \
+                 one lost renewal may end it",
+                self.renew_interval(),
+                self.validity()
+            )
+        })
+    }
+
+    fn validity_ms(&self) -> u64 {
+        self.ttl * (100 - self.drift) / (100 + self.drift)
+    }
+}
+
+/// Durations that do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TimingError {
+    /// The bound on the clock's rate error is out of range.
+    #[error("clock drift is {percent} %, must be 1 % to 50 %")]
+    Drift {
+        /// What was given.
+        percent: u32,
+    },
+    /// The time to live is out of range.
+    #[error("lease TTL is {ttl:?}, must be 100ms to 3600s")]
+    Ttl {
+        /// What was given.
+        ttl: Duration,
+    },
+    /// The request timeout is out of range.
+    #[error("request timeout is {given:?}, must be at least 20ms")]
+    RequestTimeoutTooShort {
+        /// What was given.
+        given: Duration,
+    },
+    /// Renewals would overtake the answers.
+    #[error(
+        "renew interval is {renew_interval:?}, must be at least {nearest:?} with a request timeout \
+         of {request_timeout:?}"
+    )]
+    RenewIntervalTooShort {
+        /// What was given.
+        renew_interval: Duration,
+        /// The nearest accepted renew interval.
+        nearest: Duration,
+        /// The request timeout in use.
+        request_timeout: Duration,
+    },
+    /// A lost renewal could not be made good within a term.
+    #[error(
+        "renew interval {renew_interval:?} + 3 x request timeout {request_timeout:?} must be at \
+         most {validity:?}, which is how long a term is valid at a lease TTL of {ttl:?}: take a \
+         renew interval of at most {nearest_renew_interval:?} or a lease TTL of at least \
+         {nearest_ttl:?}"
+    )]
+    RenewIntervalTooLong {
+        /// What was given.
+        renew_interval: Duration,
+        /// The request timeout in use; the shortest one when it is derived.
+        request_timeout: Duration,
+        /// *L* at this time to live.
+        validity: Duration,
+        /// What was given.
+        ttl: Duration,
+        /// The longest renew interval for this time to live.
+        nearest_renew_interval: Duration,
+        /// The shortest time to live for this renew interval.
+        nearest_ttl: Duration,
+    },
+}
+
+/// Whole milliseconds, capped far above every accepted value so that sums cannot overflow.
+fn millis(duration: Duration) -> u64 {
+    const CAP: u64 = 1 << 40;
+    u64::try_from(duration.as_millis()).map_or(CAP, |millis| millis.min(CAP))
+}
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timing(ttl: u64, renew: u64) -> Result<Timing, TimingError> {
+        Timing::new(ms(ttl), ms(renew), None, DEFAULT_DRIFT_PERCENT)
+    }
+
+    #[test]
+    fn the_defaults_are_what_new_makes_of_them() {
+        assert_eq!(timing(10_000, 3_000).unwrap(), Timing::default());
+        assert_eq!(Timing::default().validity(), ms(8_181));
+    }
+
+    #[test]
+    fn usual_pairs_pass_and_keep_room_for_write_read_write() {
+        for (ttl, renew) in [(10_000, 3_000), (10_000, 5_000), (3_000, 1_000), (30_000, 10_000)] {
+            let timing = timing(ttl, renew).unwrap();
+            let rt = timing.request_timeout();
+            assert!(timing.renew_interval() + 3 * rt <= timing.validity());
+            assert!(rt <= timing.renew_interval() / 2);
+        }
+        assert_eq!(timing(1_000, 300).unwrap().request_timeout(), ms(100));
+        assert_eq!(timing(250, 60).unwrap().request_timeout(), ms(20));
+    }
+
+    #[test]
+    fn a_renew_interval_beyond_half_the_validity_is_warned_of() {
+        assert!(timing(10_000, 5_000).unwrap().warning().is_some());
+        assert!(Timing::default().warning().is_none());
+    }
+
+    #[test]
+    fn a_refusal_names_values_that_are_accepted() {
+        let Err(TimingError::RenewIntervalTooLong { nearest_renew_interval, nearest_ttl, .. }) =
+            timing(10_000, 9_000)
+        else {
+            panic!("accepted or refused for another reason")
+        };
+        assert!(timing(10_000, millis(nearest_renew_interval)).is_ok());
+        assert!(timing(10_000, millis(nearest_renew_interval) + 1).is_err());
+        assert!(timing(millis(nearest_ttl), 9_000).is_ok());
+        assert!(timing(millis(nearest_ttl) - 2, 9_000).is_err());
+    }
+
+    #[test]
+    fn out_of_range_values_are_refused() {
+        assert!(matches!(timing(99, 60), Err(TimingError::Ttl { .. })));
+        assert!(matches!(timing(3_600_001, 60), Err(TimingError::Ttl { .. })));
+        assert!(matches!(timing(1_000, 59), Err(TimingError::RenewIntervalTooShort { .. })));
+        assert!(matches!(timing(1_000, 0), Err(TimingError::RenewIntervalTooShort { .. })));
+        let with = |rt| Timing::new(ms(10_000), ms(3_000), Some(ms(rt)), 10);
+        assert!(matches!(with(19), Err(TimingError::RequestTimeoutTooShort { .. })));
+        assert!(matches!(with(1_501), Err(TimingError::RenewIntervalTooShort { .. })));
+        assert!(with(1_500).is_ok());
+        let drift = |percent| Timing::new(ms(10_000), ms(3_000), None, percent);
+        assert!(matches!(drift(0), Err(TimingError::Drift { .. })));
+        assert!(matches!(drift(51), Err(TimingError::Drift { .. })));
+    }
+
+    #[test]
+    fn extreme_durations_are_refused_without_overflow() {
+        let longest = Duration::MAX;
+        assert!(Timing::new(longest, longest, None, 10).is_err());
+        assert!(Timing::new(MAX_TTL, longest, Some(longest), 10).is_err());
+        assert!(Timing::new(MAX_TTL, longest, None, 50).is_err());
+    }
+
+    #[test]
+    fn a_leader_on_the_slowest_clock_ends_before_a_challenger_on_the_fastest_begins() {
+        for ttl in [250, 1_000, 3_000, 10_000, 3_600_000] {
+            let timing = timing(ttl, ttl / 4).unwrap();
+            let true_time_of_validity = timing.validity().as_secs_f64() / 0.9;
+            let true_time_of_wait = timing.ttl().as_secs_f64() / 1.1;
+            assert!(true_time_of_validity <= true_time_of_wait);
+        }
+    }
+}
