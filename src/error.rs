@@ -70,4 +70,35 @@ pub enum StoreError {
     /// No answer in time.
     #[error("no answer in time")]
     TimedOut,
+    /// The record carries the largest epoch there is: no term can follow. Only a mistaken or
+    /// malicious writer brings it there. Delete the key, then reset what is fenced by hand.
+    #[error("the record carries the largest epoch there is; no term can follow it")]
+    EpochsExhausted,
+}
+
+/// Why a node did not do what it was asked to.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Only the leader can do that.
+    #[error("not the leader{}", leader.as_ref().map(|l| format!(", {l} is")).unwrap_or_default())]
+    NotLeader {
+        /// Who leads, as far as is known.
+        leader: Option<String>,
+    },
+    /// The node is giving its term back; try again when that is done.
+    #[error("resigning")]
+    Resigning,
+    /// A term cannot be transferred to the node that holds it.
+    #[error("a transfer to oneself")]
+    TransferToSelf,
+    /// The node was reported unhealthy.
+    #[error("unhealthy")]
+    Unhealthy,
+    /// An observer takes no part in the election.
+    #[error("an observer never leads")]
+    Observer,
+    /// The node is stopping or has stopped.
+    #[error("stopped")]
+    Stopped,
 }

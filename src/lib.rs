@@ -3,7 +3,10 @@
 
 pub mod clock;
 pub mod config;
+pub mod election;
 pub mod error;
+pub mod event;
+pub mod leadership;
 pub mod lease;
 pub mod store;
 pub mod timing;

@@ -1,0 +1,368 @@
+//! What a node knows of the record, since when, and how well.
+//!
+//! What was read stands; what was only noticed delays or hurries, and falls to the first read that
+//! contradicts it.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::lease::{Epoch, Lease, SessionId};
+use crate::store::{Content, Entry, Expect, Incarnation, Snapshot};
+
+/// What stands under the key.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Seen {
+    Lease(Lease),
+    Marker,
+    Undecodable(String),
+    /// Nothing; the sighting's revision is then the bucket's newest.
+    Absent,
+}
+
+impl Seen {
+    fn of(content: &Content) -> Self {
+        match content {
+            Content::Marker => Self::Marker,
+            Content::Value(bytes) => match Lease::decode(bytes) {
+                Ok(lease) => Self::Lease(lease),
+                Err(error) => Self::Undecodable(error.to_string()),
+            },
+        }
+    }
+}
+
+/// A revision and the moment from which its waits count. That moment never moves.
+#[derive(Clone, Debug)]
+pub(super) struct Sighting {
+    pub(super) revision: u64,
+    pub(super) seen: Seen,
+    pub(super) first_seen: Timestamp,
+}
+
+impl Sighting {
+    /// The condition under which nothing but this was there when a write is stored.
+    pub(super) fn expect(&self) -> Expect {
+        match self.seen {
+            Seen::Absent => Expect { revision: 0, last_seq: Some(self.revision) },
+            _ => Expect { revision: self.revision, last_seq: None },
+        }
+    }
+
+    pub(super) fn lease(&self) -> Option<&Lease> {
+        match &self.seen {
+            Seen::Lease(lease) => Some(lease),
+            Seen::Marker | Seen::Undecodable(_) | Seen::Absent => None,
+        }
+    }
+}
+
+/// A sighting by hearsay, with the very bytes, so that a read can tell whether they were true.
+#[derive(Clone, Debug)]
+struct Noticed {
+    sighting: Sighting,
+    entry: Entry,
+    /// Worth a read, but nothing to act upon.
+    doubtful: bool,
+}
+
+/// What a read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    Unchanged,
+    Changed,
+    /// The bucket is another one than before.
+    NewIncarnation,
+    /// Less than what is known stood there; it does not count until it is seen again.
+    Behind,
+    /// Less than what is known stood there for a TTL.
+    WentBack,
+}
+
+/// What to make of a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Nothing,
+    News,
+    /// To be confirmed by a read before anything follows from it.
+    Doubtful,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Knowledge {
+    incarnation: Option<Incarnation>,
+    standing: Option<Sighting>,
+    noticed: Option<Noticed>,
+    trusts_notices: bool,
+    highest_epoch: u64,
+    longest_ttl: Duration,
+    /// When the first of the reads came that showed less than what is known.
+    behind_since: Option<Timestamp>,
+    /// When the bucket was found missing, until something is found in it.
+    missing_since: Option<Timestamp>,
+    /// The bucket was found missing a moment ago and is empty now: nobody can hold a lease in it.
+    brand_new: bool,
+    /// A holder in an earlier bucket may believe in its lease until then.
+    embargo: Timestamp,
+    last_read: Option<Timestamp>,
+}
+
+impl Knowledge {
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self {
+            incarnation: None,
+            standing: None,
+            noticed: None,
+            trusts_notices: true,
+            highest_epoch: 0,
+            longest_ttl: ttl,
+            behind_since: None,
+            missing_since: None,
+            brand_new: false,
+            embargo: Timestamp::ZERO,
+            last_read: None,
+        }
+    }
+
+    /// The newest revision that was read or written here.
+    pub(super) fn standing(&self) -> Option<&Sighting> {
+        self.standing.as_ref()
+    }
+
+    /// The newest revision that one may act upon, hearsay included.
+    pub(super) fn newest(&self) -> Option<&Sighting> {
+        self.noticed.as_ref().filter(|n| !n.doubtful).map(|n| &n.sighting).or(self.standing())
+    }
+
+    pub(super) fn highest_epoch(&self) -> u64 {
+        self.highest_epoch
+    }
+
+    pub(super) fn longest_ttl(&self) -> Duration {
+        self.longest_ttl
+    }
+
+    pub(super) fn trusts_notices(&self) -> bool {
+        self.trusts_notices
+    }
+
+    pub(super) fn embargo(&self) -> Timestamp {
+        self.embargo
+    }
+
+    pub(super) fn is_brand_new(&self) -> bool {
+        self.brand_new
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
+        self.missing_since.is_some() && self.incarnation.is_none()
+    }
+
+    pub(super) fn behind_since(&self) -> Option<Timestamp> {
+        self.behind_since
+    }
+
+    /// When the newest read that was answered was sent.
+    pub(super) fn last_read(&self) -> Option<Timestamp> {
+        self.last_read
+    }
+
+    /// How long a holder's record is waited for: what it says, else the longest ever seen.
+    pub(super) fn wait_for(&self, lease: &Lease) -> Duration {
+        lease.ttl.unwrap_or(self.longest_ttl)
+    }
+
+    /// The epoch of a term that would follow `sighting`; `None` when there are no more.
+    ///
+    /// Where no record of ours tells the epoch, revisions do: they rise with every write, and every
+    /// term costs at least one.
+    pub(super) fn next_epoch(&self, sighting: &Sighting) -> Option<Epoch> {
+        let told = match sighting.lease() {
+            Some(lease) if lease.session.is_some() => lease.epoch.as_u64(),
+            Some(lease) => lease.epoch.as_u64().max(sighting.revision),
+            None => sighting.revision,
+        };
+        Epoch::new(told.max(self.highest_epoch).saturating_add(1))
+    }
+
+    /// Takes in a read that was sent at `sent` and answered at `now`.
+    pub(super) fn read(&mut self, now: Timestamp, sent: Timestamp, shown: &Snapshot) -> Finding {
+        self.last_read = Some(sent);
+        let sighting = sighting_of(shown, now);
+        self.learn(&sighting.seen);
+        let replaced = self.incarnation.as_ref().is_some_and(|known| *known != shown.incarnation);
+        if replaced {
+            self.forget(now);
+        }
+        self.incarnation = Some(shown.incarnation.clone());
+        self.look_for_brand_new(now, shown);
+        let finding = self.weigh(now, sent, sighting, shown.entry.as_ref());
+        if replaced { Finding::NewIncarnation } else { finding }
+    }
+
+    /// Takes in that there is no bucket. True when there was one before.
+    pub(super) fn bucket_missing(&mut self, now: Timestamp, sent: Timestamp) -> bool {
+        self.last_read = Some(sent);
+        let had_one = self.incarnation.take().is_some();
+        if had_one {
+            self.forget(now);
+        }
+        self.missing_since = Some(now);
+        had_one
+    }
+
+    /// Takes in a write of ours that was stored.
+    pub(super) fn wrote(&mut self, now: Timestamp, revision: u64, lease: Lease) {
+        let seen = Seen::Lease(lease);
+        self.learn(&seen);
+        if self.standing.as_ref().is_some_and(|known| known.revision >= revision) {
+            return;
+        }
+        self.missing_since = None;
+        self.brand_new = false;
+        self.behind_since = None;
+        self.noticed.take_if(|noticed| noticed.sighting.revision <= revision);
+        self.standing = Some(Sighting { revision, seen, first_seen: now });
+    }
+
+    /// Takes in hearsay.
+    pub(super) fn notice(&mut self, now: Timestamp, entry: Entry, own: SessionId) -> Heard {
+        let known = self.newest().map_or(0, |sighting| sighting.revision);
+        let pending = self.noticed.as_ref().map_or(0, |noticed| noticed.sighting.revision);
+        if !self.trusts_notices || entry.revision <= known.max(pending) {
+            return Heard::Nothing;
+        }
+        let seen = Seen::of(&entry.content);
+        let sighting = Sighting { revision: entry.revision, seen, first_seen: now };
+        let doubtful = match sighting.lease() {
+            Some(lease) if lease.session == Some(own) => return Heard::Nothing,
+            Some(lease) if lease.is_released() => !self.may_be_released_by(lease),
+            Some(_) => false,
+            None => true,
+        };
+        self.behind_since = None;
+        self.noticed = Some(Noticed { sighting, entry, doubtful });
+        if doubtful { Heard::Doubtful } else { Heard::News }
+    }
+
+    /// Notices are heard again after a reconnect; what was seen keeps its moment.
+    pub(super) fn connected(&mut self) {
+        self.trusts_notices = true;
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.missing_since = None;
+        self.brand_new = false;
+    }
+
+    /// A release that is acted upon unread must at least name the very term that is known.
+    fn may_be_released_by(&self, release: &Lease) -> bool {
+        self.newest().and_then(Sighting::lease).is_some_and(|held| {
+            !held.is_released()
+                && held.session.is_some()
+                && held.session == release.session
+                && held.epoch == release.epoch
+                && held.write < release.write
+        })
+    }
+
+    fn learn(&mut self, seen: &Seen) {
+        let Seen::Lease(lease) = seen else { return };
+        self.highest_epoch = self.highest_epoch.max(lease.epoch.as_u64());
+        self.longest_ttl = self.longest_ttl.max(lease.ttl.unwrap_or_default());
+    }
+
+    /// The bucket went away, and with it what was known of it. Whoever held a lease in it may
+    /// believe so for a TTL from now at the longest: its last renewal came before.
+    fn forget(&mut self, now: Timestamp) {
+        let standing = self.standing.take();
+        let noticed = self.noticed.take();
+        if standing.is_some_and(|s| s.seen != Seen::Absent) || noticed.is_some() {
+            self.embargo = self.embargo.max(now + self.longest_ttl);
+        }
+        self.behind_since = None;
+    }
+
+    fn look_for_brand_new(&mut self, now: Timestamp, shown: &Snapshot) {
+        let just_missing =
+            self.missing_since.is_some_and(|since| now.since(since) < self.longest_ttl);
+        self.brand_new = shown.pristine && shown.entry.is_none() && just_missing;
+        if !self.brand_new {
+            self.missing_since = None;
+        }
+    }
+
+    fn weigh(
+        &mut self,
+        now: Timestamp,
+        sent: Timestamp,
+        mut shown: Sighting,
+        entry: Option<&Entry>,
+    ) -> Finding {
+        let noticed_at = self.weigh_notice(sent, &shown, entry);
+        let Some(standing) = &self.standing else {
+            self.stand(shown);
+            return Finding::Changed;
+        };
+        if shown.revision < standing.revision {
+            return self.weigh_behind(now, shown);
+        }
+        self.behind_since = None;
+        if shown.revision == standing.revision && shown.seen == standing.seen {
+            return Finding::Unchanged;
+        }
+        if let Some(first_seen) = noticed_at {
+            shown.first_seen = first_seen;
+        }
+        self.stand(shown);
+        Finding::Changed
+    }
+
+    /// Drops what a read contradicts, and with it the trust in notices. A notice that turns out to
+    /// have been true to the byte gives its revision the moment at which it came.
+    fn weigh_notice(
+        &mut self,
+        sent: Timestamp,
+        shown: &Sighting,
+        entry: Option<&Entry>,
+    ) -> Option<Timestamp> {
+        let noticed = self.noticed.as_ref()?;
+        let first_seen = noticed.sighting.first_seen;
+        if noticed.sighting.revision > shown.revision && first_seen >= sent {
+            return None; // The read was under way when the notice came: no contradiction.
+        }
+        let genuine = entry == Some(&noticed.entry);
+        if noticed.sighting.revision >= shown.revision && !genuine {
+            self.trusts_notices = false;
+        }
+        self.noticed = None;
+        genuine.then_some(first_seen)
+    }
+
+    fn weigh_behind(&mut self, now: Timestamp, shown: Sighting) -> Finding {
+        match self.behind_since {
+            Some(since) if now.since(since) >= self.longest_ttl => {
+                self.forget(now);
+                self.stand(shown);
+                Finding::WentBack
+            }
+            Some(_) => Finding::Behind,
+            None => {
+                self.behind_since = Some(now);
+                Finding::Behind
+            }
+        }
+    }
+
+    fn stand(&mut self, sighting: Sighting) {
+        self.standing = Some(sighting);
+    }
+}
+
+fn sighting_of(shown: &Snapshot, now: Timestamp) -> Sighting {
+    match &shown.entry {
+        Some(entry) => {
+            Sighting { revision: entry.revision, seen: Seen::of(&entry.content), first_seen: now }
+        }
+        None => Sighting { revision: shown.last_seq, seen: Seen::Absent, first_seen: now },
+    }
+}

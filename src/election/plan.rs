@@ -1,0 +1,146 @@
+//! When a follower may challenge, and when anything is next to be done.
+
+use std::time::Duration;
+
+use super::knowledge::{Seen, Sighting};
+use super::term::Phase;
+use super::{Election, Timestamp};
+use crate::lease::{Epoch, Lease};
+
+/// How often an observer looks, at the least.
+const OBSERVER_POLL: Duration = Duration::from_secs(30);
+
+/// When to challenge what stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) at: Timestamp,
+    /// Only on the strength of a read that was sent at that time or later.
+    pub(super) confirm: bool,
+}
+
+impl Election {
+    /// When what is known may be challenged; `None` when nothing is known yet.
+    pub(super) fn plan(&self) -> Option<Plan> {
+        let sighting = self.knowledge.newest()?;
+        let mut plan = self.classify(sighting);
+        plan.at = plan.at.max(self.knowledge.embargo());
+        Some(plan)
+    }
+
+    fn classify(&self, sighting: &Sighting) -> Plan {
+        let after = |wait| Plan { at: sighting.first_seen + wait, confirm: true };
+        let at_once = Plan { at: sighting.first_seen, confirm: false };
+        match &sighting.seen {
+            Seen::Undecodable(_) | Seen::Marker => after(self.knowledge.longest_ttl()),
+            Seen::Absent if self.knowledge.is_brand_new() && !self.settings.strict_bootstrap => {
+                at_once
+            }
+            Seen::Absent => after(self.knowledge.longest_ttl()),
+            Seen::Lease(lease) if lease.clean => {
+                Plan { at: sighting.first_seen + self.courtesy(lease), confirm: false }
+            }
+            Seen::Lease(lease) if self.may_retake(lease, sighting.revision) => at_once,
+            Seen::Lease(lease) => after(self.knowledge.wait_for(lease)),
+        }
+    }
+
+    /// How long a release is left to others: to its successor, and to anybody by who released it.
+    fn courtesy(&self, release: &Lease) -> Duration {
+        let for_me = release.successor.as_ref().is_some_and(|id| *id == self.settings.node_id);
+        let mine = release.session == Some(self.settings.session);
+        if mine || (release.successor.is_some() && !for_me) {
+            self.settings.timing.successor_wait()
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// A held record of this very session, whose term has ended: nobody else can be leading by it.
+    fn may_retake(&self, lease: &Lease, revision: u64) -> bool {
+        lease.session == Some(self.settings.session)
+            && !lease.is_released()
+            && self.retaken != revision
+            && self.cooldown.is_none()
+    }
+
+    /// Whether this node may challenge at all.
+    pub(super) fn is_eligible(&self, now: Timestamp) -> bool {
+        self.healthy
+            && !self.settings.observer
+            && self.stopping.is_none()
+            && now >= self.back_off_until
+            && self.cooldown.is_none()
+            && self.knowledge.behind_since().is_none()
+    }
+
+    /// When a follower looks although it has no other reason to.
+    pub(super) fn poll_at(&self) -> Option<Timestamp> {
+        let ttl = self.settings.timing.ttl();
+        let last = self.knowledge.last_read()?;
+        if self.knowledge.is_missing() {
+            return Some(last + self.settings.timing.renew_interval());
+        }
+        if let Some(behind) = self.knowledge.behind_since() {
+            return Some(behind + self.knowledge.longest_ttl());
+        }
+        Some(match (self.settings.observer, self.knowledge.trusts_notices()) {
+            (true, _) => last + ttl.max(OBSERVER_POLL),
+            (false, true) => last + 3 * ttl,
+            // Deaf to notices, it must look before the record it knows has stood for a TTL, or it
+            // would take every living leader for gone.
+            (false, false) => last + ttl / 2,
+        })
+    }
+
+    /// Who holds the lease, as far as can be known: nobody is known to once its TTL has passed.
+    pub(super) fn leader(&self, now: Timestamp) -> Option<(String, Epoch)> {
+        if let Some(tenure) = self.tenure() {
+            return Some((self.settings.node_id.clone(), tenure.epoch));
+        }
+        let lease = self.knowledge.newest()?.lease()?;
+        let known = self.leader_known_until().is_some_and(|until| now < until);
+        known.then(|| (lease.node_id.clone(), lease.epoch))
+    }
+
+    fn leader_known_until(&self) -> Option<Timestamp> {
+        let sighting = self.knowledge.newest()?;
+        let lease = sighting
+            .lease()
+            .filter(|lease| !lease.is_released() && lease.session != Some(self.settings.session))?;
+        Some(sighting.first_seen + self.knowledge.wait_for(lease))
+    }
+
+    /// The next moment at which anything changes by itself.
+    pub(super) fn wake_at(&self, now: Timestamp) -> Timestamp {
+        let request = self
+            .requests
+            .pending()
+            .map(|pending| pending.sent + self.settings.timing.request_timeout());
+        let idle = request.is_none() && self.connected;
+        let due = if idle { self.due_at() } else { None };
+        [request, due.map(|due| due.max(self.not_before)), self.phase_ends_at(), self.stopping]
+            .into_iter()
+            .chain([self.cooldown_ends_at(), self.leader_known_until()])
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    /// When the next request is to be sent, if one may be sent.
+    fn due_at(&self) -> Option<Timestamp> {
+        let phase = match &self.phase {
+            Phase::Leading(tenure) | Phase::Draining(tenure, _) => Some(tenure.renew_at),
+            Phase::Following => self.follow_at(),
+            Phase::Challenging(_) | Phase::Releasing(_) => Some(self.not_before),
+            Phase::Stopped => None,
+        };
+        self.look_at.into_iter().chain(phase).min()
+    }
+
+    fn follow_at(&self) -> Option<Timestamp> {
+        let blocked = !self.healthy || self.settings.observer || self.cooldown.is_some();
+        let challenge = self.plan().map(|plan| plan.at.max(self.back_off_until));
+        challenge.filter(|_| !blocked).into_iter().chain(self.poll_at()).min()
+    }
+}

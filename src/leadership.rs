@@ -1,0 +1,238 @@
+//! Who leads, as a comparison of the clock with a deadline: the token of a term and the cell
+//! behind it.
+//!
+//! One cell serves all terms of a node: the present term's epoch and its deadline. The renewal
+//! thread writes it; any number of threads read it. Three rules make its answers consistent:
+//!
+//! 1. Whoever finds the deadline past swaps in *ended*, and no extension succeeds after that: a
+//!    token that once said no never says yes again, whatever acknowledgement comes in late.
+//! 2. The epoch changes only while the cell is ended, and a reader looks at the deadline before and
+//!    after it reads the clock: a yes is about an instant that one term covered.
+//! 3. The cell is ended before a release is sent, and before anybody is told of a loss.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::clock::{Clock, Timestamp};
+use crate::lease::{Epoch, SessionId};
+
+const ENDED: u64 = 0;
+
+/// The present term's epoch and deadline.
+#[derive(Debug, Default)]
+pub struct TermCell {
+    deadline: AtomicU64,
+    epoch: AtomicU64,
+}
+
+impl TermCell {
+    /// Starts a term. The one before it must have ended.
+    pub fn begin(&self, epoch: Epoch, deadline: Timestamp) {
+        debug_assert_eq!(self.deadline.load(Ordering::SeqCst), ENDED, "a term is in force");
+        self.epoch.store(epoch.as_u64(), Ordering::SeqCst);
+        self.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
+    }
+
+    /// Moves the deadline to `until`, never back. False when the term has ended or `now` is at or
+    /// past its deadline: it has ended then.
+    #[must_use]
+    pub fn extend(&self, now: Timestamp, until: Timestamp) -> bool {
+        let mut deadline = self.deadline.load(Ordering::SeqCst);
+        loop {
+            if deadline == ENDED {
+                return false;
+            }
+            let past = now.as_nanos() >= deadline;
+            let next = if past { ENDED } else { deadline.max(until.as_nanos()) };
+            match self.swap(deadline, next) {
+                Ok(()) => return !past,
+                Err(present) => deadline = present,
+            }
+        }
+    }
+
+    /// Ends the term, if there is one.
+    pub fn end(&self) {
+        self.deadline.store(ENDED, Ordering::SeqCst);
+    }
+
+    /// Whether no term is in force, whatever the time.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.deadline.load(Ordering::SeqCst) == ENDED
+    }
+
+    /// Epoch and deadline of the term in force at the instant `clock` is read, which is after the
+    /// call and before the return. Wait-free but for renewals in between, at most one each `R`.
+    #[inline]
+    #[must_use]
+    pub fn in_force(&self, clock: &Clock) -> Option<(u64, Timestamp)> {
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let before = self.deadline.load(Ordering::SeqCst);
+        if before == ENDED {
+            return None;
+        }
+        let now = clock.now();
+        let deadline =
+            if now.as_nanos() < before { before } else { self.expire(before, now.as_nanos())? };
+        let unchanged = self.deadline.load(Ordering::SeqCst) != ENDED
+            && self.epoch.load(Ordering::SeqCst) == epoch;
+        unchanged.then_some((epoch, Timestamp::from_nanos(deadline)))
+    }
+
+    /// Ends a term whose deadline is past, unless it was extended meanwhile.
+    #[cold]
+    fn expire(&self, mut deadline: u64, now: u64) -> Option<u64> {
+        while now >= deadline {
+            match self.swap(deadline, ENDED) {
+                Ok(()) | Err(ENDED) => return None,
+                Err(extended) => deadline = extended,
+            }
+        }
+        Some(deadline)
+    }
+
+    fn swap(&self, from: u64, to: u64) -> Result<(), u64> {
+        self.deadline.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).map(|_| ())
+    }
+}
+
+/// The right to act as leader of one term; it expires by itself and never revives.
+///
+/// Cheap to clone and to ask from any thread: one read of the clock and a few atomic loads, no
+/// lock, no system call beyond the vDSO. Every check is about the instant it was made; what must
+/// not happen under a deposed leader is to be guarded by [`epoch`](Self::epoch) where its effect
+/// lands, see [`fence`](crate::fence).
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    cell: Arc<TermCell>,
+    clock: Clock,
+    epoch: Epoch,
+    session: SessionId,
+}
+
+impl Leadership {
+    pub(crate) fn new(cell: Arc<TermCell>, clock: Clock, epoch: Epoch, session: SessionId) -> Self {
+        Self { cell, clock, epoch, session }
+    }
+
+    /// The term's fencing number: send it along with every effect.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The session that leads, for gates that check it beside the epoch.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Whether the term is in force now. Once false, false for ever.
+    #[inline]
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.deadline().is_some()
+    }
+
+    /// How long the term lasts if no renewal succeeds; zero once it has ended.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline().map_or(Duration::ZERO, |deadline| deadline.since(self.clock.now()))
+    }
+
+    /// When the term ends if no renewal succeeds; `None` once it has ended.
+    #[inline]
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let (epoch, deadline) = self.cell.in_force(&self.clock)?;
+        (epoch == self.epoch.as_u64()).then_some(deadline)
+    }
+
+    /// The epoch while the term is in force.
+    ///
+    /// # Errors
+    /// [`LeadershipLost`] once it is not: stop what is done under it.
+    #[inline]
+    pub fn ensure(&self) -> Result<Epoch, LeadershipLost> {
+        if self.is_valid() { Ok(self.epoch) } else { Err(LeadershipLost { epoch: self.epoch }) }
+    }
+}
+
+/// The term is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("leadership of epoch {epoch} is over")]
+pub struct LeadershipLost {
+    /// The term that was.
+    pub epoch: Epoch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn epoch(number: u64) -> Epoch {
+        Epoch::new(number).unwrap()
+    }
+
+    fn leading(deadline: u64) -> (Arc<TermCell>, Clock, Leadership) {
+        let cell = Arc::new(TermCell::default());
+        let clock = Clock::manual(at(1));
+        cell.begin(epoch(4), at(deadline));
+        let session = SessionId::from_bits(1);
+        let token = Leadership::new(Arc::clone(&cell), clock.clone(), epoch(4), session);
+        (cell, clock, token)
+    }
+
+    #[test]
+    fn a_token_expires_by_itself() {
+        let (_cell, clock, token) = leading(5);
+        assert_eq!(token.ensure(), Ok(epoch(4)));
+        assert_eq!(token.remaining(), Duration::from_secs(4));
+        clock.advance(Duration::from_secs(4));
+        assert_eq!(token.ensure(), Err(LeadershipLost { epoch: epoch(4) }));
+        assert_eq!(token.remaining(), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_extension_counts_only_before_the_deadline() {
+        let (cell, _clock, token) = leading(5);
+        assert!(cell.extend(at(4), at(9)));
+        assert_eq!(token.deadline(), Some(at(9)));
+        assert!(!cell.extend(at(9), at(12)));
+        assert!(!cell.extend(at(3), at(12)), "it has ended for good");
+    }
+
+    #[test]
+    fn an_extension_never_moves_the_deadline_back() {
+        let (cell, _clock, token) = leading(5);
+        assert!(cell.extend(at(2), at(3)));
+        assert_eq!(token.deadline(), Some(at(5)));
+    }
+
+    /// A late acknowledgement must not bring back what somebody already saw end.
+    #[test]
+    fn once_found_past_a_term_is_not_extended() {
+        let (cell, clock, token) = leading(5);
+        clock.advance(Duration::from_secs(4));
+        assert!(!token.is_valid());
+        assert!(!cell.extend(at(4), at(9)), "the renewal thread read its clock before");
+    }
+
+    #[test]
+    fn a_token_of_an_earlier_term_stays_invalid_in_a_later_one() {
+        let (cell, _clock, token) = leading(5);
+        cell.end();
+        assert!(!token.is_valid());
+        cell.begin(epoch(6), at(9));
+        assert!(!token.is_valid());
+        assert!(cell.in_force(&Clock::manual(at(2))).is_some());
+    }
+}
