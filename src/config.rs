@@ -19,16 +19,47 @@
 //! assert!(refused.unwrap_err().to_string().contains("renew interval of at most"));
 //! # Ok::<(), leasehold::config::ConfigError>(())
 //! ```
+//!
+//! # The file
+//! The JSON file has the keys of go-cluster v1, whose files load unchanged unless their ids or
+//! timers are unsafe, and new ones that are all optional. Durations are whole milliseconds. Absent,
+//! `null` and, for texts, empty mean the same: the default. An unknown key is an error, as is a key
+//! that stands twice.
+//!
+//! ```
+//! # use leasehold::config::Config;
+//! let config = Config::from_json(r#"{
+//!     "clusterId": "orders",
+//!     "nodeId": "node-1",
+//!     "nats": {
+//!         "servers": ["tls://a.example:4222", "tls://b.example:4222"],
+//!         "credentials": "/etc/orders/node-1.creds",
+//!         "tls": { "required": true, "ca": "/etc/orders/ca.pem" },
+//!         "replicas": 3
+//!     },
+//!     "vip": { "address": "192.168.1.100", "netmask": 24, "interface": "eth0" },
+//!     "election": { "leaseTtlMs": 10000, "renewIntervalMs": 3000, "cooldownMs": 0 }
+//! }"#)?;
+//! assert_eq!(config.vip().map(ToString::to_string).as_deref(), Some("192.168.1.100/24"));
+//!
+//! let error = Config::from_json(r#"{ "clusterId": "orders", "nodId": "node-1" }"#).unwrap_err();
+//! assert_eq!(error.to_string(), "nodId is not a known key, did you mean nodeId?");
+//! # Ok::<(), leasehold::config::ConfigError>(())
+//! ```
 
 mod builder;
 pub mod connection;
 mod error;
+mod file;
 mod ids;
+mod json;
 mod limits;
 mod reach;
 mod servers;
+mod tree;
 mod vip;
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -36,6 +67,7 @@ use serde_json::Value;
 pub use builder::{ConfigBuilder, check_meta};
 pub use connection::{Auth, Secret, Tls};
 pub use error::ConfigError;
+pub use file::MAX_FILE_BYTES;
 pub use ids::{MAX_ID_LENGTH, check_cluster_id, check_node_id};
 pub use servers::{DEFAULT_PORT, MAX_SERVERS};
 pub use vip::{DEFAULT_NETMASK_V4, DEFAULT_NETMASK_V6, VipConfig};
@@ -79,6 +111,54 @@ impl Config {
     /// The same, to change options of: those of a file, for example, by a command line's.
     pub fn to_builder(&self) -> ConfigBuilder {
         self.given.clone()
+    }
+
+    /// Reads a configuration from the text of its file.
+    ///
+    /// # Errors
+    /// What is wrong, by the field's path, with what would be accepted.
+    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        if text.len() > MAX_FILE_BYTES {
+            return Err(ConfigError::TooLong { limit: MAX_FILE_BYTES });
+        }
+        json::read(text)?.build()
+    }
+
+    /// Reads a configuration from a file of at most 1 MiB. A file that holds a secret and that
+    /// everybody may read is logged as a warning.
+    ///
+    /// # Errors
+    /// The file cannot be read, or as [`from_json`](Self::from_json), with the file's name.
+    pub fn load(file: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let file = file.as_ref();
+        let config = Self::from_json(&file::read(file)?);
+        let config = config.map_err(|source| ConfigError::InFile {
+            file: file.to_owned(),
+            source: Box::new(source),
+        })?;
+        if config.given.holds_secret() && file::everybody_may_read(file) {
+            log::warn!(file:% = file.display(); "everybody may read a file that holds a secret");
+        }
+        Ok(config)
+    }
+
+    /// The text of the configuration's file, **secrets in clear**. Options that are at their default
+    /// are left out, except those that go-cluster v1 writes.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json::write(&self.given)
+    }
+
+    /// Writes the configuration's file in one step: whoever reads it meets the old or the new one,
+    /// whole, also after a crash. Missing folders are created. A file that holds a secret gets mode
+    /// 0600, another keeps the mode it had.
+    ///
+    /// # Errors
+    /// [`ConfigError::Write`]: what stood there before still stands.
+    pub fn save(&self, file: impl AsRef<Path>) -> Result<(), ConfigError> {
+        let file = file.as_ref();
+        file::write(file, &self.to_json(), self.given.holds_secret())
+            .map_err(|source| ConfigError::Write { file: file.to_owned(), source })
     }
 
     /// The cluster's name. `clusterId`, no default; 1 to 64 characters of `A-Z a-z 0-9 - _`.

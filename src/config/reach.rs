@@ -9,20 +9,22 @@ use super::error::{ConfigError, quoted};
 /// The credentials in use; those of a seed file are read now.
 pub(super) fn auth(given: &Auth, nkey_file: Option<&Path>) -> Result<Auth, ConfigError> {
     if let Some(file) = nkey_file {
+        check_file("nats.nkeyFile", file)?;
         let unreadable = |source| ConfigError::Read { file: file.to_owned(), source };
         let text = fs::read_to_string(file).map_err(unreadable)?;
         return checked_seed("nats.nkeyFile", text.trim());
     }
-    let present = |path: &str, text: &str| {
-        if text.is_empty() { Err(ConfigError::missing(path)) } else { Ok(()) }
+    let present = |path: &str, text: &str, when| match text {
+        "" => Err(ConfigError::Missing { path: path.to_owned(), when }),
+        _ => Ok(()),
     };
     match given {
         Auth::None => {}
         Auth::UserPassword { user, password } => {
-            present("nats.user", user)?;
-            present("nats.password", password.expose())?;
+            present("nats.user", user, " when nats.password is set")?;
+            present("nats.password", password.expose(), " when nats.user is set")?;
         }
-        Auth::Token(token) => present("nats.token", token.expose())?,
+        Auth::Token(token) => present("nats.token", token.expose(), "")?,
         Auth::NkeySeed(seed) => return checked_seed("nats.nkey", seed.expose()),
         Auth::CredentialsFile(file) => check_file("nats.credentials", file)?,
     }
