@@ -1,0 +1,124 @@
+//! What a built configuration is, and what is refused.
+
+use super::*;
+use serde_json::json;
+
+fn builder() -> ConfigBuilder {
+    Config::builder("orders", "node-1", ["nats://127.0.0.1:4222"])
+}
+
+fn refusal(builder: ConfigBuilder) -> String {
+    builder.build().unwrap_err().to_string()
+}
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"]).unwrap();
+    assert_eq!((config.cluster_id(), config.node_id()), ("orders", "node-1"));
+    assert_eq!(config.servers().collect::<Vec<_>>(), ["nats://127.0.0.1:4222"]);
+    assert_eq!(config.timing(), &Timing::default());
+    assert_eq!((config.cooldown(), config.drain_timeout()), (None, ms(10_000)));
+    assert_eq!((config.stop_timeout(), config.event_capacity()), (ms(5_000), 256));
+    assert_eq!((config.connect_timeout(), config.reconnect_wait()), (ms(5_000), ms(2_000)));
+    assert_eq!((config.replicas(), config.auth()), (1, &Auth::None));
+    assert!(!config.strict_bootstrap() && !config.start_disconnected());
+    assert_eq!((config.meta(), config.vip()), (None, None));
+    let connection = config.connection();
+    assert_eq!(connection.api_prefix, "$JS.API");
+    assert_eq!(connection.inbox_prefix, "_INBOX");
+    assert_eq!(connection.name, "leasehold/orders/node-1");
+}
+
+#[test]
+fn the_three_required_fields_are_named_when_missing() {
+    let new = |cluster, node, servers: &[&str]| {
+        Config::new(cluster, node, servers.to_vec()).unwrap_err().to_string()
+    };
+    assert_eq!(new("", "n", &["a"]), "clusterId is required");
+    assert_eq!(new("c", "", &["a"]), "nodeId is required");
+    assert_eq!(new("c", "n", &[]), "nats.servers is required");
+}
+
+#[test]
+fn timers_that_do_not_fit_are_refused_with_a_value_that_does() {
+    let message = refusal(builder().renew_interval(ms(9_000)));
+    assert!(message.starts_with("election.renewIntervalMs: renew interval 9s"), "{message}");
+    assert!(message.contains("renew interval of at most 8.121s"), "{message}");
+    builder().renew_interval(ms(8_121)).build().unwrap();
+    assert!(refusal(builder().lease_ttl(ms(50))).starts_with("election.leaseTtlMs: "));
+    assert!(refusal(builder().request_timeout(ms(1))).starts_with("election.requestTimeoutMs: "));
+    assert!(refusal(builder().clock_drift_percent(0)).starts_with("election.clockDriftPercent: "));
+}
+
+#[test]
+fn ranges_are_enforced_and_named() {
+    for (refused, message) in [
+        (builder().cooldown(ms(86_400_001)), "election.cooldownMs: expected milliseconds (0 to"),
+        (builder().drain_timeout(Duration::MAX), "election.drainTimeoutMs: expected"),
+        (builder().stop_timeout(ms(99)), "election.stopTimeoutMs: expected milliseconds (100 to"),
+        (builder().event_capacity(15), "election.eventCapacity: expected a number of events (16"),
+        (builder().connect_timeout(ms(99)), "nats.connectTimeoutMs: expected"),
+        (builder().reconnect_wait(ms(9)), "nats.reconnectWaitMs: expected"),
+        (builder().replicas(2), "nats.replicas is 2, must be 1, 3 or 5"),
+        (builder().replicas(7), "nats.replicas: expected"),
+    ] {
+        let refused = refusal(refused);
+        assert!(refused.starts_with(message), "{refused}");
+    }
+    builder().cooldown(ms(0)).drain_timeout(ms(0)).replicas(5).build().unwrap();
+}
+
+#[test]
+fn fractions_of_a_millisecond_are_dropped() {
+    let config = builder().cooldown(Duration::from_micros(1_500)).build().unwrap();
+    assert_eq!(config.cooldown(), Some(ms(1)));
+}
+
+#[test]
+fn a_value_for_the_record_is_bounded_in_length_and_depth() {
+    builder().meta(json!("x".repeat(4094))).build().unwrap();
+    assert!(refusal(builder().meta(json!("x".repeat(4095)))).contains("4097 bytes"));
+    let deep = |levels| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    builder().meta(deep(100)).build().unwrap();
+    assert!(refusal(builder().meta(deep(130))).contains("nested too deeply"));
+    assert_eq!(builder().meta(Value::Null).build().unwrap().meta(), None);
+}
+
+#[test]
+fn the_last_credentials_given_count() {
+    let config = builder().token("t").credentials_file("/c").build().unwrap();
+    assert_eq!(config.auth(), &Auth::CredentialsFile("/c".into()));
+    assert!(refusal(builder().user_password("u", "")).starts_with("nats.password is required"));
+    assert!(refusal(builder().user_password("", "p")).starts_with("nats.user is required"));
+    assert!(refusal(builder().token("")).starts_with("nats.token is required"));
+    assert!(refusal(builder().nkey_file("/nonexistent/seed")).contains("/nonexistent/seed"));
+}
+
+#[test]
+fn nothing_that_can_be_printed_holds_a_secret() {
+    let seed = format!("SU{}", "A".repeat(56));
+    let servers = ["nats://root:hunter2@a", "hunter2@b"];
+    let open = || Config::builder("orders", "node-1", servers);
+    for builder in [open(), open().token("hunter2"), open().user_password("u", "hunter2")] {
+        let printed = format!("{builder:?} {:?}", builder.clone().build().unwrap());
+        assert!(!printed.contains("hunter2"), "{printed}");
+        let refused = builder.lease_ttl(ms(1)).build().unwrap_err();
+        assert!(!format!("{refused} {refused:?}").contains("hunter2"), "{refused:?}");
+        assert!(!printed.contains("hunter2"));
+    }
+    let config = open().nkey_seed(seed.clone()).build().unwrap();
+    assert!(!format!("{config:?}").contains(&seed));
+    assert!(config.servers().all(|server| !server.contains("hunter2")));
+}
+
+#[test]
+fn changing_a_built_configuration_starts_from_what_was_given() {
+    let config = builder().token("t").cooldown(ms(7)).build().unwrap();
+    assert_eq!(config.to_builder().build().unwrap(), config);
+    let other = config.to_builder().ids("orders", "node-2").build().unwrap();
+    assert_eq!((other.node_id(), other.cooldown()), ("node-2", Some(ms(7))));
+}
