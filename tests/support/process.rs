@@ -1,0 +1,263 @@
+//! Child processes that cannot outlive the test, talk in JSON lines, and take signals.
+//!
+//! Every child is started through `setpriv --pdeathsig KILL`, so the kernel ends it when its
+//! parent dies, however that happens. The kernel counts the *thread* that forked as the parent;
+//! therefore one thread that lives as long as the process forks them all, and a child started in
+//! one test may be shared with another.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{env, io, thread};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use serde_json::Value;
+
+use super::wait::eventually_some;
+
+/// A command for [`spawn_bound`]: `program` with the kernel's order to die with its parent.
+pub fn bound_command(program: impl Into<PathBuf>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program.into());
+    command
+}
+
+/// Starts a [`bound_command`] as a child of this process, not of the calling thread.
+pub fn spawn_bound(command: Command) -> Child {
+    type Request = (Command, Sender<io::Result<Child>>);
+    static NURSERY: LazyLock<Sender<Request>> = LazyLock::new(|| {
+        let (requests, inbox) = channel::<Request>();
+        thread::spawn(move || {
+            for (mut command, reply) in inbox {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        requests
+    });
+    let (reply, answer) = channel();
+    NURSERY.send((command, reply)).expect("the nursery thread never ends");
+    answer
+        .recv()
+        .expect("the nursery thread answers")
+        .expect("cannot start `setpriv`: apt-get install util-linux")
+}
+
+/// Sends a signal to a child that has not been waited for.
+pub fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("a child not yet waited for has its pid");
+}
+
+/// Stops a child (SIGSTOP) and returns when every thread of it stands still.
+pub fn pause(child: &Child) {
+    signal(child, Signal::STOP);
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(Pid::from_child(child)), options).expect("waiting for an own child");
+}
+
+/// Lets a paused child run again (SIGCONT).
+pub fn resume(child: &Child) {
+    signal(child, Signal::CONT);
+}
+
+/// A child process that prints JSON lines and reads line commands.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    transcript: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts this test binary again to run only the test `name`, which finds itself in the role
+    /// of a child by an environment variable of the caller's choice.
+    pub fn this_test(name: &str, environment: &[(&str, &str)]) -> Self {
+        let program = env::current_exe().expect("a test knows its own path");
+        let mut command = bound_command(program);
+        command.args(["--exact", name, "--nocapture", "--quiet"]);
+        command.envs(environment.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Starts the example `name` of this package.
+    pub fn example(name: &str, arguments: &[&str]) -> Self {
+        let mut command = bound_command(example_path(name));
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a [`bound_command`] with its three standard streams taken over.
+    pub fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = spawn_bound(command);
+        let transcript = Arc::new(Mutex::new(String::new()));
+        let (sender, lines) = channel();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let readers = vec![
+            read_lines(stdout, Arc::clone(&transcript), "", Some(sender)),
+            read_lines(stderr, Arc::clone(&transcript), "stderr: ", None),
+        ];
+        Self { stdin: child.stdin.take(), child, lines, transcript, readers }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line of its stdout, whatever it says; `None` once it has closed it.
+    ///
+    /// # Panics
+    /// When nothing comes within `limit`.
+    #[track_caller]
+    pub fn line(&self, limit: Duration) -> Option<String> {
+        match self.lines.recv_timeout(limit) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("no line within {limit:?} from the process:\n{}", self.transcript())
+            }
+        }
+    }
+
+    /// The next JSON object on its stdout; other lines are passed over.
+    ///
+    /// # Panics
+    /// When none comes within `limit`.
+    #[track_caller]
+    pub fn json(&self, limit: Duration) -> Value {
+        self.json_where(limit, "a JSON object", |_| true)
+    }
+
+    /// The first JSON object on its stdout of which `accept` is true; earlier ones are passed over.
+    ///
+    /// # Panics
+    /// When none comes within `limit`; the message says `what` was waited for.
+    #[track_caller]
+    pub fn json_where(
+        &self,
+        limit: Duration,
+        what: &str,
+        accept: impl FnMut(&Value) -> bool,
+    ) -> Value {
+        let Some(value) = self.try_json_where(limit, accept) else {
+            panic!("not seen within {limit:?}: {what}; the process said:\n{}", self.transcript())
+        };
+        value
+    }
+
+    /// Like [`json_where`](Self::json_where); `None` when there is none within `limit`, or its
+    /// stdout has ended.
+    pub fn try_json_where(
+        &self,
+        limit: Duration,
+        mut accept: impl FnMut(&Value) -> bool,
+    ) -> Option<Value> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).ok()?;
+            match serde_json::from_str::<Value>(&line) {
+                Ok(value) if value.is_object() && accept(&value) => return Some(value),
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes one line to its stdin; a process that has gone away does not mind.
+    pub fn say(&mut self, line: &str) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = writeln!(stdin, "{line}").and_then(|()| stdin.flush());
+        }
+    }
+
+    /// Ends its stdin.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, number: Signal) {
+        signal(&self.child, number);
+    }
+
+    /// Stops it (SIGSTOP) and returns when every thread of it stands still.
+    pub fn pause(&self) {
+        pause(&self.child);
+    }
+
+    /// Lets it run again (SIGCONT).
+    pub fn resume(&self) {
+        resume(&self.child);
+    }
+
+    /// Ends it at once (SIGKILL) and returns when it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Returns how it ended.
+    ///
+    /// # Panics
+    /// When it has not within `limit`.
+    #[track_caller]
+    pub fn exited(&mut self, limit: Duration) -> ExitStatus {
+        eventually_some(limit, "the process to end", || {
+            self.child.try_wait().expect("waiting for an own child")
+        })
+    }
+
+    /// All it has printed so far, stderr lines marked as such.
+    pub fn transcript(&self) -> String {
+        self.transcript.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("process {} had printed:\n{}", self.id(), self.transcript());
+        }
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+    }
+}
+
+fn read_lines(
+    stream: impl io::Read + Send + 'static,
+    transcript: Arc<Mutex<String>>,
+    mark: &'static str,
+    lines: Option<Sender<String>>,
+) -> JoinHandle<()> {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut transcript = transcript.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = writeln!(transcript, "{mark}{line}");
+            if let Some(lines) = &lines {
+                let _ = lines.send(line);
+            }
+        }
+    })
+}
+
+/// Where cargo puts an example, beside the folder of the test binaries.
+///
+/// # Panics
+/// When it is not there: a run of single tests (`--test`) does not build examples.
+pub fn example_path(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own path");
+    let profile = test.ancestors().nth(2).expect("test binaries are in <profile>/deps");
+    let path = profile.join("examples").join(name);
+    assert!(path.exists(), "{} is missing: cargo build --examples --all-features", path.display());
+    path
+}

@@ -1,0 +1,71 @@
+//! Certificates for one test: an authority, a server on loopback, a client.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tempfile::TempDir;
+
+/// PEM files that vanish with this value.
+#[derive(Debug)]
+pub struct Certificates {
+    folder: TempDir,
+}
+
+impl Certificates {
+    /// Makes an authority and has it sign a server (127.0.0.1, localhost) and a client.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let certificates = Self { folder };
+        let mut params = CertificateParams::new([]).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, new_key()).expect("an authority");
+        certificates.write("ca.pem", &authority.pem());
+        certificates.issue("server", &["localhost", "127.0.0.1"], &authority);
+        certificates.issue("client", &["client"], &authority);
+        certificates
+    }
+
+    /// The authority's certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.path("ca.pem")
+    }
+
+    /// The client's certificate.
+    pub fn client_certificate(&self) -> PathBuf {
+        self.path("client.pem")
+    }
+
+    /// The client's private key, PKCS #8.
+    pub fn client_key(&self) -> PathBuf {
+        self.path("client-key.pem")
+    }
+
+    /// What goes between the braces of a server's `tls` block.
+    pub fn server_config(&self) -> String {
+        let [certificate, key, authority] = ["server.pem", "server-key.pem", "ca.pem"]
+            .map(|name| format!("\"{}\"", self.path(name).display()));
+        format!("cert_file: {certificate}, key_file: {key}, ca_file: {authority},")
+    }
+
+    fn issue(&self, name: &str, names: &[&str], authority: &CertifiedIssuer<'_, KeyPair>) {
+        let names = names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let key = new_key();
+        let params = CertificateParams::new(names).expect("plain names");
+        let certificate = params.signed_by(&key, authority).expect("a signature");
+        self.write(&format!("{name}.pem"), &certificate.pem());
+        self.write(&format!("{name}-key.pem"), &key.serialize_pem());
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("writing into the temporary folder");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}
