@@ -20,6 +20,9 @@
 //!    `Connected` and `Disconnected` alternate.
 //! 7. Notices are hints: lost, late, repeated, reordered, forged.
 
+pub mod memory;
+mod wait;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,0 +1,358 @@
+//! The store in memory: for trying the library without a server, and for tests.
+//!
+//! A [`MemoryServer`] is the bucket and its faults; every node gets a [`MemoryStore`] from
+//! [`MemoryServer::connect`], and whoever tests keeps that node's [`MemoryLink`] to cut, freeze and
+//! delay it. Everything happens under one lock and without threads: a request is carried out inside
+//! [`submit`](Store::submit), and only its answer can be late. What a fault does to a request is
+//! what a TCP connection does: bytes sent into a frozen link arrive when it thaws, also after the
+//! sender gave the connection up.
+
+mod bucket;
+mod link;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::StoreError;
+use crate::store::wait::Waiter;
+use crate::store::{Content, Entry, Outcome, Request, Store, StoreEvent, Ticket};
+
+use bucket::Bucket;
+pub use bucket::MemoryBackup;
+pub use link::MemoryLink;
+use link::Node;
+
+/// The longest single wait, so that a clock moved by hand or a suspend is noticed.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// A bucket that any number of nodes of this process share, with faults for tests.
+///
+/// Cloning is cheap; clones are the same server. The bucket does not exist until a node creates it.
+#[derive(Clone, Default)]
+pub struct MemoryServer(Arc<Mutex<Shared>>);
+
+/// What is behind the lock.
+#[derive(Default)]
+struct Shared {
+    bucket: Option<Bucket>,
+    /// Numbers the incarnations, and is never set back.
+    incarnations: u64,
+    stored: u64,
+    requests: u64,
+    nodes: Vec<Node>,
+}
+
+impl MemoryServer {
+    /// A server without a bucket.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A node's connection; connected from the start. `clock` times [`Store::poll`] and delays.
+    #[must_use]
+    pub fn connect(&self, clock: Clock) -> MemoryStore {
+        let mut shared = self.0.lock();
+        let index = shared.nodes.len();
+        let (node, signal) = Node::new(clock.clone());
+        shared.nodes.push(node);
+        shared.nodes[index].connect();
+        let link = MemoryLink::new(self.clone(), index);
+        MemoryStore { link, clock, signal, waiter: Waiter::default() }
+    }
+
+    /// What stands under the key.
+    #[must_use]
+    pub fn entry(&self) -> Option<Entry> {
+        self.0.lock().bucket.as_ref().and_then(|bucket| bucket.entry.clone())
+    }
+
+    /// How many revisions were ever stored, in all incarnations.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.0.lock().stored
+    }
+
+    /// How many requests arrived.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.0.lock().requests
+    }
+
+    /// Puts a delete marker on the key, as a person with a command line does.
+    pub fn delete_key(&self) {
+        self.0.lock().overwrite(Content::Marker);
+    }
+
+    /// Overwrites the record with `bytes`, under no condition.
+    pub fn overwrite(&self, bytes: impl Into<Vec<u8>>) {
+        self.0.lock().overwrite(Content::Value(bytes.into()));
+    }
+
+    /// Removes the record without a trace, as a stream purge does: nobody is told, and the newest
+    /// revision stays what it was.
+    pub fn purge(&self) {
+        if let Some(bucket) = self.0.lock().bucket.as_mut() {
+            bucket.entry = None;
+        }
+    }
+
+    /// Deletes the bucket; the next one is another incarnation.
+    pub fn delete_bucket(&self) {
+        self.0.lock().bucket = None;
+    }
+
+    /// Tells every node of a revision that was never stored.
+    pub fn forge_notice(&self, entry: &Entry) {
+        self.0.lock().notify(entry);
+    }
+
+    /// Remembers the bucket as it is.
+    #[must_use]
+    pub fn backup(&self) -> MemoryBackup {
+        MemoryBackup(self.0.lock().bucket.clone())
+    }
+
+    /// Puts the bucket back to what it was, incarnation included: acknowledged writes are lost.
+    pub fn restore(&self, backup: &MemoryBackup) {
+        self.0.lock().bucket.clone_from(&backup.0);
+    }
+}
+
+impl fmt::Debug for MemoryServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryServer").field("bucket", &self.0.lock().bucket).finish()
+    }
+}
+
+impl Shared {
+    fn overwrite(&mut self, content: Content) {
+        if let Some(bucket) = self.bucket.as_mut() {
+            let entry = bucket.store(content);
+            self.stored += 1;
+            self.notify(&entry);
+        }
+    }
+
+    fn notify(&mut self, entry: &Entry) {
+        for node in &mut self.nodes {
+            node.notice(entry.clone());
+        }
+    }
+
+    /// Carries a request out and tells what became of it.
+    fn execute(&mut self, request: Request) -> Outcome {
+        self.requests += 1;
+        match request {
+            Request::Read => match &self.bucket {
+                Some(bucket) => Outcome::Read(bucket.snapshot()),
+                None => Outcome::NoBucket,
+            },
+            Request::CreateBucket { first_seq } => {
+                if self.bucket.is_none() {
+                    self.incarnations += 1;
+                    self.bucket = Some(Bucket::new(self.incarnations, first_seq));
+                }
+                Outcome::Created
+            }
+            Request::Write { expect, value } => {
+                let Some(bucket) = self.bucket.as_mut() else {
+                    return Outcome::Failed(StoreError::NoResponders("the bucket".into()));
+                };
+                if !bucket.holds(expect) {
+                    return Outcome::LostRace;
+                }
+                let entry = bucket.store(Content::Value(value));
+                self.stored += 1;
+                self.notify(&entry);
+                Outcome::Stored { revision: entry.revision }
+            }
+        }
+    }
+
+    /// Takes a request from a node, as far as its link lets it through.
+    fn submit(&mut self, index: usize, ticket: Ticket, request: Request) {
+        if let Some(request) = self.nodes[index].send(ticket, request) {
+            let outcome = self.execute(request);
+            self.nodes[index].answer(ticket, outcome);
+        }
+    }
+
+    /// Lets through what a frozen link held back.
+    fn thaw(&mut self, index: usize) {
+        for (ticket, request, abandoned) in self.nodes[index].thaw() {
+            let outcome = self.execute(request);
+            if !abandoned {
+                self.nodes[index].answer(ticket, outcome);
+            }
+        }
+    }
+}
+
+/// One node's connection to a [`MemoryServer`].
+#[derive(Debug)]
+pub struct MemoryStore {
+    link: MemoryLink,
+    clock: Clock,
+    /// Holds a message when there may be something new to deliver.
+    signal: Receiver<()>,
+    waiter: Waiter,
+}
+
+impl MemoryStore {
+    /// The handle that cuts, freezes and delays this node's connection.
+    #[must_use]
+    pub fn link(&self) -> MemoryLink {
+        self.link.clone()
+    }
+
+    /// What is due, or when something will be.
+    fn next(&self) -> Result<StoreEvent, Option<Timestamp>> {
+        self.link.with(|shared, index| shared.nodes[index].next())
+    }
+}
+
+impl Store for MemoryStore {
+    fn submit(&mut self, ticket: Ticket, request: Request) {
+        self.link.with(|shared, index| shared.submit(index, ticket, request));
+    }
+
+    fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent> {
+        loop {
+            self.waiter.look(wake);
+            while self.signal.try_recv().is_ok() {}
+            let due = match self.next() {
+                Ok(event) => return Some(event),
+                Err(due) => due.unwrap_or(Timestamp::MAX),
+            };
+            let now = self.clock.now();
+            if self.waiter.take() || now >= until {
+                return None;
+            }
+            let at_most = due.min(until).since(now).min(SLICE);
+            self.waiter.sleep(wake, &self.signal, at_most);
+        }
+    }
+
+    fn reconnect(&mut self) {
+        self.link.with(|shared, index| shared.nodes[index].reconnect());
+    }
+
+    fn close(&mut self, _until: Timestamp) {
+        self.link.with(|shared, index| shared.nodes[index].close());
+    }
+}
+
+impl Drop for MemoryStore {
+    fn drop(&mut self) {
+        self.close(Timestamp::ZERO);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Expect;
+    use crossbeam_channel::{bounded, never};
+
+    /// A node that has seen its `Connected`, on a clock that stands still.
+    fn node(server: &MemoryServer) -> (MemoryStore, Clock) {
+        let clock = Clock::manual(Timestamp::from_nanos(1));
+        let mut store = server.connect(clock.clone());
+        assert!(matches!(next(&mut store), Some(StoreEvent::Connected { .. })));
+        (store, clock)
+    }
+
+    fn next(store: &mut MemoryStore) -> Option<StoreEvent> {
+        store.poll(&never(), Timestamp::ZERO)
+    }
+
+    fn ask(store: &mut MemoryStore, ticket: u64, request: Request) -> Outcome {
+        store.submit(Ticket(ticket), request);
+        loop {
+            match next(store) {
+                Some(StoreEvent::Completed { ticket: t, outcome }) if t.0 == ticket => {
+                    return outcome;
+                }
+                Some(_) => {}
+                None => panic!("no answer to {ticket}"),
+            }
+        }
+    }
+
+    fn write(revision: u64, last_seq: Option<u64>) -> Request {
+        Request::Write { expect: Expect { revision, last_seq }, value: b"x".to_vec() }
+    }
+
+    #[test]
+    fn a_created_bucket_starts_where_it_was_asked_to() {
+        let server = MemoryServer::new();
+        let (mut store, _) = node(&server);
+        assert_eq!(ask(&mut store, 1, Request::Read), Outcome::NoBucket);
+        ask(&mut store, 2, Request::CreateBucket { first_seq: 8 });
+        let Outcome::Read(snapshot) = ask(&mut store, 3, Request::Read) else { panic!() };
+        assert_eq!((snapshot.last_seq, snapshot.pristine), (7, true));
+        assert_eq!(ask(&mut store, 4, write(0, Some(7))), Outcome::Stored { revision: 8 });
+        assert_eq!(ask(&mut store, 5, write(8, Some(7))), Outcome::LostRace);
+    }
+
+    #[test]
+    fn a_request_sent_into_a_frozen_link_lands_with_the_thaw_though_it_was_given_up() {
+        let server = MemoryServer::new();
+        let (mut store, _) = node(&server);
+        let link = store.link();
+        ask(&mut store, 1, Request::CreateBucket { first_seq: 1 });
+        link.freeze();
+        store.submit(Ticket(2), write(0, None));
+        assert_eq!(next(&mut store), None);
+        store.reconnect();
+        assert!(matches!(next(&mut store), Some(StoreEvent::Disconnected { .. })));
+        assert!(matches!(
+            next(&mut store),
+            Some(StoreEvent::Completed { ticket: Ticket(2), outcome: Outcome::Unknown(_) })
+        ));
+        assert_eq!((server.stored(), next(&mut store)), (0, None));
+        link.thaw();
+        assert!(matches!(next(&mut store), Some(StoreEvent::Connected { .. })));
+        assert_eq!(server.stored(), 1);
+    }
+
+    #[test]
+    fn a_delayed_answer_comes_when_the_clock_says_so() {
+        let server = MemoryServer::new();
+        let (mut store, clock) = node(&server);
+        store.link().delay_replies(Duration::from_millis(5));
+        store.submit(Ticket(1), Request::Read);
+        assert_eq!(next(&mut store), None);
+        clock.advance(Duration::from_millis(5));
+        assert!(matches!(next(&mut store), Some(StoreEvent::Completed { .. })));
+    }
+
+    #[test]
+    fn what_happened_comes_before_the_wake_up_and_the_wake_up_is_not_lost() {
+        let server = MemoryServer::new();
+        let (mut store, _) = node(&server);
+        let (waker, wake) = bounded(1);
+        store.submit(Ticket(1), Request::Read);
+        waker.send(()).unwrap();
+        assert!(store.poll(&wake, Timestamp::MAX).is_some());
+        assert_eq!(store.poll(&wake, Timestamp::MAX), None);
+    }
+
+    #[test]
+    fn a_restored_backup_shows_lower_revisions_of_the_same_incarnation() {
+        let server = MemoryServer::new();
+        let (mut store, _) = node(&server);
+        ask(&mut store, 1, Request::CreateBucket { first_seq: 1 });
+        let backup = server.backup();
+        ask(&mut store, 2, write(0, None));
+        server.restore(&backup);
+        let Outcome::Read(snapshot) = ask(&mut store, 3, Request::Read) else { panic!() };
+        assert_eq!((snapshot.last_seq, snapshot.entry), (0, None));
+    }
+}

@@ -1,0 +1,284 @@
+//! One node's connection, and what can go wrong with it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::{MemoryServer, Shared};
+use crate::clock::{Clock, Timestamp};
+use crate::error::StoreError;
+use crate::store::{Entry, Outcome, Request, StoreEvent, Ticket};
+
+/// The handle that makes a node's connection fail. Cloning is cheap; it may be used while the store
+/// is polled from another thread.
+#[derive(Clone)]
+pub struct MemoryLink {
+    server: MemoryServer,
+    index: usize,
+}
+
+impl MemoryLink {
+    pub(super) fn new(server: MemoryServer, index: usize) -> Self {
+        Self { server, index }
+    }
+
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Shared, usize) -> T) -> T {
+        act(&mut self.server.0.lock(), self.index)
+    }
+
+    fn node(&self, act: impl FnOnce(&mut Node)) {
+        self.with(|shared, index| act(&mut shared.nodes[index]));
+    }
+
+    /// Ends the connection, and refuses new ones until [`heal`](Self::heal). The node is told.
+    pub fn cut(&self) {
+        self.node(Node::cut);
+    }
+
+    /// Lets the node connect again; it does so at once.
+    pub fn heal(&self) {
+        self.node(Node::heal);
+    }
+
+    /// Nothing moves in either direction, and nobody is told, until [`thaw`](Self::thaw).
+    pub fn freeze(&self) {
+        self.node(|node| node.frozen = true);
+    }
+
+    /// What was held back moves on: requests are carried out now, those of abandoned connections
+    /// too.
+    pub fn thaw(&self) {
+        self.with(Shared::thaw);
+    }
+
+    /// The next `count` requests are carried out, and their answers are lost.
+    pub fn drop_replies(&self, count: u32) {
+        self.node(|node| node.drop_replies = count);
+    }
+
+    /// The next `count` requests are lost on their way.
+    pub fn drop_requests(&self, count: u32) {
+        self.node(|node| node.drop_requests = count);
+    }
+
+    /// Answers from now on arrive this much later. Zero at first.
+    pub fn delay_replies(&self, by: Duration) {
+        self.node(|node| node.reply_delay = by);
+    }
+
+    /// Notices from now on arrive this much later. Zero at first.
+    pub fn delay_notices(&self, by: Duration) {
+        self.node(|node| node.notice_delay = by);
+    }
+
+    /// Whether notices are lost from now on.
+    pub fn lose_notices(&self, lose: bool) {
+        self.node(|node| node.lose_notices = lose);
+    }
+}
+
+impl fmt::Debug for MemoryLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryLink").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connected,
+    /// Given up while frozen: the new connection comes with the thaw.
+    Connecting,
+    Cut,
+    Closed,
+}
+
+struct Pending {
+    due: Timestamp,
+    /// It comes over the link, and is held while that is frozen.
+    remote: bool,
+    event: StoreEvent,
+}
+
+struct Transit {
+    ticket: Ticket,
+    request: Request,
+    /// The connection it was sent on was given up: nobody hears of its outcome.
+    abandoned: bool,
+}
+
+pub(super) struct Node {
+    clock: Clock,
+    signal: Sender<()>,
+    state: State,
+    frozen: bool,
+    drop_replies: u32,
+    drop_requests: u32,
+    reply_delay: Duration,
+    notice_delay: Duration,
+    lose_notices: bool,
+    outstanding: BTreeSet<Ticket>,
+    transit: Vec<Transit>,
+    /// In the order in which it will happen.
+    pending: Vec<Pending>,
+}
+
+impl Node {
+    pub(super) fn new(clock: Clock) -> (Self, Receiver<()>) {
+        let (signal, signalled) = bounded(1);
+        let node = Self {
+            clock,
+            signal,
+            state: State::Cut,
+            frozen: false,
+            drop_replies: 0,
+            drop_requests: 0,
+            reply_delay: Duration::ZERO,
+            notice_delay: Duration::ZERO,
+            lose_notices: false,
+            outstanding: BTreeSet::new(),
+            transit: Vec::new(),
+            pending: Vec::new(),
+        };
+        (node, signalled)
+    }
+
+    pub(super) fn connect(&mut self) {
+        self.state = State::Connected;
+        self.push(false, Duration::ZERO, StoreEvent::Connected { server: "memory".into() });
+    }
+
+    /// Takes a request; gives it back when it arrives at the server at once.
+    pub(super) fn send(&mut self, ticket: Ticket, request: Request) -> Option<Request> {
+        if self.state != State::Connected {
+            self.complete(ticket, Outcome::Failed(StoreError::Disconnected("cut off".into())));
+            return None;
+        }
+        self.outstanding.insert(ticket);
+        if take_one(&mut self.drop_requests) {
+            return None;
+        }
+        if self.frozen {
+            self.transit.push(Transit { ticket, request, abandoned: false });
+            return None;
+        }
+        Some(request)
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
+        if !take_one(&mut self.drop_replies) {
+            self.push(true, self.reply_delay, StoreEvent::Completed { ticket, outcome });
+        }
+    }
+
+    pub(super) fn notice(&mut self, entry: Entry) {
+        if self.state == State::Connected && !self.lose_notices {
+            self.push(true, self.notice_delay, StoreEvent::Notice(entry));
+        }
+    }
+
+    /// Ends a freeze; returns what was on its way.
+    pub(super) fn thaw(&mut self) -> Vec<(Ticket, Request, bool)> {
+        self.frozen = false;
+        if self.state == State::Connecting {
+            self.connect();
+        }
+        self.wake();
+        let transit = std::mem::take(&mut self.transit);
+        transit.into_iter().map(|sent| (sent.ticket, sent.request, sent.abandoned)).collect()
+    }
+
+    fn cut(&mut self) {
+        let before = self.state;
+        if before != State::Closed {
+            self.state = State::Cut;
+        }
+        if before == State::Connected {
+            self.abandon("cut off");
+        }
+    }
+
+    fn heal(&mut self) {
+        if self.state == State::Cut {
+            self.rebuild();
+        }
+    }
+
+    pub(super) fn reconnect(&mut self) {
+        match self.state {
+            State::Connected => {
+                self.abandon("given up");
+                self.rebuild();
+            }
+            State::Cut => self.push(false, Duration::ZERO, Self::disconnected("cut off")),
+            State::Connecting | State::Closed => {}
+        }
+    }
+
+    fn rebuild(&mut self) {
+        self.state = State::Connecting;
+        if !self.frozen {
+            self.connect();
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.state = State::Closed;
+        self.outstanding.clear();
+        self.pending.clear();
+        self.transit.iter_mut().for_each(|sent| sent.abandoned = true);
+    }
+
+    /// The first event that is due, or when the next one is.
+    pub(super) fn next(&mut self) -> Result<StoreEvent, Option<Timestamp>> {
+        let now = self.clock.now();
+        let frozen = self.frozen;
+        let next = self.pending.iter().position(|pending| !(frozen && pending.remote));
+        let Some(index) = next else { return Err(None) };
+        if self.pending[index].due > now {
+            return Err(Some(self.pending[index].due));
+        }
+        let event = self.pending.remove(index).event;
+        if let StoreEvent::Completed { ticket, .. } = &event {
+            self.outstanding.remove(ticket);
+        }
+        Ok(event)
+    }
+
+    /// The connection is gone: what was asked on it is unknown, what it would still tell is lost.
+    fn abandon(&mut self, reason: &str) {
+        self.pending.retain(|pending| !pending.remote);
+        self.transit.iter_mut().for_each(|sent| sent.abandoned = true);
+        self.push(false, Duration::ZERO, Self::disconnected(reason));
+        for ticket in std::mem::take(&mut self.outstanding) {
+            self.complete(ticket, Outcome::Unknown(StoreError::Disconnected(reason.into())));
+        }
+    }
+
+    fn complete(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.push(false, Duration::ZERO, StoreEvent::Completed { ticket, outcome });
+    }
+
+    fn disconnected(reason: &str) -> StoreEvent {
+        StoreEvent::Disconnected { error: StoreError::Disconnected(reason.into()) }
+    }
+
+    fn push(&mut self, remote: bool, delay: Duration, event: StoreEvent) {
+        let due = self.clock.now() + delay;
+        let index = self.pending.partition_point(|pending| pending.due <= due);
+        self.pending.insert(index, Pending { due, remote, event });
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // A full channel has a wake-up in it already.
+        let _ = self.signal.try_send(());
+    }
+}
+
+fn take_one(count: &mut u32) -> bool {
+    let some = *count > 0;
+    *count = count.saturating_sub(1);
+    some
+}
