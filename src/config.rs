@@ -142,8 +142,8 @@ impl Config {
         Ok(config)
     }
 
-    /// The text of the configuration's file, **secrets in clear**. Options that are at their default
-    /// are left out, except those that go-cluster v1 writes.
+    /// The text of the configuration's file, **secrets in clear**. Options that are at their
+    /// default are left out, except those that go-cluster v1 writes.
     #[must_use]
     pub fn to_json(&self) -> String {
         json::write(&self.given)
@@ -212,7 +212,8 @@ impl Config {
         self.given.reconnect_wait
     }
 
-    /// Whether a node starts when no server can be reached. `nats.startDisconnected`, default false.
+    /// Whether a node starts when no server can be reached. `nats.startDisconnected`, default
+    /// false.
     #[must_use]
     pub fn start_disconnected(&self) -> bool {
         self.given.start_disconnected
@@ -257,8 +258,8 @@ impl Config {
         self.timing.drift_percent()
     }
 
-    /// How long this node leaves the lead to others after a term of its own; `None`: the TTL after a
-    /// release, [`Timing::lapse_wait`] after a lapse. `election.cooldownMs`, 0 to 24 h.
+    /// How long this node leaves the lead to others after a term of its own; `None`: the TTL after
+    /// a release, [`Timing::lapse_wait`] after a lapse. `election.cooldownMs`, 0 to 24 h.
     #[must_use]
     pub fn cooldown(&self) -> Option<Duration> {
         self.given.cooldown

@@ -83,9 +83,9 @@ impl ConfigBuilder {
         Self { cluster_id: cluster_id.into(), node_id: node_id.into(), ..self }
     }
 
-    /// Other servers than before. `nats.servers`: `nats://`, `tls://` or bare `host[:port]`, default
-    /// port 4222, `user:password@` or `token@` percent-encoded, several in one text separated by
-    /// commas; 1 to 64 in all.
+    /// Other servers than before. `nats.servers`: `nats://`, `tls://` or bare `host[:port]`,
+    /// default port 4222, `user:password@` or `token@` percent-encoded, several in one text
+    /// separated by commas; 1 to 64 in all.
     pub fn servers<S: Into<String>>(self, servers: impl IntoIterator<Item = S>) -> Self {
         Self { servers: servers.into_iter().map(Secret::new).collect(), ..self }
     }
@@ -181,8 +181,8 @@ impl ConfigBuilder {
         Self { renew_interval: whole(interval), ..self }
     }
 
-    /// How long an answer of a server is waited for. `election.requestTimeoutMs`, default a third of
-    /// the renew interval or less (1 s with the defaults), 20 ms to half the renew interval.
+    /// How long an answer of a server is waited for. `election.requestTimeoutMs`, default a third
+    /// of the renew interval or less (1 s with the defaults), 20 ms to half the renew interval.
     pub fn request_timeout(self, timeout: Duration) -> Self {
         Self { request_timeout: Some(whole(timeout)), ..self }
     }

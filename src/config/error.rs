@@ -9,9 +9,9 @@ use crate::timing::TimingError;
 
 /// A configuration that is not accepted. Nothing was started and nothing was written.
 ///
-/// Fields are named by their path in the JSON file (`election.leaseTtlMs`), also when the value came
-/// from a [`ConfigBuilder`](super::ConfigBuilder); each setter names its path. No message holds a
-/// secret.
+/// Fields are named by their path in the JSON file (`election.leaseTtlMs`), also when the value
+/// came from a [`ConfigBuilder`](super::ConfigBuilder); each setter names its path. No message
+/// holds a secret.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {

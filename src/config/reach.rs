@@ -110,7 +110,7 @@ fn subject(path: &str, text: &str) -> Result<String, ConfigError> {
 mod tests {
     use super::*;
 
-    const SEED: &str = "SUAAVVV5XEMLLF3AOQWTFNHQKZGYZJOE2SVMIYPQQRKFJQHXPJYC6LKJGI";
+    const SEED: &str = "SUEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE";
 
     #[test]
     fn prefixes_have_defaults_and_a_domain_makes_one() {

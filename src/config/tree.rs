@@ -1,8 +1,8 @@
 //! JSON as it stands in a file, taken apart section by section.
 //!
 //! A derived reader would do, but for what its messages lack: the path of the field, the range it
-//! should be in, the key that was perhaps meant. Keys are known by being asked for, so that the list
-//! of known keys cannot fall behind the reader.
+//! should be in, the key that was perhaps meant. Keys are known by being asked for, so that the
+//! list of known keys cannot fall behind the reader.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
