@@ -6,6 +6,7 @@ pub mod config;
 pub mod election;
 pub mod error;
 pub mod event;
+pub mod fence;
 pub mod leadership;
 pub mod lease;
 pub mod store;

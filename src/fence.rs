@@ -1,0 +1,371 @@
+//! The gate in front of a resource: it lets the newest leader in and keeps the former ones out.
+//!
+//! No lease can stop a process between its check and its act: it may be suspended there, and act
+//! long after another leads. So every effect carries the term's epoch and session, the *fencing
+//! token*, and whoever applies the effect asks a [`Gate`] first. Once a token was admitted, none of
+//! a lower epoch is, and of its own epoch only the same session's.
+//!
+//! ```
+//! use leasehold::fence::Gate;
+//! use leasehold::lease::{Epoch, SessionId};
+//!
+//! let gate = Gate::new();
+//! let (old, new) = (Epoch::new(6).unwrap(), Epoch::new(7).unwrap());
+//! let (a, b) = (SessionId::from_bits(0xa), SessionId::from_bits(0xb));
+//!
+//! gate.admit(old, a).unwrap();
+//! gate.admit(new, b).unwrap();
+//! let fenced = gate.admit(old, a).unwrap_err(); // woke up too late
+//! assert_eq!(fenced.highest().epoch(), new);
+//! ```
+//!
+//! # Check and act are one step
+//! Between [`Gate::admit`] and a write of one's own a newer leader's write may slip in, and is then
+//! overwritten. Where that matters, write in [`Gate::admit_with`], or let the resource itself
+//! compare, as below.
+//!
+//! # A gate must remember
+//! A gate lives as long as its process; one that starts empty admits anybody first. Where the
+//! resource outlives the process, keep the token with the data, so that one atomic step stores both,
+//! and [restore](Gate::restore) the gate from it. With a file:
+//!
+//! ```
+//! # use leasehold::fence::{Gate, Token};
+//! # use leasehold::lease::{Epoch, SessionId};
+//! # use std::{fs, io::{self, Write}, path::Path};
+//! fn open(file: &Path) -> io::Result<Gate> {
+//!     let text = match fs::read_to_string(file) {
+//!         Ok(text) => text,
+//!         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Gate::new()),
+//!         Err(error) => return Err(error),
+//!     };
+//!     let token: Token = text.lines().next().unwrap_or_default().parse().map_err(io::Error::other)?;
+//!     Ok(Gate::restore(token))
+//! }
+//!
+//! fn store(gate: &Gate, file: &Path, from: Token, state: &str) -> io::Result<()> {
+//!     let stored = gate.admit_with(from.epoch(), from.session(), |token| {
+//!         let temporary = file.with_extension("new");
+//!         let mut handle = fs::File::create(&temporary)?;
+//!         write!(handle, "{token}\n{state}")?;
+//!         handle.sync_all()?;
+//!         fs::rename(temporary, file) // token and state, or neither
+//!     });
+//!     stored.map_err(io::Error::other)?
+//! }
+//! # let folder = tempfile::tempdir()?;
+//! # let file = folder.path().join("state");
+//! # let token = |epoch| Token::new(Epoch::new(epoch).unwrap(), SessionId::from_bits(epoch.into()));
+//! # store(&open(&file)?, &file, token(7), "seven")?;
+//! # assert!(store(&open(&file)?, &file, token(6), "six").is_err());
+//! # assert!(fs::read_to_string(&file)?.ends_with("seven"));
+//! # store(&open(&file)?, &file, token(8), "eight")?;
+//! # assert!(fs::read_to_string(&file)?.ends_with("eight"));
+//! # Ok::<(), io::Error>(())
+//! ```
+//!
+//! A database is its own gate. One row of a table `gate` guards all that the same transaction
+//! writes; when the first statement changes no row, the writer is fenced: roll back.
+//!
+//! ```sql
+//! BEGIN;
+//! UPDATE gate SET epoch = $1, session = $2
+//!  WHERE resource = 'orders' AND (epoch < $1 OR (epoch = $1 AND session = $2));
+//! UPDATE orders SET state = 'shipped' WHERE id = $3;
+//! COMMIT;
+//! ```
+//!
+//! # When epochs begin anew
+//! Epochs only rise while the bucket keeps its record or the stream its sequence, or some process
+//! its memory of them. After all three were lost (the bucket deleted and made anew, or restored from
+//! an old backup) they may fall, and a gate that remembers keeps everybody out. Make sure that no
+//! former leader is left, then [`Gate::reset`] it by hand.
+
+use std::fmt;
+use std::str::FromStr;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::lease::{Epoch, SessionId};
+
+/// What a leader shows with every effect: the epoch of its term and its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token {
+    epoch: Epoch,
+    session: SessionId,
+}
+
+impl Token {
+    /// The token of that term and session.
+    #[must_use]
+    pub const fn new(epoch: Epoch, session: SessionId) -> Self {
+        Self { epoch, session }
+    }
+
+    /// The term's fencing number.
+    #[must_use]
+    pub const fn epoch(self) -> Epoch {
+        self.epoch
+    }
+
+    /// The session that leads in it.
+    #[must_use]
+    pub const fn session(self) -> SessionId {
+        self.session
+    }
+
+    /// Whether `self` may act after `highest` did: a later term, or still the same.
+    fn may_follow(self, highest: Self) -> bool {
+        self.epoch > highest.epoch || self == highest
+    }
+}
+
+impl fmt::Display for Token {
+    /// `7 000102030405060708090a0b0c0d0e0f`: what [`FromStr`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.epoch, self.session)
+    }
+}
+
+impl FromStr for Token {
+    type Err = NotAToken;
+
+    fn from_str(text: &str) -> Result<Self, NotAToken> {
+        let (epoch, session) = text.split_once(' ').ok_or(NotAToken)?;
+        // `parse` would take a sign, which nobody wrote.
+        let digits = epoch.bytes().all(|b| b.is_ascii_digit());
+        let epoch = epoch.parse().ok().filter(|_| digits).and_then(Epoch::new);
+        let session = SessionId::parse(session);
+        Ok(Self::new(epoch.ok_or(NotAToken)?, session.ok_or(NotAToken)?))
+    }
+}
+
+/// A text is no token. Do not start with an empty gate then: what was written is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not a fencing token: an epoch, a blank and 32 hexadecimal digits are expected")]
+pub struct NotAToken;
+
+/// Whoever showed the token is not the leader any more, or never was in that epoch. Nothing was
+/// applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("fenced: epoch {} of session {} came after epoch {} of session {}",
+    .shown.epoch, .shown.session, .highest.epoch, .highest.session)]
+pub struct Fenced {
+    shown: Token,
+    highest: Token,
+}
+
+impl Fenced {
+    /// The token that was refused.
+    #[must_use]
+    pub const fn shown(self) -> Token {
+        self.shown
+    }
+
+    /// The highest token admitted so far.
+    #[must_use]
+    pub const fn highest(self) -> Token {
+        self.highest
+    }
+}
+
+/// Admits the newest leader's effects; shared by reference among threads.
+///
+/// One gate guards one resource and one cluster: epochs of different clusters do not compare.
+#[derive(Debug, Default)]
+pub struct Gate {
+    highest: Mutex<Option<Token>>,
+}
+
+impl Gate {
+    /// A gate that admitted nobody yet: the first to come is let in, whoever it is.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { highest: parking_lot::const_mutex(None) }
+    }
+
+    /// A gate that goes on where one that admitted `highest` ended.
+    #[must_use]
+    pub const fn restore(highest: Token) -> Self {
+        Self { highest: parking_lot::const_mutex(Some(highest)) }
+    }
+
+    /// Lets a leader in whose epoch is above all others so far, or who was the last let in.
+    ///
+    /// # Errors
+    /// [`Fenced`]: refuse the effect. The leader should stop; trying again is of no use.
+    pub fn admit(&self, epoch: Epoch, session: SessionId) -> Result<(), Fenced> {
+        self.admit_with(epoch, session, |_| ())
+    }
+
+    /// As [`admit`](Self::admit), and runs `act` before anybody else is let in. `act` gets the token
+    /// to store with the effect.
+    ///
+    /// The gate remembers the token from before `act` runs, also when `act` fails or panics: what
+    /// failed may have had its effect. `act` holds the gate's lock: it must not ask the same gate.
+    ///
+    /// # Errors
+    /// [`Fenced`]: `act` did not run.
+    pub fn admit_with<T>(
+        &self,
+        epoch: Epoch,
+        session: SessionId,
+        act: impl FnOnce(Token) -> T,
+    ) -> Result<T, Fenced> {
+        let shown = Token::new(epoch, session);
+        let mut highest = self.highest.lock();
+        match *highest {
+            Some(highest) if !shown.may_follow(highest) => Err(Fenced { shown, highest }),
+            _ => {
+                *highest = Some(shown);
+                Ok(act(shown))
+            }
+        }
+    }
+
+    /// The highest token admitted so far. Waits for an [`admit_with`](Self::admit_with) in progress.
+    #[must_use]
+    pub fn highest(&self) -> Option<Token> {
+        *self.highest.lock()
+    }
+
+    /// Forgets everything, for when epochs began anew; tells what was forgotten. To be done by a
+    /// person who made sure that no former leader is left, never by a program that was fenced.
+    pub fn reset(&self) -> Option<Token> {
+        self.highest.lock().take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::thread;
+
+    fn token(epoch: u64, session: u128) -> Token {
+        Token::new(Epoch::new(epoch).unwrap(), SessionId::from_bits(session))
+    }
+
+    fn admit(gate: &Gate, token: Token) -> Result<(), Fenced> {
+        gate.admit(token.epoch(), token.session())
+    }
+
+    /// Invariant I9, over the order in which tokens were admitted: no epoch after a higher one, and
+    /// hence the tokens of one epoch side by side, which must be one session's.
+    fn assert_fenced_order(admitted: &[Token]) {
+        for pair in admitted.windows(2) {
+            assert!(pair[1].epoch > pair[0].epoch || pair[1] == pair[0], "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn a_lower_epoch_is_refused_and_told_the_highest() {
+        let gate = Gate::new();
+        assert_eq!(gate.highest(), None);
+        admit(&gate, token(7, 1)).unwrap();
+        admit(&gate, token(7, 1)).unwrap();
+        let fenced = admit(&gate, token(6, 2)).unwrap_err();
+        assert_eq!((fenced.shown(), fenced.highest()), (token(6, 2), token(7, 1)));
+        assert!(fenced.to_string().starts_with("fenced: epoch 6 of session 0"), "{fenced}");
+        admit(&gate, token(9, 2)).unwrap();
+        assert!(admit(&gate, token(8, 1)).is_err());
+        assert_eq!(gate.highest(), Some(token(9, 2)));
+    }
+
+    #[test]
+    fn an_epoch_belongs_to_the_session_that_came_first() {
+        let gate = Gate::new();
+        admit(&gate, token(7, 1)).unwrap();
+        assert!(admit(&gate, token(7, 2)).is_err());
+        admit(&gate, token(7, 1)).unwrap();
+    }
+
+    #[test]
+    fn a_restored_gate_goes_on_and_a_reset_one_begins_anew() {
+        let gate = Gate::restore(token(7, 1));
+        assert!(admit(&gate, token(6, 1)).is_err());
+        assert!(admit(&gate, token(7, 2)).is_err());
+        admit(&gate, token(7, 1)).unwrap();
+        assert_eq!(gate.reset(), Some(token(7, 1)));
+        admit(&gate, token(1, 3)).unwrap();
+    }
+
+    #[test]
+    fn what_failed_or_panicked_is_remembered_too() {
+        let gate = Gate::new();
+        let (failing, panicking) = (token(3, 1), token(4, 1));
+        let failed = gate.admit_with(failing.epoch(), failing.session(), |_| Err::<(), _>("disk"));
+        assert_eq!(failed, Ok(Err("disk")));
+        assert_eq!(gate.highest(), Some(failing));
+        let panic = AssertUnwindSafe(|| {
+            let _ = gate.admit_with(panicking.epoch(), panicking.session(), |_| panic!("in act"));
+        });
+        catch_unwind(panic).unwrap_err();
+        assert_eq!(gate.highest(), Some(panicking));
+        assert!(admit(&gate, failing).is_err());
+    }
+
+    #[test]
+    fn a_fenced_act_does_not_run() {
+        let gate = Gate::restore(token(7, 1));
+        let fenced = gate.admit_with(Epoch::new(6).unwrap(), SessionId::from_bits(1), |_| {
+            panic!("ran behind a gate that refused")
+        });
+        assert!(fenced.is_err());
+    }
+
+    #[test]
+    fn a_token_survives_the_round_trip_and_nothing_else_is_read() {
+        let highest = token(Epoch::MAX, u128::MAX);
+        for token in [token(1, 0), token(7, 0xab), highest] {
+            assert_eq!(token.to_string().parse(), Ok(token));
+        }
+        let session = "0".repeat(32);
+        for text in ["", " ", "7", "7 ", "x x"] {
+            assert_eq!(text.parse::<Token>(), Err(NotAToken), "{text:?}");
+        }
+        for epoch in ["0", "+7", "-7", "", "9223372036854775808", "18446744073709551616", " 7"] {
+            assert!(format!("{epoch} {session}").parse::<Token>().is_err(), "{epoch:?}");
+        }
+        assert!(format!("7 {session}0").parse::<Token>().is_err());
+        assert!(format!("7 {session}\n").parse::<Token>().is_err());
+    }
+
+    #[test]
+    fn many_threads_are_admitted_in_fenced_order() {
+        static GATE: Gate = Gate::new();
+        let written = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for session in 0..8_u128 {
+                let written = &written;
+                scope.spawn(move || {
+                    for step in 0..2_000_u64 {
+                        // Sessions run for the same epochs and fall behind one another.
+                        let token = token(1 + step / 3, session);
+                        let write = |token| written.lock().push(token);
+                        let _ = GATE.admit_with(token.epoch(), token.session(), write);
+                    }
+                });
+            }
+        });
+        let written = written.into_inner();
+        assert!(written.len() >= 667, "each of 667 epochs was somebody's, {}", written.len());
+        assert_fenced_order(&written);
+        assert_eq!(GATE.highest().map(|token| token.epoch.as_u64()), Some(667));
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_arrival_is_admitted_in_fenced_order(
+            arrivals in prop::collection::vec((1..9_u64, 0..3_u128), 0..60)
+        ) {
+            let gate = Gate::new();
+            let arrivals = arrivals.into_iter().map(|(epoch, session)| token(epoch, session));
+            let admitted: Vec<_> = arrivals.filter(|token| admit(&gate, *token).is_ok()).collect();
+            assert_fenced_order(&admitted);
+            prop_assert_eq!(gate.highest(), admitted.last().copied());
+        }
+    }
+}
