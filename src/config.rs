@@ -154,7 +154,7 @@ impl Config {
     /// 0600, another keeps the mode it had.
     ///
     /// # Errors
-    /// [`ConfigError::Write`]: what stood there before still stands.
+    /// [`ConfigError::Write`]: the old file is there still, or the new one, whole.
     pub fn save(&self, file: impl AsRef<Path>) -> Result<(), ConfigError> {
         let file = file.as_ref();
         file::write(file, &self.to_json(), self.given.holds_secret())

@@ -26,8 +26,8 @@
 //!
 //! # A gate must remember
 //! A gate lives as long as its process; one that starts empty admits anybody first. Where the
-//! resource outlives the process, keep the token with the data, so that one atomic step stores both,
-//! and [restore](Gate::restore) the gate from it. With a file:
+//! resource outlives the process, keep the token with the data, so that one atomic step stores
+//! both, and [restore](Gate::restore) the gate from it. With a file:
 //!
 //! ```
 //! # use leasehold::fence::{Gate, Token};
@@ -39,8 +39,8 @@
 //!         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Gate::new()),
 //!         Err(error) => return Err(error),
 //!     };
-//!     let token: Token = text.lines().next().unwrap_or_default().parse().map_err(io::Error::other)?;
-//!     Ok(Gate::restore(token))
+//!     let first = text.lines().next().unwrap_or_default();
+//!     Ok(Gate::restore(first.parse().map_err(io::Error::other)?))
 //! }
 //!
 //! fn store(gate: &Gate, file: &Path, from: Token, state: &str) -> io::Result<()> {
@@ -55,7 +55,8 @@
 //! }
 //! # let folder = tempfile::tempdir()?;
 //! # let file = folder.path().join("state");
-//! # let token = |epoch| Token::new(Epoch::new(epoch).unwrap(), SessionId::from_bits(epoch.into()));
+//! # let session = SessionId::from_bits(1);
+//! # let token = |epoch| Token::new(Epoch::new(epoch).unwrap(), session);
 //! # store(&open(&file)?, &file, token(7), "seven")?;
 //! # assert!(store(&open(&file)?, &file, token(6), "six").is_err());
 //! # assert!(fs::read_to_string(&file)?.ends_with("seven"));
@@ -77,9 +78,9 @@
 //!
 //! # When epochs begin anew
 //! Epochs only rise while the bucket keeps its record or the stream its sequence, or some process
-//! its memory of them. After all three were lost (the bucket deleted and made anew, or restored from
-//! an old backup) they may fall, and a gate that remembers keeps everybody out. Make sure that no
-//! former leader is left, then [`Gate::reset`] it by hand.
+//! its memory of them. After all three were lost (the bucket deleted and made anew, or restored
+//! from an old backup) they may fall, and a gate that remembers keeps everybody out. Make sure that
+//! no former leader is left, then [`Gate::reset`] it by hand.
 
 use std::fmt;
 use std::str::FromStr;
@@ -199,8 +200,8 @@ impl Gate {
         self.admit_with(epoch, session, |_| ())
     }
 
-    /// As [`admit`](Self::admit), and runs `act` before anybody else is let in. `act` gets the token
-    /// to store with the effect.
+    /// As [`admit`](Self::admit), and runs `act` before anybody else is let in. `act` gets the
+    /// token to store with the effect.
     ///
     /// The gate remembers the token from before `act` runs, also when `act` fails or panics: what
     /// failed may have had its effect. `act` holds the gate's lock: it must not ask the same gate.
@@ -224,7 +225,8 @@ impl Gate {
         }
     }
 
-    /// The highest token admitted so far. Waits for an [`admit_with`](Self::admit_with) in progress.
+    /// The highest token admitted so far. Waits for an [`admit_with`](Self::admit_with) in
+    /// progress.
     #[must_use]
     pub fn highest(&self) -> Option<Token> {
         *self.highest.lock()

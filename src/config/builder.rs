@@ -77,10 +77,14 @@ impl ConfigBuilder {
         }
     }
 
-    /// Other names than before, of cluster and node. `clusterId`, `nodeId`: 1 to 64 characters of
-    /// `A-Z a-z 0-9 - _`, in node ids also `.` inside.
-    pub fn ids(self, cluster_id: impl Into<String>, node_id: impl Into<String>) -> Self {
-        Self { cluster_id: cluster_id.into(), node_id: node_id.into(), ..self }
+    /// Another cluster than before. `clusterId`: 1 to 64 characters of `A-Z a-z 0-9 - _`.
+    pub fn cluster_id(self, cluster_id: impl Into<String>) -> Self {
+        Self { cluster_id: cluster_id.into(), ..self }
+    }
+
+    /// Another node than before. `nodeId`: as the cluster's, and `.` inside.
+    pub fn node_id(self, node_id: impl Into<String>) -> Self {
+        Self { node_id: node_id.into(), ..self }
     }
 
     /// Other servers than before. `nats.servers`: `nats://`, `tls://` or bare `host[:port]`,

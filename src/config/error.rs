@@ -91,7 +91,8 @@ pub enum ConfigError {
         /// The operating system's words.
         source: io::Error,
     },
-    /// A file could not be written. What stood there before still stands.
+    /// A file could not be written. There is what was there before, or all that was to be written
+    /// when only flushing its folder to disk failed; never a part.
     #[error("cannot write {}: {source}", file.display())]
     Write {
         /// The file.

@@ -29,10 +29,17 @@ pub(super) fn write(file: &Path, text: &str, secret: bool) -> io::Result<()> {
         _ => Path::new("."),
     };
     fs::create_dir_all(folder)?;
+    let old = fs::metadata(&target).ok();
+    if old.as_ref().is_some_and(|old| !old.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
     let (temporary, mut handle) = create_temporary(folder, secret)?;
     let written = handle
         .write_all(text.as_bytes())
-        .and_then(|()| set_mode(&handle, &target, secret))
+        .and_then(|()| match old {
+            Some(old) if !secret => handle.set_permissions(old.permissions()),
+            _ => Ok(()),
+        })
         .and_then(|()| handle.sync_all())
         .and_then(|()| fs::rename(&temporary, &target));
     if written.is_err() {
@@ -60,18 +67,10 @@ fn create_temporary(folder: &Path, secret: bool) -> io::Result<(PathBuf, File)> 
     Ok((temporary, handle))
 }
 
-/// A file without secrets keeps the mode it had.
-fn set_mode(handle: &File, target: &Path, secret: bool) -> io::Result<()> {
-    match fs::metadata(target) {
-        Ok(old) if !secret => handle.set_permissions(old.permissions()),
-        _ => Ok(()),
-    }
-}
-
-/// Makes the rename itself durable.
+/// Makes the rename itself durable, where the folder may be opened.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
 }
 
 #[cfg(not(unix))]
@@ -88,4 +87,28 @@ pub(super) fn everybody_may_read(file: &Path) -> bool {
 #[cfg(not(unix))]
 pub(super) fn everybody_may_read(_: &Path) -> bool {
     false
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_that_everybody_may_read_is_told_from_one_that_a_group_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cluster.json");
+        for (mode, everybody) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+            fs::write(&file, "").unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(everybody_may_read(&file), everybody, "{mode:o}");
+        }
+        assert!(!everybody_may_read(&folder.path().join("missing")));
+    }
+
+    #[test]
+    fn a_device_is_not_replaced_by_a_file() {
+        let error = write(Path::new("/dev/null"), "x", false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
 }

@@ -119,6 +119,7 @@ fn nothing_that_can_be_printed_holds_a_secret() {
 fn changing_a_built_configuration_starts_from_what_was_given() {
     let config = builder().token("t").cooldown(ms(7)).build().unwrap();
     assert_eq!(config.to_builder().build().unwrap(), config);
-    let other = config.to_builder().ids("orders", "node-2").build().unwrap();
-    assert_eq!((other.node_id(), other.cooldown()), ("node-2", Some(ms(7))));
+    let other = config.to_builder().cluster_id("bills").node_id("node-2").build().unwrap();
+    assert_eq!((other.cluster_id(), other.node_id()), ("bills", "node-2"));
+    assert_eq!((other.cooldown(), other.auth()), (Some(ms(7)), config.auth()));
 }
