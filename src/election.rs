@@ -158,10 +158,31 @@ impl Election {
         self.tenure().map(|tenure| tenure.epoch)
     }
 
-    /// The highest epoch this node has seen; `None` before the first.
+    /// The highest epoch this node has seen or heard of; `None` before the first.
     #[must_use]
     pub fn highest_epoch(&self) -> Option<Epoch> {
-        Epoch::new(self.knowledge.highest_epoch())
+        let heard = self.knowledge.newest().and_then(|sighting| sighting.lease());
+        Epoch::new(self.knowledge.highest_epoch()).max(heard.map(|lease| lease.epoch))
+    }
+
+    /// The holder and epoch that were last told by [`Change::LeaderChanged`].
+    #[must_use]
+    pub fn told_leader(&self) -> Option<&(String, Epoch)> {
+        self.told_leader.as_ref()
+    }
+
+    /// The configured time to live.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.settings.timing.ttl()
+    }
+
+    /// Whether a held record of this session stands, as far as is known.
+    #[must_use]
+    pub fn leaves_lease_behind(&self) -> bool {
+        self.knowledge.standing().and_then(|sighting| sighting.lease()).is_some_and(|lease| {
+            lease.session == Some(self.settings.session) && !lease.is_released()
+        })
     }
 
     /// The application value of the record that stands, whoever wrote it.

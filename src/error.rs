@@ -102,3 +102,52 @@ pub enum Refused {
     #[error("stopped")]
     Stopped,
 }
+
+impl StoreError {
+    /// Whether waiting may help: a server may come up, an answer may come late. What is not so is
+    /// for a person to put right.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Server { .. }
+            | Self::NoResponders(_)
+            | Self::Disconnected(_)
+            | Self::TimedOut => true,
+            Self::Authentication { .. }
+            | Self::Tls { .. }
+            | Self::Permission(_)
+            | Self::JetStream(_)
+            | Self::Bucket { .. }
+            | Self::Malformed(_)
+            | Self::EpochsExhausted => false,
+        }
+    }
+}
+
+/// Why a node did not start. Nothing of it is left running.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The store could not be read within the connect timeout, or never will be as it is.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// The operating system gave no random bits for the session.
+    #[error("no random bits for the session: {0}")]
+    Random(String),
+}
+
+/// A wait that came to its end without what was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// It did not happen in time.
+    #[error("timed out")]
+    TimedOut,
+    /// The node has stopped.
+    #[error("stopped")]
+    Stopped,
+}

@@ -41,8 +41,8 @@ impl Default for Timing {
 impl Timing {
     /// Checks the durations; fractions of a millisecond are dropped.
     ///
-    /// * `ttl`: *D*, 100 ms to 1 h.
-    /// * `renew_interval`: *R*, at least 60 ms.
+    /// * `ttl`: *D*, up to 1 h; at least 147 ms at a drift of 10 %, or 123 ms with a request timeout.
+    /// * `renew_interval`: *R*, at least 60 ms, or twice the request timeout that is given.
     /// * `request_timeout`: *rt*, 20 ms to *R*/2; `None` takes the lesser of *R*/3 and (*L*−*R*)/3.
     /// * `drift_percent`: *ρ*, 1 to 50.
     ///
@@ -58,8 +58,9 @@ impl Timing {
         if !(1..=50).contains(&drift_percent) {
             return Err(TimingError::Drift { percent: drift_percent });
         }
-        if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
-            return Err(TimingError::Ttl { ttl });
+        let smallest = Self::smallest_ttl(request_timeout.is_some(), drift_percent.into());
+        if !(smallest..=MAX_TTL).contains(&ttl) {
+            return Err(TimingError::Ttl { ttl, smallest });
         }
         let mut timing = Self {
             ttl: millis(ttl),
@@ -69,6 +70,13 @@ impl Timing {
         };
         timing.request_timeout = timing.choose_request_timeout(request_timeout)?;
         Ok(timing)
+    }
+
+    /// The time to live that has room for the shortest renew interval and request timeouts.
+    fn smallest_ttl(request_timeout_given: bool, drift: u64) -> Duration {
+        let shortest = millis(MIN_REQUEST_TIMEOUT);
+        let renew = if request_timeout_given { 2 * shortest } else { 3 * shortest };
+        ms(((renew + 3 * shortest) * (100 + drift)).div_ceil(100 - drift)).max(MIN_TTL)
     }
 
     fn choose_request_timeout(&self, given: Option<Duration>) -> Result<u64, TimingError> {
@@ -195,10 +203,12 @@ pub enum TimingError {
         percent: u32,
     },
     /// The time to live is out of range.
-    #[error("lease TTL is {ttl:?}, must be 100ms to 3600s")]
+    #[error("lease TTL is {ttl:?}, must be {smallest:?} to 3600s")]
     Ttl {
         /// What was given.
         ttl: Duration,
+        /// The smallest that has room for the shortest renew interval and request timeout.
+        smallest: Duration,
     },
     /// The request timeout is out of range.
     #[error("request timeout is {given:?}, must be at least 20ms")]
@@ -299,7 +309,11 @@ mod tests {
 
     #[test]
     fn out_of_range_values_are_refused() {
-        assert!(matches!(timing(99, 60), Err(TimingError::Ttl { .. })));
+        assert!(matches!(timing(146, 60), Err(TimingError::Ttl { .. })));
+        assert!(timing(147, 60).is_ok());
+        let tight = |ttl| Timing::new(ms(ttl), ms(40), Some(ms(20)), 10);
+        assert!(matches!(tight(122), Err(TimingError::Ttl { .. })));
+        assert!(tight(123).is_ok());
         assert!(matches!(timing(3_600_001, 60), Err(TimingError::Ttl { .. })));
         assert!(matches!(timing(1_000, 59), Err(TimingError::RenewIntervalTooShort { .. })));
         assert!(matches!(timing(1_000, 0), Err(TimingError::RenewIntervalTooShort { .. })));

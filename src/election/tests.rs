@@ -246,7 +246,7 @@ fn a_term_counts_from_before_its_write_was_sent() {
 fn a_held_record_is_waited_for_read_once_more_and_then_challenged() {
     let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
     assert_eq!(desk.command, None);
-    desk.pass(TTL - Duration::from_millis(1));
+    desk.pass(Duration::from_millis(9_999));
     assert_eq!(desk.command, None);
     desk.pass(Duration::from_millis(1));
     desk.answer_read(snapshot(Some(entry(5, &held("other", 2, 7, 3)))));
@@ -490,7 +490,7 @@ fn step_down_drains_then_releases_then_stays_back() {
     assert_eq!(expect.revision, 2);
     assert!(lease.clean && lease.is_released() && lease.epoch == epoch(1));
     desk.stored(3);
-    desk.pass(TTL - Duration::from_millis(1));
+    desk.pass(Duration::from_millis(9_999));
     assert_eq!(desk.command, None, "cooldown");
     desk.pass(Duration::from_millis(1));
     assert_eq!(desk.written().1.epoch, epoch(2));

@@ -1,0 +1,373 @@
+//! A node: one candidate for the lead, with the handles to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, check_meta, check_node_id};
+use crate::error::{Refused, StartError, WaitError};
+use crate::event::{Reason, Role};
+use crate::events::{Events, queue};
+use crate::hooks::{self, Hooks};
+use crate::leadership::Leadership;
+use crate::lease::{Epoch, SessionId};
+use crate::renewal::View;
+use crate::running::{Running, Start};
+use crate::store::Store;
+use crate::store::nats::NatsStore;
+
+/// A member of a cluster, of which one at a time leads.
+///
+/// A started node does its work on its own threads. Every method may be called from any thread;
+/// none waits for the network except where it says so. Dropping a node stops it as
+/// [`stop`](Self::stop) does.
+#[derive(Debug)]
+pub struct Node(Running);
+
+impl Node {
+    /// Starts a node, and returns once the bucket was read or found missing.
+    ///
+    /// Blocks for at most the connect timeout (default 5 s), or not at all when the configuration
+    /// says to start disconnected.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing is left running.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::builder(config).start()
+    }
+
+    /// To start a node with hooks, on another store, or with another clock.
+    #[must_use]
+    pub fn builder(config: Config) -> NodeBuilder {
+        NodeBuilder { config, hooks: None, store: None, clock: Clock::boot() }
+    }
+
+    /// Whether this node leads now: a comparison of the clock with the term's deadline, wait-free,
+    /// true whatever hangs elsewhere.
+    #[inline]
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.0.cell.in_force(&self.0.clock).is_some()
+    }
+
+    /// [`Role::Leader`] while [`is_leader`](Self::is_leader).
+    #[must_use]
+    pub fn role(&self) -> Role {
+        if self.is_leader() { Role::Leader } else { Role::Follower }
+    }
+
+    /// The token of the present term, if this node leads.
+    #[must_use]
+    pub fn leadership(&self) -> Option<Leadership> {
+        let (epoch, _) = self.0.cell.in_force(&self.0.clock)?;
+        let (cell, clock) = (Arc::clone(&self.0.cell), self.0.clock.clone());
+        Some(Leadership::new(cell, clock, Epoch::new(epoch)?, self.0.session))
+    }
+
+    /// The holder's node id; `None` when there is none, or none was heard of for a TTL.
+    #[must_use]
+    pub fn leader(&self) -> Option<String> {
+        self.0.board.read(|view| view.leader.as_ref().map(|(leader, _)| leader.clone()))
+    }
+
+    /// The application value of the newest record; see [`set_meta`](Self::set_meta).
+    #[must_use]
+    pub fn leader_meta(&self) -> Option<serde_json::Value> {
+        self.0.board.read(|view| view.leader_meta.clone())
+    }
+
+    /// The highest epoch seen; `None` before anything is known.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.0.board.read(|view| view.highest_epoch)
+    }
+
+    /// Whether there is a connection.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.0.board.read(|view| view.connected)
+    }
+
+    /// This start's session.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.0.session
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// What happens to this node. Whoever calls this is waited for: a resigned lease is released
+    /// when the [`drain`](crate::Event::Resigning) of its event was dropped.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        self.0.events.attach();
+        &self.0.events
+    }
+
+    /// Everything at one moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let (role, running) = (self.role(), &self.0);
+        running.board.read(|view| Status::of(running, role, view))
+    }
+
+    /// Counters since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let running = &self.0;
+        running.board.read(|view| Stats::of(running, view))
+    }
+
+    /// Waits until a leader is known, and names it.
+    ///
+    /// # Errors
+    /// [`WaitError`] when none is within `timeout`, or the node has stopped.
+    pub fn wait_for_leader(&self, timeout: Duration) -> Result<String, WaitError> {
+        self.0.wait(timeout, |view| view.leader.as_ref().map(|(leader, _)| leader.clone()))
+    }
+
+    /// Waits until this node leads.
+    ///
+    /// # Errors
+    /// [`WaitError`] when it does not within `timeout`, or has stopped.
+    pub fn wait_for_leadership(&self, timeout: Duration) -> Result<Leadership, WaitError> {
+        self.0.wait(timeout, |_| self.leadership())
+    }
+
+    /// Gives the lead back: `is_leader()` is false when this returns, the lease is released once
+    /// every drain guard is dropped, and the node stays back for its cooldown (default: the TTL).
+    ///
+    /// Waits for the next turn of the renewal thread only. A second call joins the first.
+    ///
+    /// # Errors
+    /// [`Refused::NotLeader`] with the leader's name, or [`Refused::Stopped`].
+    pub fn step_down(&self) -> Result<(), Refused> {
+        self.0.orders.ask_resign(Reason::StepDown)
+    }
+
+    /// As [`step_down`](Self::step_down), for `node_id` to take over; others leave it the first
+    /// second (or half a TTL, if that is less).
+    ///
+    /// # Errors
+    /// [`TransferError::NodeId`] when it is no node id; [`TransferError::Refused`] as above, or when it is
+    /// this node's own.
+    pub fn transfer_to(&self, node_id: &str) -> Result<(), TransferError> {
+        check_node_id(node_id)?;
+        Ok(self.0.orders.ask_resign(Reason::Transfer { to: node_id.to_owned() })?)
+    }
+
+    /// Ends the cooldown: the node takes part in the election again. It takes nothing from a leader
+    /// that lives. Does nothing on a leader.
+    ///
+    /// # Errors
+    /// [`Refused`] while it resigns, when it is unhealthy, or has stopped.
+    pub fn promote(&self) -> Result<(), Refused> {
+        self.0.orders.ask(crate::election::Input::Promote)
+    }
+
+    /// Says whether this node is fit to lead. An unfit one does not challenge, and steps down if it
+    /// leads. Healthy at the start.
+    pub fn set_healthy(&self, healthy: bool) {
+        self.0.orders.leave(crate::election::Input::SetHealthy(healthy));
+    }
+
+    /// The value that this node's records carry from the next renewal on, which is brought forward
+    /// to now when it leads.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it is longer than 4096 bytes of JSON.
+    pub fn set_meta(&self, meta: Option<serde_json::Value>) -> Result<(), ConfigError> {
+        if let Some(meta) = &meta {
+            check_meta(meta)?;
+        }
+        self.0.orders.leave(crate::election::Input::SetMeta(meta));
+        Ok(())
+    }
+
+    /// Gives back what is held and ends every thread, within the stop timeout (default 5 s).
+    ///
+    /// The caller's own work for the term must have stopped, or stop as it finds its token invalid:
+    /// the drain guards in this node's own queue are dropped. Guards taken before, those of hooks,
+    /// and those in the queue of whoever holds a clone of [`Events`] are waited for; when they are
+    /// not dropped in time, the lease is left to lapse. So it is when there is no connection.
+    #[allow(clippy::must_use_candidate, reason = "stopping is what one calls it for")]
+    pub fn stop(self) -> Stopped {
+        let bound = self.0.config.stop_timeout();
+        self.stop_within(bound)
+    }
+
+    /// As [`stop`](Self::stop), with a bound of one's own.
+    #[allow(clippy::must_use_candidate, reason = "stopping is what one calls it for")]
+    pub fn stop_within(mut self, bound: Duration) -> Stopped {
+        Stopped { left_to_lapse: !self.0.stop(bound) }
+    }
+}
+
+/// Why a transfer was not begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// It is no node id.
+    #[error(transparent)]
+    NodeId(#[from] ConfigError),
+    /// The node refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// How a node stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// The lease could not be released: it stands until its TTL has passed.
+    pub left_to_lapse: bool,
+}
+
+/// To start a node otherwise than from its configuration alone.
+pub struct NodeBuilder {
+    config: Config,
+    hooks: Option<Box<dyn Hooks>>,
+    store: Option<Box<dyn Store>>,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl NodeBuilder {
+    /// Calls on a thread of their own, beside the event channel.
+    #[must_use]
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks = Some(Box::new(hooks));
+        self
+    }
+
+    /// Another store than NATS: the one in memory, or one of your own.
+    #[must_use]
+    pub fn store(mut self, store: impl Store + 'static) -> Self {
+        self.store = Some(Box::new(store));
+        self
+    }
+
+    /// Another clock than the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// See [`Node::start`].
+    ///
+    /// # Errors
+    /// See [`Node::start`].
+    pub fn start(self) -> Result<Node, StartError> {
+        let Self { config, hooks, store, clock } = self;
+        let store = store.unwrap_or_else(|| Box::new(NatsStore::of(&config, clock.clone())));
+        let mut sinks = Vec::new();
+        let hooks = hooks.map(|hooks| {
+            let (sink, events) = queue(config.event_capacity());
+            sinks.push(sink);
+            (hooks, events)
+        });
+        let config = Arc::new(config);
+        let running = Running::start(Start { config, store, clock, observer: false, sinks })?;
+        if let Some((hooks, events)) = hooks {
+            let orders = running.orders.clone();
+            let give_back = move || {
+                // Refused only when the term has ended already.
+                let _ = orders.ask_resign(hooks::AFTER_PANIC);
+            };
+            hooks::start(hooks, events, give_back).map_err(StartError::Thread)?;
+        }
+        Ok(Node(running))
+    }
+}
+
+/// A node at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The cluster.
+    pub cluster_id: String,
+    /// The node.
+    pub node_id: String,
+    /// Whether it leads.
+    pub role: Role,
+    /// Whether it is giving a term back.
+    pub resigning: bool,
+    /// Who leads, as far as is known.
+    pub leader: Option<String>,
+    /// The highest epoch seen.
+    pub epoch: Option<Epoch>,
+    /// The newest revision known; 0 before the first.
+    pub revision: u64,
+    /// Whether there is a connection.
+    pub connected: bool,
+}
+
+impl Status {
+    pub(crate) fn of(running: &Running, role: Role, view: &View) -> Self {
+        Self {
+            cluster_id: running.config.cluster_id().to_owned(),
+            node_id: running.config.node_id().to_owned(),
+            role,
+            resigning: view.resigning,
+            leader: view.leader.as_ref().map(|(leader, _)| leader.clone()),
+            epoch: view.highest_epoch,
+            revision: view.revision,
+            connected: view.connected,
+        }
+    }
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Terms led.
+    pub terms: u64,
+    /// Renewals that moved the deadline.
+    pub renewals: u64,
+    /// Requests the server refused.
+    pub failures: u64,
+    /// Requests whose outcome was not known at first.
+    pub unknown_outcomes: u64,
+    /// Writes that came second.
+    pub lost_races: u64,
+    /// Connections made after the first.
+    pub reconnects: u64,
+    /// Connections given up because nothing was answered.
+    pub abandoned_connections: u64,
+    /// Events dropped because nobody took them.
+    pub events_missed: u64,
+    /// From sending the newest request to its answer.
+    pub last_round_trip: Duration,
+    /// How long a held lease lasts without another renewal; zero when none is held.
+    pub remaining: Duration,
+}
+
+impl Stats {
+    pub(crate) fn of(running: &Running, view: &View) -> Self {
+        let counters = &view.counters;
+        let held_until = view.held_until.unwrap_or_default();
+        Self {
+            terms: counters.terms,
+            renewals: counters.renewals,
+            failures: counters.failures,
+            unknown_outcomes: counters.unknown_outcomes,
+            lost_races: counters.lost_races,
+            reconnects: counters.connections.saturating_sub(1),
+            abandoned_connections: counters.abandoned_connections,
+            events_missed: running.events.missed(),
+            last_round_trip: counters.last_round_trip,
+            remaining: held_until.since(running.clock.now()),
+        }
+    }
+}

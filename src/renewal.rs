@@ -1,0 +1,401 @@
+//! The renewal thread: one loop that owns the store and the election, and never waits for a caller.
+//!
+//! It takes what happened — an order of a handle, something the store tells, or time — steps the
+//! election, and carries the step out: changes to whoever listens, then the command to the store.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use parking_lot::{Condvar, Mutex};
+
+use crate::clock::{Clock, Timestamp};
+use crate::election::{Change, Command, Counters, Election, Input, Step};
+use crate::error::{Refused, StoreError};
+use crate::event::{DrainGuard, Event, Reason};
+use crate::events::EventSink;
+use crate::leadership::{Leadership, TermCell};
+use crate::lease::{Epoch, Lease, SessionId};
+use crate::store::{Outcome, Request, Store, StoreEvent};
+
+/// The longest wait while a term is held: thread timers stop in suspend, boot time does not.
+const LONGEST_WAIT_HOLDING: Duration = Duration::from_millis(500);
+/// The longest wait otherwise, for the same reason.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How soon the channel is looked at again when events wait for room in it.
+const BACKED_UP_WAIT: Duration = Duration::from_millis(20);
+
+/// What a handle wants of the loop.
+#[derive(Debug)]
+struct Order {
+    input: Input,
+    /// Told when the step is carried out.
+    reply: Option<Sender<Option<Refused>>>,
+}
+
+/// Hands orders to the loop; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    orders: Sender<Order>,
+    wake: Sender<()>,
+}
+
+impl Orders {
+    /// Leaves an order; never blocks. False when the loop has ended.
+    pub(crate) fn leave(&self, input: Input) -> bool {
+        self.send(Order { input, reply: None })
+    }
+
+    /// Leaves an order and waits until it is carried out, which takes no more than the loop's next
+    /// turn.
+    pub(crate) fn ask(&self, input: Input) -> Result<(), Refused> {
+        let (reply, answer) = bounded(1);
+        if !self.send(Order { input, reply: Some(reply) }) {
+            return Err(Refused::Stopped);
+        }
+        answer.recv().map_err(|_| Refused::Stopped)?.map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn ask_resign(&self, reason: Reason) -> Result<(), Refused> {
+        self.ask(Input::Resign(reason))
+    }
+
+    fn send(&self, order: Order) -> bool {
+        let sent = self.orders.send(order).is_ok();
+        // A full channel holds a wake-up already.
+        let _ = self.wake.try_send(());
+        sent
+    }
+}
+
+/// What handles see of the election.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    pub(crate) leader: Option<(String, Epoch)>,
+    pub(crate) leader_meta: Option<serde_json::Value>,
+    pub(crate) highest_epoch: Option<Epoch>,
+    pub(crate) held_until: Option<Timestamp>,
+    pub(crate) revision: u64,
+    pub(crate) connected: bool,
+    pub(crate) resigning: bool,
+    pub(crate) counters: Counters,
+    /// The loop has ended; `Some(true)` when a lease was left behind.
+    pub(crate) ended: Option<bool>,
+}
+
+/// The view, and a bell that rings when it changes.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    view: Mutex<View>,
+    changed: Condvar,
+}
+
+impl Board {
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        look(&self.view.lock())
+    }
+
+    /// Waits until `look` finds what it wants, or the clock reads `until`.
+    pub(crate) fn wait<T>(
+        &self,
+        clock: &Clock,
+        until: Timestamp,
+        mut look: impl FnMut(&View) -> Option<T>,
+    ) -> Option<T> {
+        let mut view = self.view.lock();
+        loop {
+            if let Some(found) = look(&view) {
+                return Some(found);
+            }
+            let left = until.since(clock.now());
+            if left.is_zero() {
+                return None;
+            }
+            // In slices, for the sake of suspends and of clocks moved by hand.
+            self.changed.wait_for(&mut view, left.min(LONGEST_WAIT_HOLDING));
+        }
+    }
+
+    fn post(&self, view: View) {
+        *self.view.lock() = view;
+        self.changed.notify_all();
+    }
+}
+
+/// What the loop is made of.
+pub(crate) struct Parts {
+    pub(crate) cluster_id: String,
+    pub(crate) node_id: String,
+    pub(crate) session: SessionId,
+    pub(crate) election: Election,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) sinks: Vec<EventSink>,
+    /// Told once whether the store can be used, or each time that it cannot.
+    pub(crate) startup: Sender<Result<(), StoreError>>,
+    /// How long closing the store may take.
+    pub(crate) close_timeout: Duration,
+}
+
+/// The loop, ready to run on a thread.
+pub(crate) struct Renewal {
+    parts: Parts,
+    board: Arc<Board>,
+    orders: Receiver<Order>,
+    wake: Receiver<()>,
+    /// For the guards that are handed out.
+    own_orders: Orders,
+    wake_at: Timestamp,
+    connected: bool,
+    /// The term that is written of, and since when, by the wall clock, for people.
+    acquired: Option<(Epoch, SystemTime)>,
+}
+
+/// Ends the term when the thread does, however it does.
+struct EndsTerm {
+    cell: Arc<TermCell>,
+    board: Arc<Board>,
+    left_behind: bool,
+}
+
+impl Drop for EndsTerm {
+    fn drop(&mut self) {
+        self.cell.end();
+        self.board.view.lock().ended = Some(self.left_behind);
+        self.board.changed.notify_all();
+    }
+}
+
+impl Renewal {
+    pub(crate) fn new(parts: Parts) -> (Self, Orders, Arc<Board>) {
+        let (orders, ordered) = unbounded();
+        let (wake, woken) = bounded(1);
+        let own_orders = Orders { orders, wake };
+        let board = Arc::<Board>::default();
+        let renewal = Self {
+            parts,
+            board: Arc::clone(&board),
+            orders: ordered,
+            wake: woken,
+            own_orders: own_orders.clone(),
+            wake_at: Timestamp::ZERO,
+            connected: false,
+            acquired: None,
+        };
+        (renewal, own_orders, board)
+    }
+
+    /// Runs until the election has stopped.
+    pub(crate) fn run(mut self) {
+        let cell = Arc::clone(self.parts.election.cell());
+        let mut ends = EndsTerm { cell, board: Arc::clone(&self.board), left_behind: true };
+        while !self.turn() {}
+        ends.left_behind = self.parts.election.leaves_lease_behind();
+        let until = self.parts.clock.now() + self.parts.close_timeout;
+        self.parts.store.close(until);
+    }
+
+    /// One input and its step. True when that was the last.
+    fn turn(&mut self) -> bool {
+        let (input, reply) = self.next_input();
+        if let Input::Store(event) = &input {
+            self.watch_startup(event);
+        }
+        // Read after the input was there, and before anything is sent: writes count from it.
+        let now = self.parts.clock.now();
+        let step = self.parts.election.step(now, input);
+        let (finished, refused) = (step.finished, step.refused.clone());
+        self.carry_out(step);
+        if let Some(reply) = reply {
+            let _ = reply.send(refused);
+        }
+        finished
+    }
+
+    fn next_input(&mut self) -> (Input, Option<Sender<Option<Refused>>>) {
+        if let Ok(order) = self.orders.try_recv() {
+            return (order.input, order.reply);
+        }
+        let until = self.until();
+        let event = self.parts.store.poll(&self.wake, until);
+        (event.map_or(Input::Tick, Input::Store), None)
+    }
+
+    fn until(&mut self) -> Timestamp {
+        let mut longest = LONGEST_WAIT;
+        if self.parts.election.held_epoch().is_some() {
+            longest = LONGEST_WAIT_HOLDING;
+        }
+        for sink in &mut self.parts.sinks {
+            sink.flush();
+            if sink.is_backed_up() {
+                longest = BACKED_UP_WAIT;
+            }
+        }
+        self.wake_at.min(self.parts.clock.now() + longest)
+    }
+
+    fn carry_out(&mut self, step: Step) {
+        self.wake_at = step.wake_at;
+        for change in step.changes {
+            self.tell(change);
+        }
+        if let Some(command) = step.command {
+            self.command(command);
+        }
+        self.post();
+    }
+
+    fn command(&mut self, command: Command) {
+        let (ticket, request) = match command {
+            Command::Reconnect => return self.parts.store.reconnect(),
+            Command::Read(ticket) => (ticket, Request::Read),
+            Command::CreateBucket { ticket, first_seq } => {
+                (ticket, Request::CreateBucket { first_seq })
+            }
+            Command::Write { ticket, expect, lease } => {
+                (ticket, Request::Write { expect, value: self.encode(&lease) })
+            }
+        };
+        self.parts.store.submit(ticket, request);
+    }
+
+    fn encode(&mut self, lease: &Lease) -> Vec<u8> {
+        let wall = SystemTime::now();
+        let acquired = match self.acquired {
+            Some((epoch, at)) if epoch == lease.epoch => at,
+            _ => self.acquired.insert((lease.epoch, wall)).1,
+        };
+        lease.encode(wall, acquired)
+    }
+
+    fn watch_startup(&mut self, event: &StoreEvent) {
+        let verdict = match event {
+            StoreEvent::Completed { outcome, .. } => match outcome {
+                Outcome::Read(_) | Outcome::NoBucket => Ok(()),
+                Outcome::Failed(error) => Err(error.clone()),
+                _ => return,
+            },
+            StoreEvent::Disconnected { error } | StoreEvent::Problem(error) => Err(error.clone()),
+            _ => return,
+        };
+        // Nobody listens once the node has started.
+        let _ = self.parts.startup.try_send(verdict);
+    }
+
+    fn post(&self) {
+        let election = &self.parts.election;
+        self.board.post(View {
+            leader: election.told_leader().cloned(),
+            leader_meta: election.leader_meta().cloned(),
+            highest_epoch: election.highest_epoch(),
+            held_until: election.held_until(),
+            revision: election.revision(),
+            connected: self.connected,
+            resigning: election.is_resigning(),
+            counters: *election.counters(),
+            ended: None,
+        });
+    }
+
+    // Telling.
+
+    fn tell(&mut self, change: Change) {
+        self.log(&change);
+        match change {
+            Change::BecameLeader(epoch) => {
+                let cell = Arc::clone(self.parts.election.cell());
+                let clock = self.parts.clock.clone();
+                let leadership = Leadership::new(cell, clock, epoch, self.parts.session);
+                self.push(|| Event::BecameLeader(leadership.clone()));
+            }
+            Change::Resigning { epoch, reason } => {
+                let orders = self.own_orders.clone();
+                let drain = DrainGuard::new(move || {
+                    orders.leave(Input::Drained(epoch));
+                });
+                // Who never asked for an event is not waited for.
+                for sink in self.parts.sinks.iter_mut().filter(|sink| sink.is_attached()) {
+                    let (reason, drain) = (reason.clone(), drain.clone());
+                    sink.push(Event::Resigning { epoch, reason, drain });
+                }
+            }
+            Change::LostLeadership { epoch, cause } => {
+                self.push(|| Event::LostLeadership { epoch, cause: cause.clone() });
+            }
+            Change::LeaderChanged(leader) => self.push(|| {
+                let (leader, epoch) = leader.clone().unzip();
+                Event::LeaderChanged { leader, epoch }
+            }),
+            other => self.tell_connection(other),
+        }
+    }
+
+    fn tell_connection(&mut self, change: Change) {
+        match change {
+            Change::Connected { server } => {
+                self.connected = true;
+                self.push(|| Event::Connected { server: server.clone() });
+            }
+            Change::Disconnected { error } => {
+                self.connected = false;
+                self.push(|| Event::Disconnected { error: error.clone() });
+            }
+            Change::DuplicateNodeId(session) => self.push(|| Event::DuplicateNodeId { session }),
+            Change::TtlMismatch(theirs) => {
+                let ours = self.parts.election.ttl();
+                self.push(|| Event::TtlMismatch { theirs, ours });
+            }
+            Change::CorruptRecord { revision, reason } => {
+                self.push(|| Event::CorruptRecord { revision, reason: reason.clone() });
+            }
+            Change::Problem(error) => self.push(|| Event::Problem(error.clone())),
+            Change::BecameLeader(_)
+            | Change::Resigning { .. }
+            | Change::LostLeadership { .. }
+            | Change::LeaderChanged(_) => {}
+        }
+    }
+
+    fn push(&mut self, event: impl Fn() -> Event) {
+        for sink in &mut self.parts.sinks {
+            sink.push(event());
+        }
+    }
+
+    fn log(&self, change: &Change) {
+        let (cluster, node) = (self.parts.cluster_id.as_str(), self.parts.node_id.as_str());
+        let revision = self.parts.election.revision();
+        match change {
+            Change::BecameLeader(epoch) => {
+                log::info!(cluster, node, epoch = epoch.as_u64(), revision; "became leader");
+            }
+            Change::Resigning { epoch, reason } => {
+                log::info!(cluster, node, epoch = epoch.as_u64(), revision; "resigning: {reason}");
+            }
+            Change::LostLeadership { epoch, cause } => {
+                log::info!(
+                    cluster, node, epoch = epoch.as_u64(), revision; "lost leadership: {cause}"
+                );
+            }
+            Change::LeaderChanged(Some((leader, epoch))) => {
+                log::info!(cluster, node, epoch = epoch.as_u64(), revision; "{leader} leads");
+            }
+            Change::LeaderChanged(None) => {
+                log::info!(cluster, node, revision; "no leader is known");
+            }
+            Change::Connected { server } => log::info!(cluster, node; "connected to {server}"),
+            Change::Disconnected { error } => log::warn!(cluster, node; "disconnected: {error}"),
+            Change::Problem(error) => log::warn!(cluster, node, revision; "{error}"),
+            Change::DuplicateNodeId(session) => {
+                log::error!(cluster, node; "session {session} uses this node's id too");
+            }
+            Change::TtlMismatch(theirs) => {
+                log::warn!(cluster, node; "the leader's TTL is {theirs:?}, a cluster needs one");
+            }
+            Change::CorruptRecord { revision, reason } => {
+                log::error!(cluster, node, revision; "{reason}");
+            }
+        }
+    }
+}
