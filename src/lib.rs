@@ -10,4 +10,5 @@ pub mod fence;
 pub mod leadership;
 pub mod lease;
 pub mod store;
+mod thread;
 pub mod timing;
