@@ -12,9 +12,8 @@ use crate::hooks::{self, Hooks};
 use crate::leadership::Leadership;
 use crate::lease::{Epoch, SessionId};
 use crate::renewal::View;
-use crate::running::{Running, Start};
+use crate::running::{Running, Start, nats_store};
 use crate::store::Store;
-use crate::store::nats::NatsStore;
 
 /// A member of a cluster, of which one at a time leads.
 ///
@@ -269,7 +268,7 @@ impl NodeBuilder {
     /// See [`Node::start`].
     pub fn start(self) -> Result<Node, StartError> {
         let Self { config, hooks, store, clock } = self;
-        let store = store.unwrap_or_else(|| Box::new(NatsStore::of(&config, clock.clone())));
+        let store = store.unwrap_or_else(|| Box::new(nats_store(&config, clock.clone())));
         let mut sinks = Vec::new();
         let hooks = hooks.map(|hooks| {
             let (sink, events) = queue(config.event_capacity());

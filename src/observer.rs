@@ -10,9 +10,8 @@ use crate::event::Role;
 use crate::events::Events;
 use crate::lease::Epoch;
 use crate::node::{Stats, Status};
-use crate::running::{Running, Start};
+use crate::running::{Running, Start, nats_store};
 use crate::store::Store;
-use crate::store::nats::NatsStore;
 
 /// Follows an election without ever writing: it creates no bucket and never leads.
 ///
@@ -29,7 +28,7 @@ impl Observer {
     /// [`StartError`]: nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let clock = Clock::boot();
-        let store = NatsStore::of(&config, clock.clone());
+        let store = nats_store(&config, clock.clone());
         Self::on(config, store, clock)
     }
 

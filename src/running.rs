@@ -15,6 +15,7 @@ use crate::leadership::TermCell;
 use crate::lease::SessionId;
 use crate::renewal::{Board, Orders, Parts, Renewal, View};
 use crate::store::Store;
+use crate::store::nats::{BucketOptions, NatsStore};
 use crate::thread;
 
 /// How long closing the connection may take after the election has stopped.
@@ -159,4 +160,14 @@ fn new_session() -> Result<SessionId, StartError> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).map_err(|error| StartError::Random(error.to_string()))?;
     Ok(SessionId::from_bits(u128::from_ne_bytes(bits)))
+}
+
+/// The store that a configuration names.
+pub(crate) fn nats_store(config: &Config, clock: Clock) -> NatsStore {
+    let bucket = BucketOptions {
+        cluster_id: config.cluster_id().to_owned(),
+        replicas: u8::try_from(config.replicas()).unwrap_or(u8::MAX),
+        min_max_age: config.timing().shortest_max_age(),
+    };
+    NatsStore::new(config.connection().clone(), bucket, clock)
 }

@@ -21,6 +21,7 @@
 //! 7. Notices are hints: lost, late, repeated, reordered, forged.
 
 pub mod memory;
+pub mod nats;
 mod wait;
 
 use std::fmt;

@@ -235,7 +235,7 @@ impl Store for MemoryStore {
                 return None;
             }
             let at_most = due.min(until).since(now).min(SLICE);
-            self.waiter.sleep(wake, &self.signal, at_most);
+            self.waiter.sleep(wake, at_most, |select| _ = select.recv(&self.signal));
         }
     }
 

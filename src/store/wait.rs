@@ -5,12 +5,19 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Select, TryRecvError, never};
 
 /// What `poll` knows of its `wake` channel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Waiter {
     /// A message was taken, and not yet reported: something that happened before it came first.
     woken: bool,
     /// Nobody can send any more; such a channel is always ready, and would spin.
     deserted: bool,
+    nobody: Receiver<()>,
+}
+
+impl Default for Waiter {
+    fn default() -> Self {
+        Self { woken: false, deserted: false, nobody: never() }
+    }
 }
 
 impl Waiter {
@@ -29,12 +36,17 @@ impl Waiter {
         std::mem::take(&mut self.woken)
     }
 
-    /// Sleeps until `wake` or `events` has something, at most so long. Takes nothing.
-    pub(super) fn sleep<T>(&self, wake: &Receiver<()>, events: &Receiver<T>, at_most: Duration) {
-        let nobody = never();
+    /// Sleeps until `wake` or one of the channels that `add` names has something, at most so long.
+    /// Takes nothing.
+    pub(super) fn sleep<'a>(
+        &'a self,
+        wake: &'a Receiver<()>,
+        at_most: Duration,
+        add: impl FnOnce(&mut Select<'a>),
+    ) {
         let mut select = Select::new();
-        select.recv(if self.deserted { &nobody } else { wake });
-        select.recv(events);
+        select.recv(if self.deserted { &self.nobody } else { wake });
+        add(&mut select);
         // Whatever is ready is found by whoever looks next.
         let _ = select.ready_timeout(at_most);
     }

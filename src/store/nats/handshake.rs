@@ -1,0 +1,327 @@
+//! The probe: a whole handshake with a server, under a deadline.
+//!
+//! The client's own `connect` waits for ever for a server that is mute, before its INFO, after it or
+//! within TLS. So each address is first tried here: INFO, TLS where it is wanted, CONNECT with the
+//! credentials, PING, and the PONG that says that they were accepted. What goes wrong has a type
+//! here; in the client it is text.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nats::rustls::pki_types::ServerName;
+use nats::rustls::{ClientConfig, ClientConnection, StreamOwned};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::auth::Login;
+use super::bucket::Version;
+use super::jetstream::clip;
+use super::tls::client_config;
+use crate::config::connection::{Connection, ServerAddress};
+use crate::error::StoreError;
+
+/// Longer lines than this break the client, which reads them into a buffer of 4096.
+const MAX_LINE: usize = 4000;
+
+/// What the probe found out.
+#[derive(Clone)]
+pub(super) struct Facts {
+    pub(super) version: Version,
+    /// The configuration for TLS, when it is to be used.
+    pub(super) tls: Option<ClientConfig>,
+}
+
+/// What a server says first.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(clippy::struct_excessive_bools)] // The server's format.
+struct Info {
+    version: String,
+    nonce: String,
+    headers: bool,
+    tls_required: bool,
+    tls_available: bool,
+    ldm: bool,
+}
+
+/// Tries the addresses of `server` one after the other.
+pub(super) fn probe(
+    connection: &Connection,
+    server: &ServerAddress,
+    login: &Login,
+    deadline: Instant,
+) -> Result<Facts, StoreError> {
+    let probe = Probe { connection, server, login, deadline };
+    let addresses = (server.host.as_str(), server.port)
+        .to_socket_addrs()
+        .map_err(|error| probe.unreachable(&error))?;
+    let mut last = probe.unreachable(&"the name has no address");
+    for address in addresses {
+        match probe.address(address) {
+            Ok(facts) => return Ok(facts),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+struct Probe<'a> {
+    connection: &'a Connection,
+    server: &'a ServerAddress,
+    login: &'a Login,
+    deadline: Instant,
+}
+
+impl Probe<'_> {
+    fn address(&self, address: SocketAddr) -> Result<Facts, StoreError> {
+        let left = self.left().map_err(|error| self.unreachable(&error))?;
+        let tcp = TcpStream::connect_timeout(&address, left)
+            .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
+            .map_err(|error| self.unreachable(&error))?;
+        let mut stream = Timed { tcp, deadline: self.deadline };
+        let info = self.info(&mut stream)?;
+        let tls = self.tls(&info)?;
+        match &tls {
+            None => self.login(&mut stream, &info, false)?,
+            Some(config) => {
+                let mut stream = self.secure(stream, config)?;
+                self.login(&mut stream, &info, true)?;
+            }
+        }
+        Ok(Facts { version: Version::parse(&info.version), tls })
+    }
+
+    fn info(&self, stream: &mut Timed) -> Result<Info, StoreError> {
+        let line = read_line(stream)
+            .map_err(|error| self.unreachable(&format!("no INFO: {}", in_words(&error))))?;
+        let json =
+            line.strip_prefix("INFO ").ok_or_else(|| self.unreachable(&"not a NATS server"))?;
+        let info: Info =
+            serde_json::from_str(json).map_err(|_| self.unreachable(&"not a NATS server"))?;
+        if !info.headers {
+            return Err(self.unreachable(&"the server has no message headers"));
+        }
+        if info.ldm && self.connection.servers.len() > 1 {
+            return Err(self.unreachable(&"the server is shutting down (lame duck mode)"));
+        }
+        Ok(info)
+    }
+
+    /// Whether TLS is to be used, and how.
+    fn tls(&self, info: &Info) -> Result<Option<ClientConfig>, StoreError> {
+        let wanted = self.connection.tls.required || self.server.tls;
+        if wanted && !info.tls_required && !info.tls_available {
+            return Err(self.tls_failed(&"the server does not offer it"));
+        }
+        if !wanted && !info.tls_required {
+            return Ok(None);
+        }
+        client_config(&self.connection.tls).map(Some).map_err(|error| self.tls_failed(&error))
+    }
+
+    fn secure(&self, stream: Timed, config: &ClientConfig) -> Result<TlsStream, StoreError> {
+        let name = ServerName::try_from(self.server.host.clone())
+            .map_err(|_| self.tls_failed(&"the host is no name that a certificate can have"))?;
+        let session = ClientConnection::new(Arc::new(config.clone()), name)
+            .map_err(|error| self.tls_failed(&error))?;
+        let mut stream = StreamOwned::new(session, stream);
+        while stream.conn.is_handshaking() {
+            stream
+                .conn
+                .complete_io(&mut stream.sock)
+                .map_err(|error| self.tls_failed(&in_words(&error)))?;
+        }
+        Ok(stream)
+    }
+
+    fn login(
+        &self,
+        stream: &mut (impl Read + Write),
+        info: &Info,
+        tls: bool,
+    ) -> Result<(), StoreError> {
+        let connect = self.connect(info, tls);
+        let sent = stream
+            .write_all(format!("CONNECT {}\r\nPING\r\n", Value::Object(connect)).as_bytes())
+            .and_then(|()| stream.flush());
+        // A server that refuses may close before it has read everything, after saying why.
+        let mut last = sent.err();
+        loop {
+            let line = match read_line(stream) {
+                Ok(line) => line,
+                Err(error) => return Err(self.no_pong(last.as_ref().unwrap_or(&error), tls)),
+            };
+            match line.split_ascii_whitespace().next() {
+                Some("PONG") => return Ok(()),
+                Some("PING") => last = stream.write_all(b"PONG\r\n").err(),
+                Some("-ERR") => return Err(self.refused(&line)),
+                _ => {}
+            }
+        }
+    }
+
+    fn connect(&self, info: &Info, tls: bool) -> Map<String, Value> {
+        let mut connect = Map::new();
+        for (name, value) in [
+            ("verbose", false),
+            ("pedantic", false),
+            ("echo", true),
+            ("headers", true),
+            ("no_responders", true),
+            ("tls_required", tls),
+        ] {
+            connect.insert(name.into(), value.into());
+        }
+        connect.insert("name".into(), format!("{} probe", self.connection.name).into());
+        connect.insert("lang".into(), "rust".into());
+        connect.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+        connect.insert("protocol".into(), 1.into());
+        self.login.fill(&info.nonce, &mut connect);
+        connect
+    }
+
+    /// The connection ended, or nothing came, where a PONG was due.
+    fn no_pong(&self, error: &io::Error, tls: bool) -> StoreError {
+        if tls && error.kind() == ErrorKind::InvalidData {
+            // TLS 1.3 tells of a refused client certificate only now.
+            return self.tls_failed(error);
+        }
+        self.unreachable(&format!("no answer to CONNECT: {}", in_words(error)))
+    }
+
+    fn refused(&self, line: &str) -> StoreError {
+        let reason = clip(line.trim_start_matches("-ERR").trim().trim_matches('\''));
+        let server = self.server.to_string().into();
+        if is_about_credentials(&reason) {
+            StoreError::Authentication { server, reason: reason.into() }
+        } else if reason.contains("TLS") {
+            StoreError::Tls { server, reason: reason.into() }
+        } else {
+            self.unreachable(&reason)
+        }
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        remaining(self.deadline)
+    }
+
+    fn unreachable(&self, error: &dyn std::fmt::Display) -> StoreError {
+        unreachable(self.connection, self.server, error)
+    }
+
+    fn tls_failed(&self, error: &dyn std::fmt::Display) -> StoreError {
+        StoreError::Tls {
+            server: self.server.to_string().into(),
+            reason: clip(&error.to_string()).into(),
+        }
+    }
+}
+
+/// The error that names all servers, and what went wrong with one of them.
+pub(super) fn unreachable(
+    connection: &Connection,
+    server: &ServerAddress,
+    error: &dyn std::fmt::Display,
+) -> StoreError {
+    let servers: Vec<_> = connection.servers.iter().map(ToString::to_string).collect();
+    StoreError::Unreachable {
+        servers: servers.join(", ").into(),
+        reason: format!("{server}: {}", clip(&error.to_string())).into(),
+    }
+}
+
+/// Whether the server's words are about who we are.
+pub(super) fn is_about_credentials(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["authoriz", "authenticat", "credential"].iter().any(|word| text.contains(word))
+}
+
+type TlsStream = StreamOwned<ClientConnection, Timed>;
+
+/// A socket whose every call ends at a deadline, however slowly the peer drips.
+struct Timed {
+    tcp: TcpStream,
+    deadline: Instant,
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tcp.set_read_timeout(Some(remaining(self.deadline)?))?;
+        self.tcp.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.tcp.set_write_timeout(Some(remaining(self.deadline)?))?;
+        self.tcp.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
+}
+
+/// What is left until `deadline`; never zero, which would mean "no timeout".
+fn remaining(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Reads a line bytewise, so that nothing of what follows it (TLS) is swallowed.
+fn read_line(stream: &mut impl Read) -> io::Result<String> {
+    let mut line = Vec::with_capacity(512);
+    loop {
+        let mut byte = [0];
+        match stream.read(&mut byte) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) if byte[0] == b'\n' => break,
+            Ok(_) if line.len() == MAX_LINE => {
+                return Err(io::Error::other("a line longer than the client can read"));
+            }
+            Ok(_) => line.push(byte[0]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    String::from_utf8(line).map_err(|_| io::Error::other("a line that is not text"))
+}
+
+/// An I/O error for people: a socket's timeout calls itself "Resource temporarily unavailable".
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => "it stayed silent".into(),
+        ErrorKind::UnexpectedEof => "it closed the connection".into(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_to_its_end_and_no_further() {
+        let mut bytes: &[u8] = b"INFO {}\r\nrest";
+        assert_eq!(read_line(&mut bytes).unwrap(), "INFO {}\r");
+        assert_eq!(bytes, b"rest");
+    }
+
+    #[test]
+    fn an_endless_line_is_given_up() {
+        let mut bytes: &[u8] = &[b'x'; MAX_LINE + 1];
+        assert!(read_line(&mut bytes).is_err());
+        let mut bytes: &[u8] = b"\xff\xfe\n";
+        assert!(read_line(&mut bytes).is_err());
+    }
+
+    #[test]
+    fn words_about_credentials_are_told_from_others() {
+        for text in ["Authorization Violation", "User Authentication Expired"] {
+            assert!(is_about_credentials(text), "{text}");
+        }
+        assert!(!is_about_credentials("maximum connections exceeded"));
+    }
+}

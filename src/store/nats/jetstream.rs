@@ -1,0 +1,307 @@
+//! JetStream's requests and answers, as far as a lease needs them: pure functions over bytes.
+//!
+//! The formats are those of the NATS architecture decision records (ADR-1 for the JSON API, ADR-8
+//! for key-value buckets). Every answer is read into a private raw struct; whatever does not fit is
+//! [`Malformed`](StoreError::Malformed), which the caller makes an *unknown* outcome of.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::bucket::RawConfig;
+use crate::error::StoreError;
+use crate::lease::MAX_RECORD_BYTES;
+use crate::store::{Content, Entry, Incarnation};
+
+/// Error codes (`err_code`) of the JetStream API.
+mod code {
+    pub(super) const NO_MESSAGE: u32 = 10037;
+    pub(super) const NOT_FOR_ACCOUNT: u32 = 10039;
+    pub(super) const NAME_IN_USE: u32 = 10058;
+    pub(super) const NO_STREAM: u32 = 10059;
+    /// The expected revision does not hold.
+    pub(super) const WRONG_SEQUENCE: u32 = 10071;
+    pub(super) const NOT_ENABLED: u32 = 10076;
+    /// The same, found while an other write was on its way through the replicas.
+    pub(super) const WRONG_SEQUENCE_IN_FLIGHT: u32 = 10164;
+}
+
+/// The subjects of one bucket.
+#[derive(Clone, Debug)]
+pub(super) struct Subjects {
+    pub(super) stream: String,
+    /// The key, as the stream knows it.
+    pub(super) key: String,
+    /// Where the key is written: another subject behind a domain or an import.
+    pub(super) write: String,
+    pub(super) get: String,
+    pub(super) info: String,
+    pub(super) create: String,
+    pub(super) account: String,
+}
+
+impl Subjects {
+    pub(super) fn new(bucket: &str, api: &str) -> Self {
+        let stream = format!("KV_{bucket}");
+        let key = format!("$KV.{bucket}.lease");
+        let write = if api == "$JS.API" { key.clone() } else { format!("{api}.{key}") };
+        Self {
+            get: format!("{api}.STREAM.MSG.GET.{stream}"),
+            info: format!("{api}.STREAM.INFO.{stream}"),
+            create: format!("{api}.STREAM.CREATE.{stream}"),
+            account: format!("{api}.INFO"),
+            stream,
+            key,
+            write,
+        }
+    }
+
+    /// The body of the request for the newest message under the key.
+    pub(super) fn get_body(&self) -> Vec<u8> {
+        json!({ "last_by_subj": self.key }).to_string().into_bytes()
+    }
+}
+
+/// The error part of any answer.
+#[derive(Debug, Deserialize)]
+struct RawError {
+    #[serde(default)]
+    code: u32,
+    #[serde(default)]
+    err_code: u32,
+    #[serde(default)]
+    description: String,
+}
+
+impl RawError {
+    fn into_error(self) -> StoreError {
+        let description = clip(&self.description);
+        match self.err_code {
+            code::NOT_ENABLED | code::NOT_FOR_ACCOUNT => StoreError::JetStream(description.into()),
+            0 => StoreError::Server { code: self.code, description: description.into() },
+            code => StoreError::Server { code, description: description.into() },
+        }
+    }
+
+    /// The server may have begun, or somebody else may have answered for it.
+    fn is_doubtful(&self) -> bool {
+        !(400..500).contains(&self.code)
+    }
+}
+
+/// What the acknowledgement of a write says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Ack {
+    Stored(u64),
+    LostRace,
+    Refused(StoreError),
+    Doubtful(StoreError),
+}
+
+#[derive(Deserialize)]
+struct RawAck {
+    error: Option<RawError>,
+    stream: Option<String>,
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    duplicate: bool,
+}
+
+/// Reads the acknowledgement of a write to `stream`.
+///
+/// A lost race carries `stream` and `seq` beside `error` (seen with code 10164), so the error is
+/// looked at first.
+pub(super) fn parse_ack(body: &[u8], stream: &str) -> Ack {
+    let raw: RawAck = match parse(body) {
+        Ok(raw) => raw,
+        Err(error) => return Ack::Doubtful(error),
+    };
+    if let Some(error) = raw.error {
+        return match error.err_code {
+            code::WRONG_SEQUENCE | code::WRONG_SEQUENCE_IN_FLIGHT => Ack::LostRace,
+            _ if error.is_doubtful() => Ack::Doubtful(error.into_error()),
+            _ => Ack::Refused(error.into_error()),
+        };
+    }
+    if raw.stream.as_deref() != Some(stream) {
+        return Ack::Doubtful(malformed("an acknowledgement of another stream"));
+    }
+    match raw.seq {
+        0 => Ack::Doubtful(malformed("an acknowledgement without a revision")),
+        _ if raw.duplicate => Ack::Doubtful(malformed("an acknowledgement of a duplicate")),
+        seq => Ack::Stored(seq),
+    }
+}
+
+/// What a request about the bucket was answered with, when not with an error.
+#[derive(Debug, PartialEq)]
+pub(super) enum Found<T> {
+    Some(T),
+    /// There is a bucket, but nothing under the key.
+    NoMessage,
+    NoBucket,
+}
+
+#[derive(Deserialize)]
+struct RawGet<'a> {
+    error: Option<RawError>,
+    #[serde(borrow)]
+    message: Option<RawMessage<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawMessage<'a> {
+    subject: String,
+    seq: u64,
+    #[serde(borrow, default)]
+    hdrs: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Cow<'a, str>,
+}
+
+/// Reads the answer to [`Subjects::get`].
+pub(super) fn parse_get(body: &[u8], key: &str) -> Result<Found<Entry>, StoreError> {
+    let raw: RawGet<'_> = parse(body)?;
+    if let Some(error) = raw.error {
+        return not_found(error);
+    }
+    let message = raw.message.ok_or_else(|| malformed("neither message nor error"))?;
+    if message.subject != key || message.seq == 0 {
+        return Err(malformed("a message that was not asked for"));
+    }
+    let headers = decode(&message.hdrs)?;
+    let content = if is_marker(&String::from_utf8_lossy(&headers)) {
+        Content::Marker
+    } else {
+        Content::Value(clip_value(decode(&message.data)?))
+    };
+    Ok(Found::Some(Entry { revision: message.seq, content }))
+}
+
+/// The bucket as [`Subjects::info`] and [`Subjects::create`] tell it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Info {
+    pub(super) incarnation: Incarnation,
+    pub(super) last_seq: u64,
+    pub(super) pristine: bool,
+    pub(super) config: RawConfig,
+}
+
+#[derive(Deserialize)]
+struct RawInfo {
+    error: Option<RawError>,
+    created: Option<String>,
+    state: Option<RawState>,
+    config: Option<RawConfig>,
+}
+
+#[derive(Deserialize)]
+struct RawState {
+    messages: u64,
+    last_seq: u64,
+}
+
+/// Reads the answer to [`Subjects::info`].
+pub(super) fn parse_info(body: &[u8], stream: &str) -> Result<Found<Info>, StoreError> {
+    let raw: RawInfo = parse(body)?;
+    if let Some(error) = raw.error {
+        return not_found(error);
+    }
+    let (Some(created), Some(state), Some(config)) = (raw.created, raw.state, raw.config) else {
+        return Err(malformed("neither a stream nor an error"));
+    };
+    if config.name != stream || created.is_empty() || created.len() > 64 {
+        return Err(malformed("another stream"));
+    }
+    // Not `state.first_seq`: a purge moves it up to `last_seq + 1`, and the bucket would look new.
+    let pristine = state.messages == 0 && state.last_seq == config.first_seq.max(1) - 1;
+    let incarnation = Incarnation::new(&created);
+    Ok(Found::Some(Info { incarnation, last_seq: state.last_seq, pristine, config }))
+}
+
+/// What came of a request to create the bucket.
+#[derive(Debug, PartialEq)]
+pub(super) enum Creation {
+    Created,
+    Refused(StoreError),
+    Doubtful(StoreError),
+}
+
+/// Reads the answer to [`Subjects::create`]. A bucket of another configuration counts as created:
+/// the read that follows tells whether it will do.
+pub(super) fn parse_create(body: &[u8], stream: &str) -> Creation {
+    match parse::<RawInfo>(body) {
+        Err(error) => Creation::Doubtful(error),
+        Ok(RawInfo { error: Some(error), .. }) => match error.err_code {
+            code::NAME_IN_USE => Creation::Created,
+            code::NOT_ENABLED | code::NOT_FOR_ACCOUNT => Creation::Refused(error.into_error()),
+            _ if error.is_doubtful() => Creation::Doubtful(error.into_error()),
+            _ => Creation::Refused(error.into_error()),
+        },
+        Ok(RawInfo { config: Some(config), .. }) if config.name == stream => Creation::Created,
+        Ok(_) => Creation::Doubtful(malformed("neither a stream nor an error")),
+    }
+}
+
+/// Reads the answer to [`Subjects::account`]: whether there is JetStream for us.
+pub(super) fn parse_account(body: &[u8]) -> Result<(), StoreError> {
+    #[derive(Deserialize)]
+    struct RawAnswer {
+        error: Option<RawError>,
+    }
+    parse::<RawAnswer>(body)?.error.map_or(Ok(()), |error| Err(error.into_error()))
+}
+
+fn not_found<T>(error: RawError) -> Result<Found<T>, StoreError> {
+    match error.err_code {
+        code::NO_MESSAGE => Ok(Found::NoMessage),
+        code::NO_STREAM => Ok(Found::NoBucket),
+        _ => Err(error.into_error()),
+    }
+}
+
+/// Whether a message's headers say that the key was deleted, purged, or expired by the server.
+fn is_marker(headers: &str) -> bool {
+    headers
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .any(|(name, value)| marks_deletion(name.trim(), value.trim()))
+}
+
+/// Whether a header of that name and value makes a message a marker.
+pub(super) fn marks_deletion(name: &str, value: &str) -> bool {
+    name.eq_ignore_ascii_case("Nats-Marker-Reason")
+        || (name.eq_ignore_ascii_case("KV-Operation")
+            && (value.eq_ignore_ascii_case("DEL") || value.eq_ignore_ascii_case("PURGE")))
+}
+
+/// Longer values are cut one byte above what is decodable: still undecodable, and small.
+pub(super) fn clip_value(mut value: Vec<u8>) -> Vec<u8> {
+    if value.len() > MAX_RECORD_BYTES {
+        value.truncate(MAX_RECORD_BYTES + 1);
+        value.shrink_to_fit();
+    }
+    value
+}
+
+/// Somebody else's words, at a length for a log line and without control characters.
+pub(super) fn clip(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+pub(super) fn malformed(what: &str) -> StoreError {
+    StoreError::Malformed(what.into())
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(body)
+        .map_err(|error| StoreError::Malformed(clip(&error.to_string()).into()))
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, StoreError> {
+    STANDARD.decode(text).map_err(|_| malformed("base64"))
+}

@@ -1,0 +1,350 @@
+//! One connection: from a server address to a client object, and to its end.
+//!
+//! A client object lives as long as its TCP connection. The client would reconnect by itself, but on
+//! a path of its own, without the probe; here its disconnect callback ends it instead, and the
+//! store builds a new one.
+//!
+//! # Ending a client
+//! The client's `close` waits for a PONG without a timeout, and a plain drop leaves its reading
+//! thread blocked in `read` and its flushing thread asleep for two minutes. What ends both, found in
+//! its source:
+//! - dropping the last [`nats::Connection`] sets its shutdown flag;
+//! - dropping a subscription afterwards wakes the flushing thread, which sees the flag and ends;
+//! - the reading thread looks at the flag after whatever arrives. So a message to our own inbox is
+//!   sent right before: it comes back when the peer is alive, or when it wakes up. A connection whose
+//!   peer is frozen keeps its thread and its socket until then, or until TCP gives it up; the store
+//!   counts these and stops making more at [`MAX_CLIENTS`].
+//!
+//! All of that may wait for the client's write lock, so it happens on a reaper thread.
+//!
+//! # Why sending does not block
+//! The client's locks are held over socket writes by its flushing thread. Requests are therefore
+//! sent by `try_publish…`, which takes the lock only if it is free, and writes only into a buffer
+//! with room enough. When it cannot, the request waits in the store's own queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use parking_lot::Mutex;
+
+use super::auth::Login;
+use super::handshake::{Facts, probe, unreachable};
+use super::jetstream::clip;
+use crate::config::connection::{Connection, ServerAddress};
+use crate::error::StoreError;
+use crate::thread::spawn;
+
+/// Client objects that may exist at a time, those included that wait for a frozen peer to wake up.
+pub(super) const MAX_CLIENTS: usize = 32;
+/// Replies and notices that may wait to be read; more are dropped, which is allowed for both.
+const MAX_WAITING: usize = 1024;
+
+/// What connections tell the store; the store looks at the link's flags as well, so that a signal
+/// that found the channel full is not missed.
+pub(super) enum Signal {
+    Attempt {
+        number: u64,
+        result: Result<Box<Link>, StoreError>,
+    },
+    /// Something happened to the link of that number: lost, lame duck, a new subscription.
+    Look,
+    /// The server's words.
+    Error {
+        number: u64,
+        text: String,
+    },
+}
+
+/// What it takes to connect.
+pub(super) struct Plan {
+    pub(super) connection: Connection,
+    pub(super) signals: Sender<Signal>,
+    /// One clone per client object that has not ended.
+    pub(super) clients: Arc<()>,
+    /// One clone per thread that tries to connect.
+    pub(super) attempts: Arc<()>,
+}
+
+/// One try.
+pub(super) struct Attempt {
+    pub(super) number: u64,
+    pub(super) server: ServerAddress,
+    pub(super) notice_subject: String,
+    pub(super) deadline: Instant,
+}
+
+impl Plan {
+    /// Starts a thread for one attempt; its result comes as a [`Signal`].
+    pub(super) fn start(self: &Arc<Self>, attempt: Attempt) -> std::io::Result<()> {
+        let plan = Arc::clone(self);
+        let running = Arc::clone(&self.attempts);
+        spawn("leasehold-connect", move || {
+            let number = attempt.number;
+            let result = plan.connect(&attempt).map(Box::new);
+            let signals = plan.signals.clone();
+            drop(plan);
+            if let Err(unsent) = signals.send(Signal::Attempt { number, result }) {
+                // The store is gone; a link ends with its message.
+                drop(unsent);
+            }
+            drop(running);
+        })
+        .map(|_| ())
+    }
+
+    fn connect(&self, attempt: &Attempt) -> Result<Link, StoreError> {
+        let server = &attempt.server;
+        let login = Login::load(&self.connection, server)?;
+        let facts = probe(&self.connection, server, &login, attempt.deadline)?;
+        let wires = Arc::new(Wires::default());
+        let failed = |error: std::io::Error| unreachable(&self.connection, server, &error);
+        let client = self
+            .options(&login, &facts, attempt.number, &wires)
+            .connect(client_url(server).as_str())
+            .map_err(failed)?;
+        let inbox_prefix = format!("{}.{}", self.connection.inbox_prefix, token());
+        let held = Held::open(client, &inbox_prefix, &attempt.notice_subject).map_err(failed)?;
+        let inbox = held.inbox.receiver().clone();
+        let notices = held.notices.receiver().clone();
+        wires.put(held, &inbox_prefix).map_err(failed)?;
+        Ok(Link {
+            number: attempt.number,
+            server: server.to_string(),
+            version: facts.version,
+            inbox_prefix,
+            notice_subject: attempt.notice_subject.clone(),
+            inbox,
+            notices,
+            wires,
+        })
+    }
+
+    fn options(
+        &self,
+        login: &Login,
+        facts: &Facts,
+        number: u64,
+        wires: &Arc<Wires>,
+    ) -> nats::Options {
+        let alive = Arc::clone(&self.clients);
+        let (lost, lame, errors) = (Arc::clone(wires), Arc::clone(wires), self.signals.clone());
+        let (look, also_look) = (self.signals.clone(), self.signals.clone());
+        let delay = Arc::clone(wires);
+        let mut options = login
+            .options()
+            .with_name(&self.connection.name)
+            // Nothing is kept for later: what is sent while disconnected must not land.
+            .reconnect_buffer_size(0)
+            .max_reconnects(None)
+            .reconnect_delay_callback(move |_| delay.pause())
+            .disconnect_callback(move || {
+                lost.lost.store(true, Ordering::SeqCst);
+                lost.drop_held();
+                nudge(&look);
+            })
+            .lame_duck_callback(move || {
+                lame.lame.store(true, Ordering::SeqCst);
+                nudge(&also_look);
+            })
+            .error_callback(move |error| {
+                // A flood of complaints is cut off by the channel's bound.
+                let _ = errors.try_send(Signal::Error { number, text: clip(&error.to_string()) });
+            })
+            // Lives as long as the options, and they as long as the client's threads.
+            .close_callback(move || drop(Arc::clone(&alive)))
+            .tls_required(facts.tls.is_some());
+        if let Some(tls) = &facts.tls {
+            options = options.tls_client_config(tls.clone());
+        }
+        options
+    }
+}
+
+fn nudge(signals: &Sender<Signal>) {
+    // A full channel wakes the store as well.
+    let _: Result<(), TrySendError<_>> = signals.try_send(Signal::Look);
+}
+
+/// The address without credentials, as the client reads it.
+fn client_url(server: &ServerAddress) -> String {
+    server.to_string()
+}
+
+/// 128 random bits as hexadecimal digits.
+fn token() -> String {
+    let mut bits = [0; 16];
+    // Without randomness an inbox is still told from others by the account's permissions only.
+    let _ = getrandom::fill(&mut bits);
+    format!("{:032x}", u128::from_be_bytes(bits))
+}
+
+/// What keeps a client alive. Dropped in this order; see the module's documentation.
+struct Held {
+    connection: nats::Connection,
+    inbox: nats::Subscription,
+    notices: nats::Subscription,
+}
+
+impl Held {
+    /// Subscribes, and returns when the server has processed that.
+    fn open(connection: nats::Connection, inbox: &str, notices: &str) -> std::io::Result<Self> {
+        let inbox = connection.subscribe(&format!("{inbox}.*"))?;
+        inbox.set_message_limits(MAX_WAITING);
+        let notices = connection.subscribe(notices)?;
+        notices.set_message_limits(MAX_WAITING);
+        let held = Self { connection, inbox, notices };
+        held.connection.flush()?;
+        Ok(held)
+    }
+}
+
+/// The part of a link that the client's callbacks share.
+#[derive(Default)]
+struct Wires {
+    held: Mutex<Option<(Held, String)>>,
+    lost: AtomicBool,
+    lame: AtomicBool,
+    resubscribed: Mutex<Option<(String, Receiver<nats::Message>)>>,
+}
+
+impl Wires {
+    /// Puts the client in, unless it was lost meanwhile.
+    fn put(&self, held: Held, inbox: &str) -> std::io::Result<()> {
+        *self.held.lock() = Some((held, inbox.to_owned()));
+        if self.lost.load(Ordering::SeqCst) {
+            self.drop_held();
+            return Err(std::io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+
+    fn drop_held(&self) {
+        let held = self.held.lock().take();
+        drop(held);
+    }
+
+    /// The client's pause before it connects: none at first. Afterwards it should have ended, so
+    /// whatever it still does, it does slowly.
+    fn pause(&self) -> Duration {
+        if self.lost.load(Ordering::SeqCst) {
+            sleep(Duration::from_secs(1));
+        }
+        Duration::ZERO
+    }
+
+    /// Ends the client. May wait for its lock: not for the polling thread.
+    fn end(&self) {
+        let held = self.held.lock().take();
+        let Some((held, inbox)) = held else { return };
+        let echo = format!("{inbox}.0");
+        // The second is flushed no sooner than 5 ms after the first: by then the flag is set.
+        for _ in 0..2 {
+            let _ = held.connection.try_publish_with_reply_or_headers(&echo, None, None, b"");
+            sleep(Duration::from_millis(1));
+        }
+        drop(held);
+    }
+}
+
+/// What became of a message that was to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Yes,
+    /// Not now: the client's lock is taken, or its buffer full.
+    Busy,
+    /// The client has ended.
+    Gone,
+}
+
+/// A connection that stands, or stood a moment ago.
+pub(super) struct Link {
+    pub(super) number: u64,
+    pub(super) server: String,
+    pub(super) version: super::bucket::Version,
+    pub(super) inbox_prefix: String,
+    pub(super) notice_subject: String,
+    pub(super) inbox: Receiver<nats::Message>,
+    pub(super) notices: Receiver<nats::Message>,
+    wires: Arc<Wires>,
+}
+
+impl Link {
+    pub(super) fn is_lost(&self) -> bool {
+        self.wires.lost.load(Ordering::SeqCst)
+    }
+
+    /// Whether the server said that it is going to shut down.
+    pub(super) fn is_lame(&self) -> bool {
+        self.wires.lame.load(Ordering::SeqCst)
+    }
+
+    /// Sends without blocking.
+    pub(super) fn send(
+        &self,
+        subject: &str,
+        reply: &str,
+        headers: Option<&nats::HeaderMap>,
+        body: &[u8],
+    ) -> Sent {
+        let held = self.wires.held.lock();
+        let Some((held, _)) = held.as_ref() else { return Sent::Gone };
+        let reply = Some(reply);
+        match held.connection.try_publish_with_reply_or_headers(subject, reply, headers, body) {
+            None => Sent::Busy,
+            Some(Ok(())) => Sent::Yes,
+            Some(Err(_)) => Sent::Gone,
+        }
+    }
+
+    /// Listens for notices on another subject, from a helper thread; [`take_resubscribed`] has the
+    /// result.
+    ///
+    /// [`take_resubscribed`]: Self::take_resubscribed
+    pub(super) fn resubscribe(&mut self, subject: &str, signals: &Sender<Signal>) {
+        subject.clone_into(&mut self.notice_subject);
+        let (wires, signals) = (Arc::clone(&self.wires), signals.clone());
+        let subject = subject.to_owned();
+        let work = move || {
+            let connection = wires.held.lock().as_ref().map(|(held, _)| held.connection.clone());
+            let Some(Ok(new)) = connection.map(|connection| connection.subscribe(&subject)) else {
+                return;
+            };
+            new.set_message_limits(MAX_WAITING);
+            let receiver = new.receiver().clone();
+            // Whichever subscription is not needed is dropped without the lock.
+            let unneeded = match wires.held.lock().as_mut() {
+                Some((held, _)) => std::mem::replace(&mut held.notices, new),
+                None => new,
+            };
+            *wires.resubscribed.lock() = Some((subject, receiver));
+            drop(unneeded);
+            nudge(&signals);
+        };
+        // Without a thread there are no notices, and polling goes on.
+        let _ = spawn("leasehold-subscribe", work);
+    }
+
+    /// Takes a new subscription into use. True when there was one: something may have been missed.
+    pub(super) fn take_resubscribed(&mut self) -> bool {
+        match self.wires.resubscribed.lock().take() {
+            Some((subject, receiver)) if subject == self.notice_subject => {
+                self.notices = receiver;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Link {
+    /// Gives the client to a reaper thread.
+    fn drop(&mut self) {
+        let wires = Arc::clone(&self.wires);
+        if spawn("leasehold-reaper", move || wires.end()).is_err() {
+            self.wires.drop_held();
+        }
+    }
+}

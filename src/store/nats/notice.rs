@@ -1,0 +1,111 @@
+//! What comes unasked: notices of stored revisions, and the server's complaints.
+
+use super::jetstream::{clip, clip_value, marks_deletion};
+use super::{MAX_COMPLAINTS, NatsStore, handshake};
+use crate::error::StoreError;
+use crate::store::{Content, Entry, StoreEvent};
+
+impl NatsStore {
+    /// Listens where the present bucket repeats what is stored; where it does not, on the key.
+    pub(super) fn listen_on(&mut self, republished: Option<String>) {
+        let subject = republished.unwrap_or_else(|| self.subjects.key.clone());
+        if subject == self.notice_subject {
+            return;
+        }
+        self.notice_subject.clone_from(&subject);
+        if let Some(link) = self.link.as_mut() {
+            link.resubscribe(&subject, &self.connector.signals);
+        }
+    }
+
+    /// A message on the notices' subject. On the key's own subject there are writes before they are
+    /// accepted, without a revision: no more than hints.
+    pub(super) fn noticed(&self, message: &nats::Message) -> Option<StoreEvent> {
+        if message.subject == self.subjects.key {
+            return Some(StoreEvent::Hint);
+        }
+        let headers = message.headers.as_ref()?;
+        let one = |name: &str| {
+            let mut values = headers.get_all(name).iter();
+            values.next().filter(|_| values.next().is_none())
+        };
+        if one("Nats-Stream")? != &self.subjects.stream
+            || one("Nats-Subject")? != &self.subjects.key
+        {
+            return None;
+        }
+        let revision = one("Nats-Sequence")?.parse().ok().filter(|revision| *revision > 0)?;
+        let marker = headers
+            .iter()
+            .any(|(name, values)| values.iter().any(|value| marks_deletion(name, value)));
+        let content =
+            if marker { Content::Marker } else { Content::Value(clip_value(message.data.clone())) };
+        Some(StoreEvent::Notice(Entry { revision, content }))
+    }
+
+    /// The server's complaint about something we did, which it does not connect to a request.
+    pub(super) fn complained(&mut self, text: &str) {
+        let Some(violation) = Violation::parse(text) else {
+            self.last_words = Some(text.to_owned());
+            if !handshake::is_about_credentials(text) {
+                log::warn!(cluster = self.options.cluster_id.as_str(); "the server said: {text}");
+            }
+            return;
+        };
+        let error = StoreError::Permission(clip(text).into());
+        if violation.publish {
+            self.refused(violation.subject, &error);
+        }
+        if self.complaints.len() < MAX_COMPLAINTS && self.complaints.insert(text.to_owned()) {
+            self.events.push_back(StoreEvent::Problem(error));
+        }
+    }
+
+    /// Ends the request that was not let through, if it is clear which one that was.
+    fn refused(&mut self, subject: &str, error: &StoreError) {
+        let (numbers, certain) = self.exchanges.about(subject);
+        for number in numbers {
+            if certain {
+                self.fail(number, error.clone());
+            } else {
+                self.doubt(number, error.clone());
+            }
+        }
+    }
+}
+
+/// A permission violation, as the server words it.
+struct Violation<'a> {
+    subject: &'a str,
+    /// Of publishing; else of subscribing, or of asking for a reply there.
+    publish: bool,
+}
+
+impl<'a> Violation<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let lower = text.to_ascii_lowercase();
+        if !lower.starts_with("permissions violation") {
+            return None;
+        }
+        let publish = lower.starts_with("permissions violation for publish to");
+        let subject = text.split('"').nth(1).unwrap_or_default();
+        Some(Self { subject, publish })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_violation_names_its_subject() {
+        let text = "Permissions Violation for Publish to \"$KV.cluster-a.lease\"";
+        let violation = Violation::parse(text).unwrap();
+        assert_eq!((violation.subject, violation.publish), ("$KV.cluster-a.lease", true));
+        let text = "Permissions Violation for Subscription to \"cluster.a.kv.lease\" using queue";
+        let violation = Violation::parse(text).unwrap();
+        assert_eq!((violation.subject, violation.publish), ("cluster.a.kv.lease", false));
+        assert!(Violation::parse("Stale Connection").is_none());
+        assert_eq!(Violation::parse("permissions violation").unwrap().subject, "");
+    }
+}
