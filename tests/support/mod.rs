@@ -9,10 +9,12 @@
 pub mod version;
 
 pub mod bucket;
+pub mod cluster;
 pub mod monitor;
 pub mod nats;
 pub mod port;
 pub mod process;
+pub mod proxy;
 pub mod server;
 pub mod tls;
 pub mod wait;

@@ -161,11 +161,12 @@ impl Client {
     pub fn round_trip(&self) -> Result<(), RequestError> {
         let (sender, pong) = channel();
         let mut state = self.shared.state();
-        if !state.ended {
-            // Under the lock: the n-th PONG answers the n-th PING.
-            state.pongs.push_back(sender);
-            self.shared.send(b"PING\r\n");
+        if state.ended {
+            return Err(RequestError::Disconnected);
         }
+        // Under the lock: the n-th PONG answers the n-th PING.
+        state.pongs.push_back(sender);
+        self.shared.send(b"PING\r\n");
         drop(state);
         pong.recv_timeout(LIMIT).map_err(RequestError::from)
     }

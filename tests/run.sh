@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Sets up what is missing on a fresh Debian 12 and runs the tests.
+#
+#   tests/run.sh             every feature once, against both NATS servers
+#   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
+#                            the oldest Rust, the package
+#   tests/run.sh --servers   only fetches the servers, into target/nats/
+#
+# LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
+# be those named in fetch.sh. A second run downloads nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tests/fetch.sh
+. tests/fetch.sh
+
+current=
+
+on_exit() {
+    local status=$?
+    clean_up
+    [ $status = 0 ] || echo "tests/run.sh: FAILED${current:+ in \"$current\"}"
+}
+trap on_exit EXIT
+
+# section NAME COMMAND...: a heading, the command, and how long it took.
+section() {
+    local start=$SECONDS
+    current=$1
+    shift
+    printf '\n=== %s\n' "$current"
+    "$@"
+    printf -- '--- %s: %d s\n' "$current" $((SECONDS - start))
+    current=
+}
+
+install_tools() {
+    need cargo cargo-web rustc rustc-web cc gcc git git python3 python3 setpriv util-linux \
+        unshare util-linux ip iproute2
+}
+
+features() {
+    cargo metadata --locked --no-deps --format-version 1 |
+        python3 -c 'import json, sys; print(*json.load(sys.stdin)["packages"][0]["features"])'
+}
+
+each_feature_alone() {
+    local feature
+    cargo clippy --locked --quiet --no-default-features -- -D warnings
+    echo "none: ok"
+    for feature in $(features); do
+        cargo clippy --locked --quiet --no-default-features --features "$feature" -- -D warnings
+        echo "$feature: ok"
+    done
+}
+
+# The branches for systems without the Linux clock and sockets, compiled on Linux.
+portable() {
+    RUSTFLAGS="--cfg leasehold_portable -D warnings" cargo check --locked --all-features \
+        --target-dir target/portable
+}
+
+oldest_rust() {
+    fetch_msrv
+    RUSTC=$PWD/target/msrv/usr/bin/rustc LD_LIBRARY_PATH=$(msrv_libraries) \
+        cargo check --locked --all-features --target-dir target/msrv/target
+}
+
+# What is published contains all it needs.
+package() {
+    local dirty=()
+    [ -z "$(git status --porcelain 2>&1)" ] || dirty=(--allow-dirty)
+    cargo package --locked --all-features "${dirty[@]}"
+}
+
+run_all() {
+    section "Features: none, and each alone" each_feature_alone
+    section "Portable code" portable
+    section "Rust $MSRV" oldest_rust
+    section "Package" package
+}
+
+main() {
+    [ $# -le 1 ] || fail "one option at most"
+    case ${1:-} in
+        "" | --all | --servers) ;;
+        *) fail "unknown option $1: --all or --servers" ;;
+    esac
+    section "Servers" fetch_servers
+    [ "${1:-}" != --servers ] || return 0
+    section "Tools" install_tools
+    section "Tests" cargo test --locked --all-features
+    [ "${1:-}" != --all ] || run_all
+    printf '\ntests/run.sh: all passed in %d s\n' "$SECONDS"
+}
+
+main "$@"
