@@ -11,3 +11,5 @@ pub mod leadership;
 pub mod lease;
 pub mod store;
 pub mod timing;
+#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+pub mod vip;
