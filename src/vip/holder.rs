@@ -186,7 +186,8 @@ impl Holder {
     }
 
     /// Removes what an earlier holder of these addresses left behind, on any interface: only
-    /// addresses that bear this library's mark. Returns how many.
+    /// addresses that bear this library's mark, and permanent ones only under a permanent policy.
+    /// Returns how many.
     ///
     /// # Errors
     /// The first address that could not be looked for or removed.
@@ -297,3 +298,7 @@ fn check_set(addresses: &[VirtualAddress]) -> Result<(), VipError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "holder_tests.rs"]
+mod tests;

@@ -9,10 +9,11 @@ use super::lifetime::kernel_seconds;
 
 /// What to do when the host already has the address on the interface at acquisition.
 ///
-/// An address that does not bear this library's mark is never taken over, whatever this says.
+/// An address without this library's mark is never taken over, whatever this says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Existing {
-    /// Take it over if it bears the mark of this library: a holder that died left it.
+    /// Take it over if a holder of the same policy left it: it bears the mark of this library, and
+    /// is permanent only if the policy is.
     #[default]
     AdoptOurs,
     /// Refuse, marked or not.

@@ -28,6 +28,13 @@ impl Host {
         let lifetime = self.policy.lifetime(address.ip().is_ipv6(), deadline, now);
         lifetime.ok_or(Fault::DeadlineTooNear { remaining: deadline.since(now) })
     }
+
+    /// Whether a holder of this policy can have left this address. IPv4 keeps the mark when an
+    /// administrator makes an address permanent, so that the mark alone is not enough.
+    fn may_have_left(&self, found: &Assigned) -> bool {
+        let permanent = found.lifetime.valid == Lifetime::FOREVER;
+        found.marked && permanent == self.policy.is_permanent()
+    }
 }
 
 /// How a held address was found.
@@ -50,6 +57,8 @@ struct Held {
     link: Link,
     /// The instance we put there; unknown until the kernel has shown it to us.
     created: Option<u32>,
+    /// The lifetime we gave it last, in seconds.
+    given: u32,
     announced_from: Timestamp,
     announced: usize,
     defended: Option<Timestamp>,
@@ -57,10 +66,9 @@ struct Held {
 
 impl Held {
     /// An address as we left it: marked, or (a kernel without marks) the instance we made, and
-    /// still leased unless it was never to be.
-    fn is_ours(&self, found: &Assigned, policy: &Policy) -> bool {
-        let made_permanent = found.lifetime.valid == Lifetime::FOREVER && !policy.is_permanent();
-        (found.marked || self.created == Some(found.created)) && !made_permanent
+    /// not given a longer life by somebody else.
+    fn is_ours(&self, found: &Assigned) -> bool {
+        (found.marked || self.created == Some(found.created)) && found.lifetime.valid <= self.given
     }
 }
 
@@ -97,9 +105,8 @@ impl Slot {
         let ip = self.address.ip();
         let found = host.backend.find(ip, None)?;
         let adopts = host.policy.existing == Existing::AdoptOurs;
-        if let Some(Assigned { index, marked, .. }) = found.iter().find(|at| !at.marked || !adopts)
-        {
-            return Err(Fault::AlreadyAssigned { interface: *index, marked: *marked });
+        if let Some(at) = found.iter().find(|at| !adopts || !host.may_have_left(at)) {
+            return Err(Fault::AlreadyAssigned { interface: at.index, marked: at.marked });
         }
         let mut leftover = None;
         for at in found {
@@ -145,8 +152,9 @@ impl Slot {
         // Without an answer it may well be there: count it as held, so that it gets removed.
         let index = link.index;
         let announced_from = host.clock.now();
-        let (created, announced, defended) = (None, 0, None);
-        self.held = Some(Held { link, created, announced_from, announced, defended });
+        let (created, given, announced, defended) = (None, lifetime.valid, 0, None);
+        let held = Held { link, created, given, announced_from, announced, defended };
+        self.held = Some(held);
         result?;
         self.announce(host);
         if let Some(found) = self.find_on(host, index)? {
@@ -190,15 +198,24 @@ impl Slot {
             host.report.tell(VipEvent::Recreated { address: self.address.clone() });
             return Ok(Found::Recreated);
         };
-        if !self.held.as_ref().is_some_and(|held| held.is_ours(&found, &host.policy)) {
+        if !self.held.as_ref().is_some_and(|held| held.is_ours(&found)) {
             self.held = None;
             return Err(Fault::Replaced);
         }
         if refresh {
-            host.backend.refresh(&link, &self.address, lifetime?)?;
-            host.report.stats.refreshed += 1;
+            self.refresh(host, &link, lifetime?)?;
         }
         Ok(self.notice(host, link, found.created))
+    }
+
+    fn refresh(&mut self, host: &mut Host, link: &Link, to: Lifetime) -> Result<(), Fault> {
+        let result = host.backend.refresh(link, &self.address, to);
+        if let (Some(held), Ok(()) | Err(Fault::NoAnswer(_))) = (&mut self.held, &result) {
+            held.given = to.valid;
+        }
+        result?;
+        host.report.stats.refreshed += 1;
+        Ok(())
     }
 
     /// Compares the address and its link with what they were; a change is announced.
@@ -231,7 +248,7 @@ impl Slot {
         };
         let ip = self.address.ip();
         let found = self.find_on(host, held.link.index)?;
-        if let Some(found) = found.filter(|found| held.is_ours(found, &host.policy)) {
+        if let Some(found) = found.filter(|found| held.is_ours(found)) {
             host.backend.remove(ip, &found)?;
         }
         self.held = None;
@@ -246,9 +263,11 @@ impl Slot {
         }
         let ip = self.address.ip();
         let mut swept = 0;
-        for at in host.backend.find(ip, None)?.iter().filter(|at| at.marked) {
-            host.backend.remove(ip, at)?;
-            swept += 1;
+        for at in host.backend.find(ip, None)? {
+            if host.may_have_left(&at) {
+                host.backend.remove(ip, &at)?;
+                swept += 1;
+            }
         }
         Ok(swept)
     }

@@ -248,3 +248,7 @@ fn extend(holder: &mut Holder, held: &mut Held, deadline: Timestamp) {
         },
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

@@ -90,6 +90,15 @@ pub(crate) fn ip(arguments: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs many commands of `ip`, one a line, in one process.
+pub(crate) fn ip_batch(lines: &str) {
+    use std::io::Write;
+    let mut command = Command::new("ip");
+    let mut child = command.args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
 /// The entry that `ip` shows for this exact address on an interface.
 pub(crate) fn shown(address: &str, interface: &str) -> Option<Value> {
     let answer: Value =
@@ -100,7 +109,7 @@ pub(crate) fn shown(address: &str, interface: &str) -> Option<Value> {
 
 /// Sets a kernel parameter of the calling thread's network namespace.
 pub(crate) fn sysctl(path: &str, value: &str) {
-    let path = format!("/proc/thread-self/net/../../../sys/net/{path}");
+    let path = format!("/proc/sys/net/{path}");
     std::fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
 }
 
@@ -135,7 +144,9 @@ impl Host {
             ip("link set lo up");
             let (pid, tid) = (std::process::id(), nix::unistd::gettid());
             report.send(format!("/proc/{pid}/task/{tid}/ns/net")).unwrap();
-            todo.into_iter().for_each(|job| job());
+            for job in todo {
+                job();
+            }
         };
         let thread = thread::Builder::new().name("host".into()).spawn(body).unwrap();
         let namespace = started.recv().unwrap();
@@ -174,7 +185,7 @@ impl Drop for Host {
     }
 }
 
-/// Hosts on a bridge: number `n` has 10.0.0.`n`/24 and fd00::`n`/64 on `eth0`.
+/// Hosts on a bridge: number `n` has `10.0.0.n/24` and `fd00::n/64` on `eth0`.
 pub(crate) struct Lab<const N: usize> {
     pub(crate) hosts: [Host; N],
 }
