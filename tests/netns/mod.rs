@@ -19,7 +19,7 @@ use serde_json::Value;
 /// Set in a copy of the test binary that runs in its own user namespace.
 const INSIDE: &str = "LEASEHOLD_TEST_USER_NAMESPACE";
 /// Says what a copy of the test binary is to play.
-const ROLE: &str = "LEASEHOLD_TEST_ROLE";
+pub(crate) const ROLE: &str = "LEASEHOLD_TEST_ROLE";
 
 /// Runs a test in a fresh network namespace, with the right to change it.
 ///
