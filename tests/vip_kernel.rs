@@ -411,10 +411,8 @@ fn a_permanent_address_is_removed_at_the_deadline_and_on_drop() {
 fn an_address_is_found_among_a_thousand() {
     isolated(|| {
         cable();
-        let lines: String = (0..1_000)
-            .map(|n| format!("addr add 10.1.{}.{}/32 dev eth0\n", n / 250, n % 250 + 1))
-            .collect();
-        netns::ip_batch(&lines);
+        let add = |n| format!("addr add 10.1.{}.{}/32 dev eth0", n / 250, n % 250 + 1);
+        netns::ip_batch((0..1_000).map(add));
         let mut holder = holder(&[V4]);
         holder.acquire(ending_in(30)).unwrap();
         assert!(refreshed(&holder.extend(ending_in(30))));

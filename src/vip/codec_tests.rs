@@ -1,3 +1,7 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
 use super::*;
 
 const PORT: u32 = 4_242;
@@ -170,36 +174,22 @@ fn a_known_attribute_of_the_wrong_size_is_malformed() {
     }
 }
 
-/// xorshift64*: the same bytes at every run.
-struct Random(u64);
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next()).unwrap() % bound
-    }
-}
-
-#[test]
-fn no_bytes_make_the_reader_panic_or_run_for_ever() {
-    let mut random = Random(0x5eed);
-    let link = message(RTM_NEWLINK, NLM_F_MULTIPART, 1, PORT, &[[0; 16], [4; 16]].concat());
-    let whole = [part(1, 0), part(10, MARK), link, done()].concat();
-    for _ in 0..50_000 {
-        let mut bytes = whole.clone();
-        for _ in 0..=random.below(8) {
-            let at = random.below(bytes.len());
-            bytes[at] = u8::try_from(random.next() & 0xff).unwrap();
+    #[test]
+    fn no_bytes_make_the_reader_panic_or_run_for_ever(
+        changes in vec((any::<Index>(), any::<u8>()), 0..8),
+        cut in any::<Index>(),
+    ) {
+        let link = message(RTM_NEWLINK, NLM_F_MULTIPART, 1, PORT, &[[0; 16], [4; 16]].concat());
+        let mut bytes = [part(1, 0), part(10, MARK), link, done()].concat();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
         }
-        bytes.truncate(random.below(bytes.len() + 1));
-        let mut answer = Answer::to(1, PORT);
-        let _ = answer.read(&bytes, |kind, payload| {
+        bytes.truncate(cut.index(bytes.len() + 1));
+        let _ = Answer::to(1, PORT).read(&bytes, |kind, payload| {
             let _ = (link_of(kind, payload), assigned(kind, payload, ip("10.0.0.10")));
             let _ = (link_of(RTM_NEWLINK, payload), assigned(RTM_NEWADDR, payload, ip("::1")));
             Ok(())

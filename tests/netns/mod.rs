@@ -90,11 +90,12 @@ pub(crate) fn ip(arguments: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs many commands of `ip`, one a line, in one process.
-pub(crate) fn ip_batch(lines: &str) {
+/// Runs many commands of `ip` in one process.
+pub(crate) fn ip_batch(commands: impl Iterator<Item = String>) {
     use std::io::Write;
     let mut command = Command::new("ip");
     let mut child = command.args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let lines = commands.collect::<Vec<_>>().join("\n");
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
 }
