@@ -18,6 +18,8 @@ mod running;
 pub mod store;
 mod thread;
 pub mod timing;
+#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+pub mod vip;
 
 pub use config::Config;
 pub use error::{Refused, StartError, StoreError, WaitError};

@@ -6,12 +6,14 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, check_meta, check_node_id};
 use crate::error::{Refused, StartError, WaitError};
+#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+use crate::event::DrainGuard;
 use crate::event::{Reason, Role};
 use crate::events::{Events, queue};
 use crate::hooks::{self, Hooks};
 use crate::leadership::Leadership;
 use crate::lease::{Epoch, SessionId};
-use crate::renewal::View;
+use crate::renewal::{Follower, View};
 use crate::running::{Running, Start, nats_store};
 use crate::store::Store;
 
@@ -38,7 +40,7 @@ impl Node {
     /// To start a node with hooks, on another store, or with another clock.
     #[must_use]
     pub fn builder(config: Config) -> NodeBuilder {
-        NodeBuilder { config, hooks: None, store: None, clock: Clock::boot() }
+        NodeBuilder { config, hooks: None, store: None, clock: Clock::boot(), follower: None }
     }
 
     /// Whether this node leads now: a comparison of the clock with the term's deadline, wait-free,
@@ -232,6 +234,7 @@ pub struct NodeBuilder {
     hooks: Option<Box<dyn Hooks>>,
     store: Option<Box<dyn Store>>,
     clock: Clock,
+    follower: Option<Box<dyn Follower>>,
 }
 
 impl std::fmt::Debug for NodeBuilder {
@@ -262,12 +265,22 @@ impl NodeBuilder {
         self
     }
 
+    /// Virtual IPs that go along with the lead: on their interfaces while this node leads, gone from
+    /// them before the lease is released, and at the deadline at the latest. What happens to them is
+    /// told by [`Worker::events`](crate::vip::Worker::events).
+    #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+    #[must_use]
+    pub fn vip(mut self, worker: crate::vip::Worker) -> Self {
+        self.follower = Some(Box::new(worker));
+        self
+    }
+
     /// See [`Node::start`].
     ///
     /// # Errors
     /// See [`Node::start`].
     pub fn start(self) -> Result<Node, StartError> {
-        let Self { config, hooks, store, clock } = self;
+        let Self { config, hooks, store, clock, follower } = self;
         let store = store.unwrap_or_else(|| Box::new(nats_store(&config, clock.clone())));
         let mut sinks = Vec::new();
         let hooks = hooks.map(|hooks| {
@@ -276,7 +289,8 @@ impl NodeBuilder {
             (hooks, events)
         });
         let config = Arc::new(config);
-        let running = Running::start(Start { config, store, clock, observer: false, sinks })?;
+        let start = Start { config, store, clock, observer: false, sinks, follower };
+        let running = Running::start(start)?;
         if let Some((hooks, events)) = hooks {
             let orders = running.orders.clone();
             let give_back = move || {
@@ -286,6 +300,26 @@ impl NodeBuilder {
             hooks::start(hooks, events, give_back).map_err(StartError::Thread)?;
         }
         Ok(Node(running))
+    }
+}
+
+#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+impl Follower for crate::vip::Worker {
+    fn began(&mut self, leadership: &Leadership) {
+        let token = leadership.clone();
+        self.acquire(leadership.epoch().as_u64(), move || token.deadline());
+    }
+
+    fn renewed(&mut self) {
+        self.look();
+    }
+
+    fn resigning(&mut self, drain: DrainGuard) {
+        self.release(drain);
+    }
+
+    fn ended(&mut self) {
+        self.look();
     }
 }
 

@@ -42,7 +42,8 @@ impl Observer {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let (config, store) = (Arc::new(config), Box::new(store));
-        let start = Start { config, store, clock, observer: true, sinks: Vec::new() };
+        let start =
+            Start { config, store, clock, observer: true, sinks: Vec::new(), follower: None };
         Running::start(start).map(Self)
     }
 

@@ -122,6 +122,18 @@ impl Board {
     }
 }
 
+/// Somebody who goes along with terms; called on the renewal thread, so it must return at once.
+pub(crate) trait Follower: Send {
+    /// A term began.
+    fn began(&mut self, leadership: &Leadership);
+    /// Its deadline moved.
+    fn renewed(&mut self);
+    /// It is to be given back; the guard holds that up.
+    fn resigning(&mut self, drain: DrainGuard);
+    /// It is over.
+    fn ended(&mut self);
+}
+
 /// What the loop is made of.
 pub(crate) struct Parts {
     pub(crate) cluster_id: String,
@@ -131,6 +143,7 @@ pub(crate) struct Parts {
     pub(crate) store: Box<dyn Store>,
     pub(crate) clock: Clock,
     pub(crate) sinks: Vec<EventSink>,
+    pub(crate) follower: Option<Box<dyn Follower>>,
     /// Told once whether the store can be used, or each time that it cannot.
     pub(crate) startup: Sender<Result<(), StoreError>>,
     /// How long closing the store may take.
@@ -146,6 +159,7 @@ pub(crate) struct Renewal {
     /// For the guards that are handed out.
     own_orders: Orders,
     wake_at: Timestamp,
+    held_until: Option<Timestamp>,
     connected: bool,
     /// The term that is written of, and since when, by the wall clock, for people.
     acquired: Option<(Epoch, SystemTime)>,
@@ -179,6 +193,7 @@ impl Renewal {
             wake: woken,
             own_orders: own_orders.clone(),
             wake_at: Timestamp::ZERO,
+            held_until: None,
             connected: false,
             acquired: None,
         };
@@ -237,6 +252,7 @@ impl Renewal {
 
     fn carry_out(&mut self, step: Step) {
         self.wake_at = step.wake_at;
+        self.notice_renewal();
         for change in step.changes {
             self.tell(change);
         }
@@ -244,6 +260,19 @@ impl Renewal {
             self.command(command);
         }
         self.post();
+    }
+
+    fn notice_renewal(&mut self) {
+        let held_until = self.parts.election.held_until();
+        if std::mem::replace(&mut self.held_until, held_until) < held_until {
+            self.follow(|follower| follower.renewed());
+        }
+    }
+
+    fn follow(&mut self, call: impl FnOnce(&mut dyn Follower)) {
+        if let Some(follower) = &mut self.parts.follower {
+            call(follower.as_mut());
+        }
     }
 
     fn command(&mut self, command: Command) {
@@ -307,6 +336,7 @@ impl Renewal {
                 let cell = Arc::clone(self.parts.election.cell());
                 let clock = self.parts.clock.clone();
                 let leadership = Leadership::new(cell, clock, epoch, self.parts.session);
+                self.follow(|follower| follower.began(&leadership));
                 self.push(|| Event::BecameLeader(leadership.clone()));
             }
             Change::Resigning { epoch, reason } => {
@@ -319,8 +349,10 @@ impl Renewal {
                     let (reason, drain) = (reason.clone(), drain.clone());
                     sink.push(Event::Resigning { epoch, reason, drain });
                 }
+                self.follow(|follower| follower.resigning(drain));
             }
             Change::LostLeadership { epoch, cause } => {
+                self.follow(|follower| follower.ended());
                 self.push(|| Event::LostLeadership { epoch, cause: cause.clone() });
             }
             Change::LeaderChanged(leader) => self.push(|| {

@@ -13,7 +13,7 @@ use crate::error::{StartError, StoreError, WaitError};
 use crate::events::{EventSink, Events, queue};
 use crate::leadership::TermCell;
 use crate::lease::SessionId;
-use crate::renewal::{Board, Orders, Parts, Renewal, View};
+use crate::renewal::{Board, Follower, Orders, Parts, Renewal, View};
 use crate::store::Store;
 use crate::store::nats::{BucketOptions, NatsStore};
 use crate::thread;
@@ -45,12 +45,13 @@ pub(crate) struct Start {
     pub(crate) observer: bool,
     /// Further listeners: hooks, say.
     pub(crate) sinks: Vec<EventSink>,
+    pub(crate) follower: Option<Box<dyn Follower>>,
 }
 
 impl Running {
     /// Starts the thread and, unless told to start disconnected, waits until the store was read.
     pub(crate) fn start(start: Start) -> Result<Self, StartError> {
-        let Start { config, store, clock, observer, mut sinks } = start;
+        let Start { config, store, clock, observer, mut sinks, follower } = start;
         let session = new_session()?;
         let (sink, events) = queue(config.event_capacity());
         sinks.push(sink);
@@ -65,6 +66,7 @@ impl Running {
             store,
             clock: clock.clone(),
             sinks,
+            follower,
             startup,
             close_timeout: CLOSE_TIMEOUT,
         });

@@ -1,0 +1,215 @@
+//! What is held: an address, its prefix and the interface it belongs on.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::error::VipError;
+
+/// The name of a network interface, valid for the kernel.
+///
+/// 1 to 15 bytes, without `/`, `:`, white space or control characters, and neither `.` nor `..`:
+/// the rule of the kernel's `dev_valid_name`. Only the name is kept, never the index: the
+/// interface may be removed and made again under the same name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct InterfaceName(String);
+
+/// `IFNAMSIZ` of `<linux/if.h>`, less the terminating zero.
+const LONGEST_NAME: usize = 15;
+
+impl InterfaceName {
+    /// Takes a name.
+    ///
+    /// # Errors
+    /// [`VipError::InvalidInterface`] when no interface can bear this name.
+    pub fn new(name: impl Into<String>) -> Result<Self, VipError> {
+        let name = name.into();
+        let printable = name.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte));
+        if name.is_empty() || name.len() > LONGEST_NAME || !printable || name == "." || name == ".."
+        {
+            return Err(VipError::InvalidInterface { name });
+        }
+        Ok(Self(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for InterfaceName {
+    type Err = VipError;
+
+    fn from_str(name: &str) -> Result<Self, VipError> {
+        Self::new(name)
+    }
+}
+
+/// A virtual IP: one address on one interface.
+///
+/// ```
+/// use leasehold::vip::VirtualAddress;
+///
+/// let address = VirtualAddress::new("10.0.0.10".parse().unwrap(), "eth0")?;
+/// assert_eq!(address.to_string(), "10.0.0.10/32 on eth0");
+/// # Ok::<(), leasehold::vip::VipError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct VirtualAddress {
+    ip: IpAddr,
+    prefix: u8,
+    interface: InterfaceName,
+}
+
+impl VirtualAddress {
+    /// The address alone: prefix 32 (IPv6: 128), and no route beside it.
+    ///
+    /// This is right for nearly every virtual IP, whatever the netmask of its network: hosts of
+    /// that network reach it by ARP, and the route to the network is the business of the host's
+    /// own address. See [`with_prefix`](Self::with_prefix) for what a shorter prefix costs.
+    ///
+    /// # Errors
+    /// [`VipError::InvalidInterface`] for an impossible name, [`VipError::InvalidAddress`] for an
+    /// address that cannot move between hosts: unspecified, loopback, multicast, broadcast, or
+    /// IPv4 written as IPv6.
+    pub fn new(ip: IpAddr, interface: &str) -> Result<Self, VipError> {
+        if let Some(reason) = unusable(ip) {
+            return Err(VipError::InvalidAddress { ip, reason });
+        }
+        Ok(Self { ip, prefix: host_prefix(ip), interface: InterfaceName::new(interface)? })
+    }
+
+    /// The same address with the network's prefix, 1 to 32 (IPv6: 1 to 128).
+    ///
+    /// Below the full length the kernel adds a route to the network together with the address,
+    /// and takes it away with it. An IPv4 address that is the first of its network on the
+    /// interface becomes *primary*: when it leaves, the kernel removes every other address of
+    /// that network from the interface too, unless `net.ipv4.conf.*.promote_secondaries` is set.
+    /// Use this only where the virtual IP is the interface's one address in its network.
+    ///
+    /// # Errors
+    /// [`VipError::InvalidPrefix`] out of range.
+    pub fn with_prefix(mut self, prefix: u8) -> Result<Self, VipError> {
+        let longest = host_prefix(self.ip);
+        if prefix == 0 || prefix > longest {
+            return Err(VipError::InvalidPrefix { ip: self.ip, prefix, longest });
+        }
+        self.prefix = prefix;
+        Ok(self)
+    }
+
+    /// The address.
+    #[must_use]
+    pub const fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// The prefix length that is put on the interface.
+    #[must_use]
+    pub const fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// The interface.
+    #[must_use]
+    pub const fn interface(&self) -> &InterfaceName {
+        &self.interface
+    }
+
+    /// Whether the prefix covers the address alone.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.prefix == host_prefix(self.ip)
+    }
+}
+
+impl fmt::Display for VirtualAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} on {}", self.ip, self.prefix, self.interface)
+    }
+}
+
+const fn host_prefix(ip: IpAddr) -> u8 {
+    match ip {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+fn unusable(ip: IpAddr) -> Option<&'static str> {
+    match ip {
+        _ if ip.is_unspecified() => Some("it is the unspecified address"),
+        _ if ip.is_loopback() => Some("it is a loopback address"),
+        _ if ip.is_multicast() => Some("it is a multicast address"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("it is the broadcast address"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("it is IPv4; write it as IPv4"),
+        _ => None,
+    }
+}
+
+/// A link-layer address of Ethernet, 48 bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, rest @ ..] = self.0;
+        write!(f, "{first:02x}")?;
+        rest.iter().try_for_each(|octet| write!(f, ":{octet:02x}"))
+    }
+}
+
+impl fmt::Debug for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(ip: &str) -> Result<VirtualAddress, VipError> {
+        VirtualAddress::new(ip.parse().unwrap(), "eth0")
+    }
+
+    #[test]
+    fn the_default_prefix_covers_the_address_alone() {
+        assert_eq!(address("10.0.0.1").unwrap().prefix(), 32);
+        assert_eq!(address("fd00::1").unwrap().prefix(), 128);
+        assert!(!address("10.0.0.1").unwrap().with_prefix(24).unwrap().is_host());
+    }
+
+    #[test]
+    fn a_prefix_out_of_range_is_refused_with_the_range() {
+        for prefix in [0, 33] {
+            let error = address("10.0.0.1").unwrap().with_prefix(prefix).unwrap_err();
+            assert!(error.to_string().contains("1 to 32"), "{error}");
+        }
+        assert!(address("fd00::1").unwrap().with_prefix(129).is_err());
+    }
+
+    #[test]
+    fn an_address_that_cannot_move_is_refused() {
+        let bad = ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"];
+        for ip in bad.into_iter().chain(["::", "::1", "ff02::1", "::ffff:10.0.0.1"]) {
+            assert!(matches!(address(ip), Err(VipError::InvalidAddress { .. })), "{ip}");
+        }
+    }
+
+    #[test]
+    fn a_name_no_interface_can_bear_is_refused() {
+        for name in ["", ".", "..", "a/b", "eth0:1", "with space", "sixteen-bytes-xx", "é"] {
+            assert!(InterfaceName::new(name).is_err(), "{name}");
+        }
+        assert!(InterfaceName::new("fifteen-bytes-x").is_ok());
+    }
+}

@@ -1,0 +1,346 @@
+//! Rtnetlink requests and answers as bytes; no socket here.
+//!
+//! Answers are read strictly where they frame other messages and leniently inside one: attributes
+//! that mean nothing to us are stepped over, known ones must be whole. A message with another
+//! sequence number or port is the answer to a request that was given up, and is passed over.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{
+    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR,
+    NLM_F_EXCL, NLM_F_MULTIPART, NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP,
+    NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NlasIterator, Parseable,
+};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeader, AddressHeaderFlags, AddressMessage,
+    AddressProtocol, AddressScope, CacheInfo,
+};
+use netlink_packet_route::link::{
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkLayerType, LinkMessage,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::address::{InterfaceName, MacAddress, VirtualAddress};
+use super::backend::{Assigned, Link};
+use super::policy::Lifetime;
+
+/// The mark: `IFA_PROTO` of every address put there by this library (76 is `L`). Values from 4
+/// on are free for applications; see `/etc/iproute2/rt_addrprotos`.
+pub(super) const MARK: u8 = 76;
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_NEWADDR: u16 = 20;
+
+const ADDRESS_HEADER: usize = 8;
+const LINK_HEADER: usize = 16;
+
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_CACHEINFO: u16 = 6;
+const IFA_PROTO: u16 = 11;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_CARRIER_CHANGES: u16 = 35;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
+/// What to ask of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Request<'a> {
+    /// One interface, by name.
+    Link(&'a InterfaceName),
+    /// Every address of `ip`'s family, on one interface or on all.
+    Addresses {
+        ip: IpAddr,
+        on: Option<u32>,
+    },
+    /// Put there if absent.
+    Add {
+        index: u32,
+        address: &'a VirtualAddress,
+        lifetime: Lifetime,
+    },
+    /// Set the lifetimes of what is there.
+    Refresh {
+        index: u32,
+        address: &'a VirtualAddress,
+        lifetime: Lifetime,
+    },
+    Remove {
+        index: u32,
+        ip: IpAddr,
+        prefix: u8,
+    },
+}
+
+impl Request<'_> {
+    /// The request as one datagram.
+    pub(super) fn to_bytes(self, sequence: u32) -> Vec<u8> {
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | self.flags();
+        header.sequence_number = sequence;
+        let mut message = NetlinkMessage::new(header, self.body().into());
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
+    }
+
+    fn flags(self) -> u16 {
+        match self {
+            Self::Link(_) => 0,
+            Self::Addresses { .. } => NLM_F_DUMP,
+            Self::Add { .. } => NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+            Self::Refresh { .. } => NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+            Self::Remove { .. } => NLM_F_ACK,
+        }
+    }
+
+    fn body(self) -> RouteNetlinkMessage {
+        match self {
+            Self::Link(name) => RouteNetlinkMessage::GetLink(link_query(name)),
+            Self::Addresses { ip, on } => {
+                RouteNetlinkMessage::GetAddress(AddressMessage::bare(ip, 0, on.unwrap_or(0)))
+            }
+            Self::Add { index, address, lifetime } | Self::Refresh { index, address, lifetime } => {
+                RouteNetlinkMessage::NewAddress(assignment(index, address, lifetime))
+            }
+            Self::Remove { index, ip, prefix } => {
+                let mut message = AddressMessage::bare(ip, prefix, index);
+                message.attributes = vec![AddressAttribute::Local(ip)];
+                RouteNetlinkMessage::DelAddress(message)
+            }
+        }
+    }
+}
+
+trait Bare {
+    fn bare(ip: IpAddr, prefix: u8, index: u32) -> Self;
+}
+
+impl Bare for AddressMessage {
+    fn bare(ip: IpAddr, prefix: u8, index: u32) -> Self {
+        let family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let mut message = Self::default();
+        message.header = AddressHeader {
+            family,
+            prefix_len: prefix,
+            flags: AddressHeaderFlags::empty(),
+            scope: AddressScope::Universe,
+            index,
+        };
+        message
+    }
+}
+
+fn link_query(name: &InterfaceName) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.as_str().to_owned()),
+        LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
+    ];
+    message
+}
+
+fn assignment(index: u32, address: &VirtualAddress, lifetime: Lifetime) -> AddressMessage {
+    let ip = address.ip();
+    let mut flags = AddressFlags::empty();
+    if address.is_host() {
+        flags |= AddressFlags::Noprefixroute;
+    }
+    if ip.is_ipv6() {
+        // Duplicate address detection would keep the address unusable for a second or two.
+        flags |= AddressFlags::Nodad;
+    }
+    let mut cache = CacheInfo::default();
+    cache.ifa_valid = lifetime.valid;
+    cache.ifa_preferred = lifetime.preferred;
+    let mut message = AddressMessage::bare(ip, address.prefix(), index);
+    message.attributes = vec![
+        AddressAttribute::Local(ip),
+        AddressAttribute::Address(ip),
+        AddressAttribute::Flags(flags),
+        AddressAttribute::CacheInfo(cache),
+        AddressAttribute::Protocol(AddressProtocol::Other(MARK)),
+    ];
+    message
+}
+
+/// Why an answer holds no result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    /// The kernel refused: errno, and its own words where it gave any.
+    Kernel { errno: i32, detail: String },
+    /// The table changed while it was being read: ask again.
+    Interrupted,
+    /// Bytes that are not an answer.
+    Malformed(String),
+}
+
+impl Refusal {
+    fn malformed<E: std::error::Error>(error: E) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+/// One request's answer as it comes in, datagram by datagram.
+#[derive(Debug)]
+pub(super) struct Answer {
+    sequence: u32,
+    port: u32,
+    interrupted: bool,
+    complete: bool,
+}
+
+impl Answer {
+    pub(super) const fn to(sequence: u32, port: u32) -> Self {
+        Self { sequence, port, interrupted: false, complete: false }
+    }
+
+    /// Whether nothing more is to come.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Reads one datagram, handing type and payload of each message of the answer to `take`.
+    pub(super) fn read(
+        &mut self,
+        mut datagram: &[u8],
+        mut take: impl FnMut(u16, &[u8]) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        while !datagram.is_empty() && !self.complete {
+            let message = NetlinkBuffer::new_checked(datagram).map_err(Refusal::malformed)?;
+            if message.sequence_number() == self.sequence && message.port_number() == self.port {
+                self.message(&message, &mut take)?;
+            }
+            let length = usize::try_from(message.length()).unwrap_or(usize::MAX);
+            datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn message(
+        &mut self,
+        message: &NetlinkBuffer<&[u8]>,
+        take: &mut impl FnMut(u16, &[u8]) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let flags = message.flags();
+        match message.message_type() {
+            NLMSG_NOOP => return Ok(()),
+            NLMSG_OVERRUN => return Err(Refusal::Malformed("the answer was overrun".into())),
+            NLMSG_ERROR => check(message.payload(), flags)?,
+            NLMSG_DONE => {
+                check(message.payload(), 0)?;
+                self.interrupted |= flags & NLM_F_DUMP_INTR != 0;
+                if self.interrupted {
+                    return Err(Refusal::Interrupted);
+                }
+            }
+            kind => {
+                self.interrupted |= flags & NLM_F_DUMP_INTR != 0;
+                take(kind, message.payload())?;
+                if flags & NLM_F_MULTIPART != 0 {
+                    return Ok(());
+                }
+            }
+        }
+        self.complete = true;
+        Ok(())
+    }
+}
+
+/// Reads the result code at the start of an error or an end-of-dump message. The kernel leaves
+/// it out at the end of an empty dump of old.
+fn check(payload: &[u8], flags: u16) -> Result<(), Refusal> {
+    let Some(code) = payload.first_chunk() else {
+        return Ok(());
+    };
+    match i32::from_ne_bytes(*code) {
+        0.. => Ok(()),
+        code => Err(Refusal::Kernel {
+            errno: code.checked_neg().unwrap_or(i32::MAX),
+            detail: kernel_words(payload, flags).unwrap_or_default(),
+        }),
+    }
+}
+
+/// The text of an extended acknowledgement: it stands behind the echo of our request's header.
+fn kernel_words(payload: &[u8], flags: u16) -> Option<String> {
+    if flags & NLM_F_ACK_TLVS == 0 {
+        return None;
+    }
+    let echo = payload.get(4..)?;
+    let header = NetlinkHeader::default().buffer_len();
+    let echoed = match flags & NLM_F_CAPPED {
+        0 => usize::try_from(u32::from_ne_bytes(*echo.first_chunk()?)).ok()?.next_multiple_of(4),
+        _ => header,
+    };
+    for attribute in NlasIterator::new(echo.get(echoed..)?) {
+        let attribute = attribute.ok()?;
+        if attribute.kind() == NLMSGERR_ATTR_MSG {
+            let text = String::from_utf8_lossy(attribute.value());
+            return Some(text.trim_end_matches('\0').to_owned());
+        }
+    }
+    None
+}
+
+/// The interface in an `RTM_NEWLINK` message; `None` for any other message.
+pub(super) fn link(kind: u16, payload: &[u8]) -> Result<Option<Link>, Refusal> {
+    if kind != RTM_NEWLINK {
+        return Ok(None);
+    }
+    let header = LinkHeader::parse(payload).map_err(Refusal::malformed)?;
+    let announces = header.link_layer_type == LinkLayerType::Ether
+        && !header.flags.contains(LinkFlags::Noarp)
+        && !header.flags.contains(LinkFlags::Loopback);
+    let running = header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
+    let mut link = Link { index: header.index, mac: None, running, carrier_changes: 0 };
+    for attribute in NlasIterator::new(payload.get(LINK_HEADER..).unwrap_or_default()) {
+        let attribute = attribute.map_err(Refusal::malformed)?;
+        match attribute.kind() {
+            IFLA_ADDRESS if announces => {
+                link.mac = attribute.value().try_into().ok().map(MacAddress);
+            }
+            IFLA_CARRIER_CHANGES => {
+                let bytes = attribute.value().first_chunk().copied().unwrap_or_default();
+                link.carrier_changes = u32::from_ne_bytes(bytes);
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(link))
+}
+
+/// The address in an `RTM_NEWADDR` message if it is exactly `ip`; `None` for any other.
+pub(super) fn assigned(kind: u16, payload: &[u8], ip: IpAddr) -> Result<Option<Assigned>, Refusal> {
+    if kind != RTM_NEWADDR {
+        return Ok(None);
+    }
+    let header = AddressHeader::parse(payload).map_err(Refusal::malformed)?;
+    let lifetime = Lifetime { valid: Lifetime::FOREVER, preferred: Lifetime::FOREVER };
+    let (index, prefix) = (header.index, header.prefix_len);
+    let mut found = Assigned { index, prefix, marked: false, created: 0, lifetime };
+    let (mut local, mut address) = (None, None);
+    for attribute in NlasIterator::new(payload.get(ADDRESS_HEADER..).unwrap_or_default()) {
+        let attribute = attribute.map_err(Refusal::malformed)?;
+        if !matches!(attribute.kind(), IFA_ADDRESS | IFA_LOCAL | IFA_CACHEINFO | IFA_PROTO) {
+            continue;
+        }
+        match AddressAttribute::parse(&attribute).map_err(Refusal::malformed)? {
+            AddressAttribute::Local(ip) => local = Some(ip),
+            AddressAttribute::Address(ip) => address = Some(ip),
+            AddressAttribute::Protocol(mark) => found.marked = u8::from(mark) == MARK,
+            AddressAttribute::CacheInfo(cache) => {
+                found.created = cache.cstamp;
+                found.lifetime =
+                    Lifetime { valid: cache.ifa_valid, preferred: cache.ifa_preferred };
+            }
+            _ => {}
+        }
+    }
+    // IPv6 has no IFA_LOCAL unless there is a peer; with one, IFA_ADDRESS is the peer.
+    Ok((local.or(address) == Some(ip)).then_some(found))
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

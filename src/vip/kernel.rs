@@ -1,0 +1,156 @@
+//! The backend of real hosts: rtnetlink for addresses, `AF_PACKET` and `ICMPv6` for the network.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use nix::libc::{EACCES, EADDRNOTAVAIL, EEXIST, EINVAL, ENODEV, EPERM};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::clock::Timestamp;
+
+use super::address::{InterfaceName, MacAddress, VirtualAddress};
+use super::announcer::Announcer;
+use super::backend::{Assigned, Backend, Link, Sighting};
+use super::codec::{self, Request};
+use super::error::{Capability, Fault, VipError};
+use super::netlink::{Failure, Netlink};
+use super::policy::Lifetime;
+
+/// The addresses and interfaces of the network namespace in which it was built.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    netlink: Netlink,
+    announcer: Announcer,
+}
+
+impl Kernel {
+    /// Opens every socket that will be needed and finds out whether the process may use them.
+    pub(super) fn open(ipv6: bool) -> Result<Self, VipError> {
+        let purpose = "talk to rtnetlink";
+        let netlink = Netlink::open().map_err(|source| VipError::System { purpose, source })?;
+        let mut kernel = Self { netlink, announcer: Announcer::open(ipv6)? };
+        kernel.check_permission()?;
+        Ok(kernel)
+    }
+
+    /// Asks for the removal of an address from an interface that cannot exist: the kernel looks
+    /// at the capability first.
+    fn check_permission(&mut self) -> Result<(), VipError> {
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let request = Request::Remove { index: i32::MAX.unsigned_abs(), ip, prefix: 32 };
+        match self.netlink.change(request) {
+            Err(failure) if failure.errno() == EPERM => Err(VipError::NotPermitted {
+                capability: Capability::NetAdmin,
+                purpose: "add and remove a virtual IP",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn change(&mut self, request: Request<'_>, ip: IpAddr) -> Result<(), Fault> {
+        match self.netlink.change(request) {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(fault(failure, ip)),
+        }
+    }
+}
+
+/// The errors of `rtnetlink(7)` that an address can meet, by errno.
+fn fault(failure: Failure, ip: IpAddr) -> Fault {
+    match (failure.errno(), failure) {
+        (ENODEV, _) => Fault::NoSuchInterface,
+        (EPERM, _) => Fault::NotPermitted(Capability::NetAdmin),
+        (EACCES, _) if ip.is_ipv6() => Fault::Ipv6Disabled,
+        (EINVAL, Failure::Refused(codec::Refusal::Kernel { detail, .. })) => Fault::Invalid(detail),
+        (_, failure) => failure.into_fault(),
+    }
+}
+
+impl Backend for Kernel {
+    fn uptime(&self) -> Timestamp {
+        let time = clock_gettime(ClockId::Monotonic);
+        let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
+        Timestamp::ZERO + seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
+    }
+
+    fn link(&mut self, name: &InterfaceName) -> Result<Link, Fault> {
+        let links = self.netlink.ask(Request::Link(name), codec::link);
+        let links = links.map_err(|failure| match failure.errno() {
+            ENODEV => Fault::NoSuchInterface,
+            _ => failure.into_fault(),
+        })?;
+        links.into_iter().next().ok_or(Fault::NoSuchInterface)
+    }
+
+    fn find(&mut self, ip: IpAddr, on: Option<u32>) -> Result<Vec<Assigned>, Fault> {
+        let take = |kind, payload: &[u8]| codec::assigned(kind, payload, ip);
+        match self.netlink.ask(Request::Addresses { ip, on }, take) {
+            // Without strict checking the kernel ignores the interface and shows all.
+            Ok(found) => {
+                Ok(found.into_iter().filter(|at| on.is_none_or(|on| at.index == on)).collect())
+            }
+            // The interface went between the two looks; so did its addresses.
+            Err(failure) if failure.errno() == ENODEV => Ok(Vec::new()),
+            Err(failure) => Err(failure.into_fault()),
+        }
+    }
+
+    fn add(
+        &mut self,
+        link: &Link,
+        address: &VirtualAddress,
+        lifetime: Lifetime,
+    ) -> Result<(), Fault> {
+        let request = Request::Add { index: link.index, address, lifetime };
+        match self.netlink.change(request) {
+            Err(failure) if failure.errno() == EEXIST => {
+                Err(Fault::AlreadyAssigned { interface: link.index, marked: false })
+            }
+            Err(failure) => Err(fault(failure, address.ip())),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn refresh(
+        &mut self,
+        link: &Link,
+        address: &VirtualAddress,
+        lifetime: Lifetime,
+    ) -> Result<(), Fault> {
+        self.change(Request::Refresh { index: link.index, address, lifetime }, address.ip())
+    }
+
+    fn remove(&mut self, ip: IpAddr, assigned: &Assigned) -> Result<(), Fault> {
+        let request = Request::Remove { index: assigned.index, ip, prefix: assigned.prefix };
+        match self.netlink.change(request) {
+            Err(failure) if matches!(failure.errno(), EADDRNOTAVAIL | ENODEV) => Ok(()),
+            Err(failure) => Err(fault(failure, ip)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn announce(&mut self, link: &Link, ip: IpAddr) -> Result<(), Fault> {
+        self.announcer.announce(link, ip).map_err(|error| unsent(&error))
+    }
+
+    fn probe(
+        &mut self,
+        link: &Link,
+        ip: IpAddr,
+        wait: Duration,
+    ) -> Result<Option<MacAddress>, Fault> {
+        self.announcer.probe(link, ip, wait).map_err(|error| unsent(&error))
+    }
+
+    fn sightings(&mut self) -> Vec<Sighting> {
+        let claims = self.announcer.claims().into_iter().filter(|(_, claim)| !claim.probing);
+        claims.map(|(index, claim)| Sighting { index, ip: claim.ip, mac: claim.mac }).collect()
+    }
+}
+
+fn unsent(error: &std::io::Error) -> Fault {
+    match error.raw_os_error() {
+        Some(errno) => Fault::Kernel { errno, detail: "the frame was not sent".into() },
+        None => Fault::NoAnswer(error.to_string()),
+    }
+}

@@ -1,0 +1,197 @@
+//! What a holder does where there is a choice.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+use super::error::VipError;
+use super::lifetime::kernel_seconds;
+
+/// What to do when the host already has the address on the interface at acquisition.
+///
+/// An address without this library's mark is never taken over, whatever this says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Existing {
+    /// Take it over if a holder of the same policy left it: it bears the mark of this library, and
+    /// is permanent only if the policy is.
+    #[default]
+    AdoptOurs,
+    /// Refuse, marked or not.
+    Refuse,
+}
+
+/// What a holder does where there is a choice. The default is right for most.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::vip::Policy;
+///
+/// let policy = Policy::default().probe(Duration::from_millis(200))?;
+/// # Ok::<(), leasehold::vip::VipError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    permanent: bool,
+    pub(crate) existing: Existing,
+    pub(crate) probe: Option<Duration>,
+    pub(crate) announcements: Vec<Duration>,
+    source: bool,
+}
+
+/// First at once, then for caches that missed it: frames are lost while a switch relearns.
+const SCHEDULE: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+const LONGEST_PROBE: Duration = Duration::from_secs(3);
+const LAST_ANNOUNCEMENT: Duration = Duration::from_secs(60);
+const MOST_ANNOUNCEMENTS: usize = 16;
+
+impl Default for Policy {
+    /// Kernel lifetimes follow the lease, marked leftovers are adopted, no probe, announcements at
+    /// 0, 100 ms, 500 ms, 1 s, 2 s and 5 s, IPv6 addresses usable as a source.
+    fn default() -> Self {
+        let announcements = SCHEDULE.to_vec();
+        let existing = Existing::default();
+        Self { permanent: false, existing, probe: None, announcements, source: true }
+    }
+}
+
+impl Policy {
+    /// Gives the address to the kernel for good: only this process removes it.
+    ///
+    /// A process that is killed, stopped or hung then leaves the address behind. Only for leases
+    /// too short for [`check_ttl`](super::check_ttl).
+    #[must_use]
+    pub const fn permanent(mut self) -> Self {
+        self.permanent = true;
+        self
+    }
+
+    /// What to do with an address that is there already.
+    #[must_use]
+    pub const fn existing(mut self, existing: Existing) -> Self {
+        self.existing = existing;
+        self
+    }
+
+    /// Asks the network for another holder before the address is taken, and waits `wait` for an
+    /// answer: ARP probes with sender 0.0.0.0 (RFC 5227, section 2.1), neighbour solicitations
+    /// with an unspecified source (RFC 4862, section 5.4). Off by default.
+    ///
+    /// Acquiring takes that much longer, one address after the other. The RFCs' own waits of
+    /// seconds are for hosts at boot; a holder on the same network answers within milliseconds.
+    ///
+    /// # Errors
+    /// [`VipError::InvalidPolicy`] unless 10 ms to 3 s.
+    pub fn probe(mut self, wait: Duration) -> Result<Self, VipError> {
+        if wait < Duration::from_millis(10) || wait > LONGEST_PROBE {
+            let given = format!("{wait:?}");
+            return Err(VipError::InvalidPolicy { what: "a probe", given, range: "10 ms to 3 s" });
+        }
+        self.probe = Some(wait);
+        Ok(self)
+    }
+
+    /// When to announce an address, counted from its acquisition; none switches announcing off.
+    ///
+    /// Each announcement is two ARP frames (request and reply form) or one unsolicited neighbour
+    /// advertisement.
+    ///
+    /// # Errors
+    /// [`VipError::InvalidPolicy`] for more than 16 times, or one after 60 s.
+    pub fn announce_at(mut self, times: &[Duration]) -> Result<Self, VipError> {
+        if times.len() > MOST_ANNOUNCEMENTS || times.iter().any(|time| *time > LAST_ANNOUNCEMENT) {
+            return Err(VipError::InvalidPolicy {
+                what: "an announcement schedule",
+                given: format!("{times:?}"),
+                range: "at most 16 times, each up to 60 s",
+            });
+        }
+        self.announcements = times.to_vec();
+        self.announcements.sort_unstable();
+        Ok(self)
+    }
+
+    pub(crate) const fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+
+    /// Gives IPv6 addresses a preferred lifetime of 0: the host then never picks one as the source
+    /// of its own connections, which would break when the address moves on (RFC 6724, rule 3).
+    /// It has no effect on IPv4, where the full-length prefix does the same.
+    #[must_use]
+    pub const fn never_a_source(mut self) -> Self {
+        self.source = false;
+        self
+    }
+
+    /// The kernel lifetimes of an address whose lease ends at `deadline`; `None` when too little
+    /// is left and it must go.
+    pub(crate) fn lifetime(
+        &self,
+        ipv6: bool,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) -> Option<Lifetime> {
+        let valid = if self.permanent {
+            (deadline > now).then_some(Lifetime::FOREVER)?
+        } else {
+            kernel_seconds(deadline, now)?
+        };
+        let preferred = if ipv6 && !self.source { 0 } else { valid };
+        Some(Lifetime { valid, preferred })
+    }
+}
+
+/// An address's lifetimes as the kernel takes them (`struct ifa_cacheinfo`), in seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Lifetime {
+    /// After this the kernel removes the address. Never 0; [`FOREVER`](Self::FOREVER) is no end.
+    pub valid: u32,
+    /// After this the host does not choose the address as a source. At most `valid`.
+    pub preferred: u32,
+}
+
+impl Lifetime {
+    /// `INFINITY_LIFE_TIME` of `<net/addrconf.h>`.
+    pub const FOREVER: u32 = u32::MAX;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_nanos(5_000_000_000);
+    const TEN: Timestamp = Timestamp::from_nanos(15_000_000_000);
+
+    #[test]
+    fn the_kernel_lifetime_follows_the_lease_unless_permanent_was_asked_for() {
+        let leased = Policy::default().lifetime(false, TEN, NOW);
+        assert_eq!(leased, Some(Lifetime { valid: 8, preferred: 8 }));
+        let permanent = Policy::default().permanent().lifetime(false, TEN, NOW);
+        assert_eq!(permanent, Some(Lifetime { valid: u32::MAX, preferred: u32::MAX }));
+        assert_eq!(Policy::default().permanent().lifetime(false, NOW, NOW), None);
+    }
+
+    #[test]
+    fn only_ipv6_can_be_kept_from_being_a_source() {
+        let policy = Policy::default().never_a_source();
+        assert_eq!(policy.lifetime(true, TEN, NOW).unwrap().preferred, 0);
+        assert_eq!(policy.lifetime(false, TEN, NOW).unwrap().preferred, 8);
+    }
+
+    #[test]
+    fn times_out_of_range_are_refused() {
+        assert!(Policy::default().probe(Duration::from_millis(9)).is_err());
+        assert!(Policy::default().probe(Duration::from_millis(3_001)).is_err());
+        assert!(Policy::default().announce_at(&[Duration::from_secs(61)]).is_err());
+        assert!(Policy::default().announce_at(&[Duration::ZERO; 17]).is_err());
+        assert!(Policy::default().announce_at(&[]).is_ok());
+    }
+}

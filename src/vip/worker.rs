@@ -1,0 +1,251 @@
+//! The thread that ties a holder to a term.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+
+use crate::clock::{Clock, Timestamp};
+use crate::thread;
+
+use super::error::VipError;
+use super::holder::{Extension, Holder};
+use super::report::VipEvent;
+
+/// A term, as far as a virtual IP needs to know it.
+pub trait Term: Send + 'static {
+    /// Until when the node leads; `None` once the term is over. Read again at every step, so it
+    /// must be cheap and must not block.
+    fn deadline(&self) -> Option<Timestamp>;
+}
+
+impl<F: Fn() -> Option<Timestamp> + Send + 'static> Term for F {
+    fn deadline(&self) -> Option<Timestamp> {
+        self()
+    }
+}
+
+/// No wait is longer than this while something is held: timers of threads stop in suspend.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// How long dropping a worker waits for its thread: a kernel that holds its routing lock for
+/// longer than this must not keep the application from ending.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Holds virtual IPs for as long as a node leads, on a thread of its own.
+///
+/// Every method only leaves word and returns at once: the thread `leasehold-vip` does the rest, so
+/// a kernel that is slow to answer never delays a renewal. The addresses are on their interfaces
+/// while the term's deadline is ahead, and are removed at that deadline whether or not anybody
+/// says anything.
+///
+/// Dropping a worker removes the addresses and waits for the thread, at most 2 s.
+pub struct Worker {
+    orders: Sender<Order>,
+    told: Arc<Told>,
+    ended: Receiver<()>,
+    events: Receiver<VipEvent>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// A look is on its way already: one that is waiting serves for any number of renewals.
+    look: AtomicBool,
+    acquired: AtomicBool,
+}
+
+enum Order {
+    Acquire(u64, Box<dyn Term>),
+    Look,
+    Release(Box<dyn Send>),
+    Stop,
+}
+
+impl Worker {
+    /// Starts the thread. It first removes what an earlier holder of these addresses left behind.
+    ///
+    /// # Errors
+    /// [`VipError::System`] when there can be no further thread.
+    pub fn start(holder: Holder) -> Result<Self, VipError> {
+        let (orders, inbox) = unbounded();
+        // Nothing is ever sent: the channel closes when the thread ends.
+        let (alive, ended) = bounded(0);
+        let told = Arc::<Told>::default();
+        let (events, clock) = (holder.events(), holder.clock());
+        let keeper = Keeper { holder, clock, inbox, told: Arc::clone(&told), term: None };
+        let body = move || {
+            let _alive = alive;
+            keeper.run();
+        };
+        let purpose = "start the thread of the virtual IP";
+        thread::spawn("leasehold-vip", body)
+            .map_err(|source| VipError::System { purpose, source })?;
+        Ok(Self { orders, told, ended, events })
+    }
+
+    /// A term has begun: acquire the addresses. A term that was held before is over.
+    pub fn acquire(&self, epoch: u64, term: impl Term) {
+        self.order(Order::Acquire(epoch, Box::new(term)));
+    }
+
+    /// The term's deadline has moved, or the term is over: look at it again. Costs next to nothing
+    /// and may be called from the thread that renews.
+    pub fn look(&self) {
+        if !self.told.look.swap(true, Ordering::AcqRel) {
+            self.order(Order::Look);
+        }
+    }
+
+    /// The node steps down: remove the addresses, and drop `guard` when they are gone and not
+    /// before. The term's renewals go on meanwhile.
+    ///
+    /// Should the removal fail it is tried again; `guard` is dropped at the term's deadline in any
+    /// case.
+    pub fn release(&self, guard: impl Send + 'static) {
+        self.order(Order::Release(Box::new(guard)));
+    }
+
+    /// Whether every address is held under a live term, as of the worker's last look.
+    #[must_use]
+    pub fn is_acquired(&self) -> bool {
+        self.told.acquired.load(Ordering::Acquire)
+    }
+
+    /// What happens to the addresses; see [`Holder::events`].
+    #[must_use]
+    pub fn events(&self) -> Receiver<VipEvent> {
+        self.events.clone()
+    }
+
+    fn order(&self, order: Order) {
+        // The thread ends only when told to; were it gone, so would be its addresses.
+        let _ = self.orders.send(order);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.order(Order::Stop);
+        let _ = self.ended.recv_timeout(FAREWELL);
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("acquired", &self.is_acquired()).finish_non_exhaustive()
+    }
+}
+
+/// The state of the worker's thread.
+struct Keeper {
+    holder: Holder,
+    clock: Clock,
+    inbox: Receiver<Order>,
+    told: Arc<Told>,
+    term: Option<Held>,
+}
+
+struct Held {
+    epoch: u64,
+    term: Box<dyn Term>,
+    /// What the addresses were extended to; `None` before they were acquired.
+    until: Option<Timestamp>,
+    /// Not empty once the node steps down: dropped when the addresses are gone.
+    guards: Vec<Box<dyn Send>>,
+}
+
+impl Keeper {
+    fn run(mut self) {
+        if let Err(error) = self.holder.sweep_stale() {
+            log::warn!(error:%; "cannot look for virtual IPs left behind");
+        }
+        loop {
+            let wake_at = self.step();
+            self.told.acquired.store(self.holder.is_acquired(), Ordering::Release);
+            match self.next_order(wake_at) {
+                Ok(Order::Acquire(epoch, term)) => self.begin(epoch, term),
+                Ok(Order::Look) => self.told.look.store(false, Ordering::Release),
+                Ok(Order::Release(guard)) => self.step_down(guard),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // Before the guards of a term, which say that the addresses are gone.
+        let _ = self.holder.release();
+    }
+
+    fn next_order(&self, wake_at: Option<Timestamp>) -> Result<Order, RecvTimeoutError> {
+        match wake_at {
+            Some(at) => self.inbox.recv_timeout(at.since(self.clock.now()).min(LONGEST_WAIT)),
+            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn begin(&mut self, epoch: u64, term: Box<dyn Term>) {
+        // Its guards, if it has any, are dropped when the addresses are gone.
+        self.end();
+        self.term = Some(Held { epoch, term, until: None, guards: Vec::new() });
+    }
+
+    fn step_down(&mut self, guard: Box<dyn Send>) {
+        match &mut self.term {
+            Some(held) => held.guards.push(guard),
+            // No term, no address: nothing to wait for.
+            None => drop(guard),
+        }
+    }
+
+    /// Brings the addresses in line with the term. Returns when to look again at the latest.
+    fn step(&mut self) -> Option<Timestamp> {
+        let Some(held) = &mut self.term else {
+            return self.holder.tick();
+        };
+        let now = self.clock.now();
+        // A term that is stepped down from has no deadline any more, but its lease is still held.
+        let held_until = held.until.filter(|_| !held.guards.is_empty());
+        match held.term.deadline().or(held_until) {
+            Some(deadline) if now < deadline && held.guards.is_empty() => {
+                if held.until != Some(deadline) {
+                    extend(&mut self.holder, held, deadline);
+                }
+                self.holder.tick().or(Some(deadline))
+            }
+            Some(deadline) if now < deadline && self.holder.release().is_err() => {
+                Some(deadline.min(now + LONGEST_WAIT))
+            }
+            _ => {
+                self.end();
+                self.holder.tick()
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        let _ = self.holder.release();
+        self.term = None;
+    }
+}
+
+/// Acquires at the first call of a term, extends at the others. Failures were told as events, and
+/// the next renewal tries again.
+fn extend(holder: &mut Holder, held: &mut Held, deadline: Timestamp) {
+    let epoch = held.epoch;
+    match held.until.replace(deadline) {
+        None => {
+            if let Err(error) = holder.acquire(deadline) {
+                log::warn!(epoch, error:%; "virtual IP not acquired");
+            }
+        }
+        Some(_) => match holder.extend(deadline) {
+            Extension::Refreshed => {}
+            Extension::Recreated => log::info!(epoch; "virtual IP put back"),
+            Extension::Lost(error) => log::debug!(epoch, error:%; "virtual IP not held"),
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

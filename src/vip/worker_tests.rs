@@ -1,0 +1,255 @@
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use super::super::address::{InterfaceName, MacAddress, VirtualAddress};
+use super::super::backend::{Assigned, Backend, Link, Sighting};
+use super::super::error::Fault;
+use super::super::memory::Memory;
+use super::super::policy::{Lifetime, Policy};
+use super::*;
+
+const EVENT: Duration = Duration::from_secs(20);
+
+fn vip() -> VirtualAddress {
+    VirtualAddress::new("10.0.0.10".parse().unwrap(), "eth0").unwrap()
+}
+
+/// A deadline that a test moves; 0 is a term that is over.
+#[derive(Clone, Default)]
+struct Lease(Arc<AtomicU64>);
+
+impl Lease {
+    fn ending_in(time: Duration) -> Self {
+        let lease = Self::default();
+        lease.renew(time);
+        lease
+    }
+
+    fn renew(&self, time: Duration) {
+        self.0.store((Clock::boot().now() + time).as_nanos(), Ordering::SeqCst);
+    }
+
+    fn lose(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+
+    fn end(&self) -> Timestamp {
+        Timestamp::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl Term for Lease {
+    fn deadline(&self) -> Option<Timestamp> {
+        Some(self.end()).filter(|end| *end != Timestamp::ZERO)
+    }
+}
+
+fn start(policy: Policy) -> (Memory, Worker) {
+    let clock = Clock::boot();
+    let host = Memory::new(clock.clone(), ["eth0"]);
+    let holder = Holder::with_backend(vec![vip()], policy, clock, host.clone()).unwrap();
+    (host, Worker::start(holder).unwrap())
+}
+
+/// Waits for the next event, which must be this one.
+fn expect(worker: &Worker, event: &VipEvent) {
+    assert_eq!(worker.events().recv_timeout(EVENT).as_ref(), Ok(event));
+}
+
+fn acquired() -> VipEvent {
+    VipEvent::Acquired { address: vip() }
+}
+
+/// Says so when it is dropped, and whether the address had gone by then.
+struct Guard(Memory, Sender<bool>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.1.send(!self.0.has(vip().ip()));
+    }
+}
+
+#[test]
+fn a_term_holds_the_address_and_its_end_takes_it_away() {
+    let (host, worker) = start(Policy::default());
+    let lease = Lease::ending_in(Duration::from_secs(60));
+    worker.acquire(1, lease.clone());
+    expect(&worker, &acquired());
+    assert!(host.has(vip().ip()));
+    lease.lose();
+    worker.look();
+    expect(&worker, &VipEvent::Released { address: vip() });
+    assert!(!host.has(vip().ip()));
+}
+
+#[test]
+fn the_address_goes_at_the_deadline_though_nobody_says_a_word() {
+    let (host, worker) = start(Policy::default().permanent());
+    let lease = Lease::ending_in(Duration::from_millis(300));
+    worker.acquire(1, lease.clone());
+    expect(&worker, &acquired());
+    expect(&worker, &VipEvent::Expired { address: vip() });
+    assert!(!host.has(vip().ip()));
+    assert!(Clock::boot().now() + Duration::from_millis(10) >= lease.end(), "not before its time");
+}
+
+#[test]
+fn a_renewal_extends_what_the_kernel_knows() {
+    let (host, worker) = start(Policy::default());
+    let lease = Lease::ending_in(Duration::from_secs(10));
+    worker.acquire(1, lease.clone());
+    expect(&worker, &acquired());
+    lease.renew(Duration::from_secs(100));
+    worker.look();
+    let until = Instant::now() + EVENT;
+    while host.lifetime(vip().ip()).unwrap().valid < 97 {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_guard_is_dropped_when_the_address_is_gone_and_not_before() {
+    let (host, worker) = start(Policy::default());
+    worker.acquire(1, Lease::ending_in(Duration::from_secs(60)));
+    expect(&worker, &acquired());
+    let (sender, dropped) = unbounded();
+    worker.release(Guard(host.clone(), sender));
+    assert_eq!(dropped.recv_timeout(EVENT), Ok(true));
+}
+
+#[test]
+fn a_guard_waits_for_a_removal_that_fails_at_first() {
+    let (host, worker) = start(Policy::default().permanent());
+    worker.acquire(1, Lease::ending_in(Duration::from_secs(60)));
+    expect(&worker, &acquired());
+    host.fail_next(Fault::NoAnswer("busy".into()));
+    let (sender, dropped) = unbounded();
+    worker.release(Guard(host.clone(), sender));
+    assert_eq!(dropped.recv_timeout(EVENT), Ok(true));
+    assert!(matches!(worker.events().recv_timeout(EVENT), Ok(VipEvent::Failed { .. })));
+}
+
+#[test]
+fn a_guard_without_a_term_is_dropped_at_once() {
+    let (host, worker) = start(Policy::default());
+    let (sender, dropped) = unbounded();
+    worker.release(Guard(host, sender));
+    assert_eq!(dropped.recv_timeout(EVENT), Ok(true));
+}
+
+#[test]
+fn after_a_step_down_renewals_do_not_bring_the_address_back() {
+    let (host, worker) = start(Policy::default());
+    let lease = Lease::ending_in(Duration::from_secs(60));
+    worker.acquire(1, lease.clone());
+    expect(&worker, &acquired());
+    let (sender, dropped) = unbounded();
+    worker.release(Guard(host.clone(), sender.clone()));
+    assert_eq!(dropped.recv_timeout(EVENT), Ok(true));
+    lease.renew(Duration::from_secs(90));
+    worker.look();
+    // A second guard comes back only after the look was taken.
+    worker.release(Guard(host.clone(), sender));
+    assert_eq!(dropped.recv_timeout(EVENT), Ok(true));
+    assert!(!host.has(vip().ip()));
+}
+
+#[test]
+fn the_next_term_gets_the_address_again() {
+    let (host, worker) = start(Policy::default());
+    for epoch in 1..=3 {
+        let lease = Lease::ending_in(Duration::from_secs(60));
+        worker.acquire(epoch, lease.clone());
+        expect(&worker, &acquired());
+        assert!(host.has(vip().ip()));
+        lease.lose();
+        worker.look();
+        expect(&worker, &VipEvent::Released { address: vip() });
+    }
+}
+
+#[test]
+fn dropping_a_worker_removes_the_address_before_it_returns() {
+    let (host, worker) = start(Policy::default());
+    worker.acquire(1, Lease::ending_in(Duration::from_secs(60)));
+    expect(&worker, &acquired());
+    drop(worker);
+    assert!(!host.has(vip().ip()));
+}
+
+#[test]
+fn what_was_left_behind_is_swept_at_start() {
+    let clock = Clock::boot();
+    let host = Memory::new(clock.clone(), ["eth0"]);
+    let holder = || {
+        let policy = Policy::default().permanent();
+        Holder::with_backend(vec![vip()], policy, clock.clone(), host.clone()).unwrap()
+    };
+    let mut dead = holder();
+    dead.acquire(clock.now() + Duration::from_secs(60)).unwrap();
+    std::mem::forget(dead);
+    drop(Worker::start(holder()).unwrap());
+    assert!(!host.has(vip().ip()));
+}
+
+/// A kernel that never answers: it holds every call until the test lets go of the lock.
+#[derive(Debug)]
+struct Hung(Memory, Arc<parking_lot::Mutex<()>>);
+
+impl Backend for Hung {
+    fn uptime(&self) -> Timestamp {
+        self.0.uptime()
+    }
+    fn link(&mut self, name: &InterfaceName) -> Result<Link, Fault> {
+        drop(self.1.lock());
+        self.0.link(name)
+    }
+    fn find(&mut self, ip: std::net::IpAddr, on: Option<u32>) -> Result<Vec<Assigned>, Fault> {
+        drop(self.1.lock());
+        self.0.find(ip, on)
+    }
+    fn add(&mut self, l: &Link, a: &VirtualAddress, t: Lifetime) -> Result<(), Fault> {
+        self.0.add(l, a, t)
+    }
+    fn refresh(&mut self, l: &Link, a: &VirtualAddress, t: Lifetime) -> Result<(), Fault> {
+        self.0.refresh(l, a, t)
+    }
+    fn remove(&mut self, ip: std::net::IpAddr, assigned: &Assigned) -> Result<(), Fault> {
+        self.0.remove(ip, assigned)
+    }
+    fn announce(&mut self, link: &Link, ip: std::net::IpAddr) -> Result<(), Fault> {
+        self.0.announce(link, ip)
+    }
+    fn probe(
+        &mut self,
+        _: &Link,
+        _: std::net::IpAddr,
+        _: Duration,
+    ) -> Result<Option<MacAddress>, Fault> {
+        Ok(None)
+    }
+    fn sightings(&mut self) -> Vec<Sighting> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_kernel_that_hangs_delays_no_renewal_and_piles_nothing_up() {
+    let clock = Clock::boot();
+    let host = Memory::new(clock.clone(), ["eth0"]);
+    let lock = Arc::new(parking_lot::Mutex::new(()));
+    let held = lock.lock();
+    let backend = Hung(host.clone(), Arc::clone(&lock));
+    let holder = Holder::with_backend(vec![vip()], Policy::default(), clock, backend).unwrap();
+    let worker = Worker::start(holder).unwrap();
+    let lease = Lease::ending_in(Duration::from_secs(60));
+    worker.acquire(1, lease.clone());
+    for _ in 0..100_000 {
+        worker.look();
+    }
+    assert!(worker.orders.len() <= 2, "one look waits, however many were asked for");
+    assert!(!worker.is_acquired());
+    drop(held);
+    expect(&worker, &acquired());
+}
