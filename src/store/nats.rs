@@ -8,9 +8,9 @@
 //! # How it works
 //! [`NatsStore::poll`] is the only place where anything is done. It reads replies, notices and the
 //! client's signals from channels, sends what could not be sent at once, and starts attempts to
-//! connect. An attempt runs on a thread of its own, which first [probes](handshake) the server under
+//! connect. An attempt runs on a thread of its own, which first probes the server under
 //! a deadline and then builds the client. Every disconnect is the end of that client; so is
-//! [`NatsStore::reconnect`]. [`link`] has the argument why sending never blocks and how a client is
+//! [`NatsStore::reconnect`]. `link.rs` has the argument why sending never blocks and how a client is
 //! put away.
 //!
 //! # How an outcome becomes certain
