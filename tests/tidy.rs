@@ -94,6 +94,7 @@ fn a_panic_in_the_library_names_an_invariant() {
     for text in [
         "fn a() { b().expect(\"invariant: b is never empty\"); }",
         "fn a() { b().unwrap_or_default(); }",
+        "fn a() { sighting.expect(); }",
         "// b.unwrap()\n/// b.unwrap()\nfn a() { \".unwrap()\"; }",
         "#[cfg(test)]\n#[allow(x)]\nmod tests { fn a() { b().unwrap(); } }",
         "#[cfg(all(test, unix))] fn a() { b().unwrap(); }",

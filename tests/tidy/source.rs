@@ -46,12 +46,11 @@ impl Source {
         let mut kept = Vec::new();
         let mut rest = self.tokens.as_slice();
         while let Some((first, after)) = rest.split_first() {
-            match test_only(rest) {
-                Some(length) => rest = &rest[length..],
-                None => {
-                    kept.push(first.clone());
-                    rest = after;
-                }
+            if let Some(length) = test_only(rest) {
+                rest = &rest[length..];
+            } else {
+                kept.push(first.clone());
+                rest = after;
             }
         }
         kept
@@ -140,7 +139,7 @@ pub(crate) fn all() -> Vec<Source> {
     tracked_paths()
         .into_iter()
         .filter(|path| ["src/", "tests/", "examples/"].iter().any(|top| path.starts_with(top)))
-        .filter(|path| path.ends_with(".rs"))
+        .filter(|path| Path::new(path).extension().is_some_and(|extension| extension == "rs"))
         .map(|path| Source::new(&path, &read(&path)))
         .collect()
 }
