@@ -124,10 +124,10 @@ on_both_servers!(the_monitor_counts_connections_and_streams, |version| {
     let server = NatsServer::start(version);
     let client = Client::connect(&server.url());
     let _subscription = client.subscribe("counted.>");
+    let connections = server.monitor().connz();
+    assert_eq!(connections["connections"][0]["subscriptions_list"], json!(["counted.>"]));
     let bucket = Bucket::of_cluster(&client, "seen");
     bucket.create(&bucket.usual_config()).expect("created");
-    let connections = server.monitor().connz();
-    assert_eq!(connections["connections"][0]["subscriptions_list"][0], "counted.>");
     let streams = server.monitor().jsz();
     assert_eq!(streams["account_details"][0]["stream_detail"][0]["name"], "KV_cluster-seen");
 });
