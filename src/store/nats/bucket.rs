@@ -224,3 +224,6 @@ impl std::fmt::Display for Version {
         write!(f, "{}.{}.{}", self.0, self.1, self.2)
     }
 }
+
+#[cfg(test)]
+mod tests;

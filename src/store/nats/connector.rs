@@ -7,6 +7,7 @@
 //! hammered.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -58,6 +59,7 @@ impl Connector {
         let plan = Plan {
             connection,
             signals: sender.clone(),
+            closed: AtomicBool::new(false),
             clients: Arc::new(()),
             attempts: Arc::new(()),
         };
@@ -185,6 +187,7 @@ impl Connector {
     /// Nothing more is started.
     pub(super) fn close(&mut self) {
         self.state = State::Closed;
+        self.plan.closed.store(true, Ordering::Relaxed);
     }
 
     /// Whether a client or an attempt is left.

@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::store::{Entry, Incarnation, Ticket};
 
 /// Requests that are remembered; beyond, the oldest is forgotten and a late reply to it ignored.
-const MAX_OPEN: usize = 256;
+pub(super) const MAX_OPEN: usize = 256;
 
 /// What a reply is awaited to.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,6 +8,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nats::rustls::pki_types::ServerName;
@@ -46,14 +47,22 @@ struct Info {
     ldm: bool,
 }
 
-/// Tries the addresses of `server` one after the other.
-pub(super) fn probe(
-    connection: &Connection,
-    server: &ServerAddress,
-    login: &Login,
-    deadline: Instant,
-) -> Result<Facts, StoreError> {
-    let probe = Probe { connection, server, login, deadline };
+/// How long one read may last, so that a store that is closed does not wait for a mute server.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// One handshake to be tried.
+pub(super) struct Probe<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) server: &'a ServerAddress,
+    pub(super) login: &'a Login,
+    pub(super) deadline: Instant,
+    /// Set when nobody wants the result any more.
+    pub(super) cancelled: &'a AtomicBool,
+}
+
+/// Tries the addresses of the server one after the other.
+pub(super) fn probe(probe: &Probe<'_>) -> Result<Facts, StoreError> {
+    let server = probe.server;
     let addresses = (server.host.as_str(), server.port)
         .to_socket_addrs()
         .map_err(|error| probe.unreachable(&error))?;
@@ -67,20 +76,13 @@ pub(super) fn probe(
     Err(last)
 }
 
-struct Probe<'a> {
-    connection: &'a Connection,
-    server: &'a ServerAddress,
-    login: &'a Login,
-    deadline: Instant,
-}
-
-impl Probe<'_> {
+impl<'a> Probe<'a> {
     fn address(&self, address: SocketAddr) -> Result<Facts, StoreError> {
         let left = self.left().map_err(|error| self.unreachable(&error))?;
         let tcp = TcpStream::connect_timeout(&address, left)
             .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
             .map_err(|error| self.unreachable(&error))?;
-        let mut stream = Timed { tcp, deadline: self.deadline };
+        let mut stream = Timed { tcp, deadline: self.deadline, cancelled: self.cancelled };
         let info = self.info(&mut stream)?;
         let tls = self.tls(&info)?;
         match &tls {
@@ -93,7 +95,7 @@ impl Probe<'_> {
         Ok(Facts { version: Version::parse(&info.version), tls })
     }
 
-    fn info(&self, stream: &mut Timed) -> Result<Info, StoreError> {
+    fn info(&self, stream: &mut Timed<'_>) -> Result<Info, StoreError> {
         let line = read_line(stream)
             .map_err(|error| self.unreachable(&format!("no INFO: {}", in_words(&error))))?;
         let json =
@@ -121,7 +123,11 @@ impl Probe<'_> {
         client_config(&self.connection.tls).map(Some).map_err(|error| self.tls_failed(&error))
     }
 
-    fn secure(&self, stream: Timed, config: &ClientConfig) -> Result<TlsStream, StoreError> {
+    fn secure(
+        &self,
+        stream: Timed<'a>,
+        config: &ClientConfig,
+    ) -> Result<TlsStream<'a>, StoreError> {
         let name = ServerName::try_from(self.server.host.clone())
             .map_err(|_| self.tls_failed(&"the host is no name that a certificate can have"))?;
         let session = ClientConnection::new(Arc::new(config.clone()), name)
@@ -238,22 +244,31 @@ pub(super) fn is_about_credentials(text: &str) -> bool {
     ["authoriz", "authenticat", "credential"].iter().any(|word| text.contains(word))
 }
 
-type TlsStream = StreamOwned<ClientConnection, Timed>;
+type TlsStream<'a> = StreamOwned<ClientConnection, Timed<'a>>;
 
 /// A socket whose every call ends at a deadline, however slowly the peer drips.
-struct Timed {
+struct Timed<'a> {
     tcp: TcpStream,
     deadline: Instant,
+    cancelled: &'a AtomicBool,
 }
 
-impl Read for Timed {
+impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tcp.set_read_timeout(Some(remaining(self.deadline)?))?;
-        self.tcp.read(buffer)
+        loop {
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(io::Error::other("cancelled"));
+            }
+            self.tcp.set_read_timeout(Some(remaining(self.deadline)?.min(SLICE)))?;
+            match self.tcp.read(buffer) {
+                Err(error) if is_timeout(&error) => {}
+                result => return result,
+            }
+        }
     }
 }
 
-impl Write for Timed {
+impl Write for Timed<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.tcp.set_write_timeout(Some(remaining(self.deadline)?))?;
         self.tcp.write(buffer)
@@ -289,10 +304,15 @@ fn read_line(stream: &mut impl Read) -> io::Result<String> {
     String::from_utf8(line).map_err(|_| io::Error::other("a line that is not text"))
 }
 
+/// Whether a socket's timeout has passed; it has two names.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
 /// An I/O error for people: a socket's timeout calls itself "Resource temporarily unavailable".
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => "it stayed silent".into(),
+        _ if is_timeout(error) => "it stayed silent".into(),
         ErrorKind::UnexpectedEof => "it closed the connection".into(),
         _ => error.to_string(),
     }

@@ -305,3 +305,6 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, StoreError> {
 fn decode(text: &str) -> Result<Vec<u8>, StoreError> {
     STANDARD.decode(text).map_err(|_| malformed("base64"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::Mutex;
 
 use super::auth::Login;
-use super::handshake::{Facts, probe, unreachable};
+use super::handshake::{Facts, Probe, probe, unreachable};
 use super::jetstream::clip;
 use crate::config::connection::{Connection, ServerAddress};
 use crate::error::StoreError;
@@ -62,6 +62,8 @@ pub(super) enum Signal {
 pub(super) struct Plan {
     pub(super) connection: Connection,
     pub(super) signals: Sender<Signal>,
+    /// Nobody wants a connection any more.
+    pub(super) closed: AtomicBool,
     /// One clone per client object that has not ended.
     pub(super) clients: Arc<()>,
     /// One clone per thread that tries to connect.
@@ -98,7 +100,13 @@ impl Plan {
     fn connect(&self, attempt: &Attempt) -> Result<Link, StoreError> {
         let server = &attempt.server;
         let login = Login::load(&self.connection, server)?;
-        let facts = probe(&self.connection, server, &login, attempt.deadline)?;
+        let facts = probe(&Probe {
+            connection: &self.connection,
+            server,
+            login: &login,
+            deadline: attempt.deadline,
+            cancelled: &self.closed,
+        })?;
         let wires = Arc::new(Wires::default());
         let failed = |error: std::io::Error| unreachable(&self.connection, server, &error);
         let client = self

@@ -1,7 +1,7 @@
 //! From requests to messages, and from replies to outcomes.
 
 use super::NatsStore;
-use super::exchange::{Exchange, Step};
+use super::exchange::{Exchange, MAX_OPEN, Step};
 use super::jetstream::{self, Ack, Creation, Found, Info, malformed};
 use super::link::Sent;
 use crate::error::StoreError;
@@ -50,6 +50,10 @@ impl NatsStore {
     pub(super) fn begin(&mut self, ticket: Ticket, request: Request) {
         let refused = match &self.link {
             None => Some(StoreError::Disconnected("there is no connection".into())),
+            // The peer takes nothing; what is not handed over has no effect.
+            Some(_) if self.outbox.len() >= MAX_OPEN => {
+                Some(StoreError::Disconnected("the connection takes nothing any more".into()))
+            }
             Some(link) => match &request {
                 Request::Write { value, .. } if value.len() > MAX_RECORD_BYTES => {
                     Some(malformed("a record longer than can be read back"))

@@ -1,0 +1,96 @@
+//! Which configurations will do, with the figures in the refusals.
+
+use super::*;
+
+const KEY: &str = "$KV.cluster-t.lease";
+const SECOND: i64 = 1_000_000_000;
+
+fn check(change: impl FnOnce(&mut RawConfig)) -> Result<Option<String>, String> {
+    let options =
+        BucketOptions { cluster_id: "t".into(), replicas: 1, min_max_age: Duration::from_secs(7) };
+    let mut config = RawConfig {
+        name: "KV_cluster-t".into(),
+        subjects: vec!["$KV.cluster-t.>".into()],
+        retention: "limits".into(),
+        storage: "file".into(),
+        num_replicas: 1,
+        ..RawConfig::default()
+    };
+    change(&mut config);
+    let subjects = Subjects::new("cluster-t", "$JS.API");
+    options.check(&config, &subjects, Version(2, 9, 10)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_plain_file_bucket_will_do() {
+    assert_eq!(check(|_| ()), Ok(None));
+}
+
+#[test]
+fn each_unsuitable_trait_is_refused_by_name() {
+    let refusals: [(&str, fn(&mut RawConfig)); 11] = [
+        ("storage is \"memory\"", |c| c.storage = "memory".into()),
+        ("retention is \"workqueue\"", |c| c.retention = "workqueue".into()),
+        ("persist_mode is \"async\"", |c| c.persist_mode = "async".into()),
+        ("mirrors", |c| c.mirror = Some(Value::Bool(true))),
+        ("filled from other streams", |c| c.sources = Some(vec![Value::Null])),
+        ("renames", |c| c.subject_transform = Some(Value::Bool(true))),
+        ("sealed", |c| c.sealed = true),
+        ("no_ack", |c| c.no_ack = true),
+        ("do not cover $KV.cluster-t.lease", |c| c.subjects = vec!["$KV.cluster-u.>".into()]),
+        ("max_age is 7s", |c| c.max_age = 7 * SECOND),
+        ("3 replicas need nats-server 2.11.0 or newer, and this is 2.9.10", |c| c.num_replicas = 3),
+    ];
+    for (words, change) in refusals {
+        let message = check(change).expect_err(words);
+        assert!(message.starts_with("bucket cluster-t is unsuitable: "), "{message}");
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn a_longer_max_age_is_accepted_with_a_warning() {
+    let warning = check(|config| config.max_age = 7 * SECOND + 1).unwrap().expect("a warning");
+    assert!(warning.starts_with("max_age is 7.000000001s"), "{warning}");
+    assert_eq!(check(|config| config.max_age = -1), Ok(None));
+}
+
+#[test]
+fn filters_cover_as_nats_says() {
+    for filter in [">", "$KV.>", "$KV.*.lease", "$KV.cluster-t.*", KEY] {
+        assert!(matches(filter, KEY), "{filter}");
+    }
+    for filter in ["", "$KV", "$KV.*", "$KV.cluster-t.lease.>", "$KV.cluster-t.leas"] {
+        assert!(!matches(filter, KEY), "{filter}");
+    }
+}
+
+#[test]
+fn the_notices_subject_follows_the_republish_rule() {
+    let subject = |src: &str, dest: &str, headers_only| {
+        let republish = RawRepublish { src: src.into(), dest: dest.into(), headers_only };
+        RawConfig { republish: Some(republish), ..RawConfig::default() }.notice_subject(KEY)
+    };
+    let found = |text: &str| Some(text.to_owned());
+    assert_eq!(subject("$KV.cluster-t.>", "cluster.t.kv.>", false), found("cluster.t.kv.lease"));
+    assert_eq!(subject(">", "copy.>", false), found("copy.$KV.cluster-t.lease"));
+    assert_eq!(subject("", "copy.>", false), found("copy.$KV.cluster-t.lease"));
+    assert_eq!(subject(KEY, "copy.one", false), found("copy.one"));
+    // Nothing that we could read, follow, or safely subscribe to.
+    assert_eq!(subject("$KV.cluster-t.>", "cluster.t.kv.>", true), None);
+    assert_eq!(subject("$KV.*.lease", "copy.$1", false), None);
+    assert_eq!(subject("$KV.other.>", "copy.>", false), None);
+    assert_eq!(subject(KEY, "copy.one\r\nPUB x 0", false), None);
+    assert_eq!(subject(KEY, "copy.>", false), None);
+    assert_eq!(RawConfig::default().notice_subject(KEY), None);
+}
+
+#[test]
+fn versions_are_read_however_they_are_written() {
+    assert_eq!(Version::parse("2.9.10"), Version(2, 9, 10));
+    assert_eq!(Version::parse("v2.12.0-beta.1"), Version(2, 12, 0));
+    assert_eq!(Version::parse("2.11"), Version(2, 11, 0));
+    assert_eq!(Version::parse("nonsense"), Version::default());
+    assert!(Version::parse("2.9.10") < REPLICAS_SINCE);
+    assert!(Version::parse("2.100.0") > REPLICAS_SINCE);
+}
