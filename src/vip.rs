@@ -69,6 +69,7 @@ pub use address::{InterfaceName, MacAddress, VirtualAddress};
 pub use backend::{Assigned, Backend, Link, Sighting};
 pub use error::{Capability, Fault, VipError};
 pub use holder::{Extension, Holder};
+pub use kernel::Kernel;
 pub use lifetime::{KERNEL_MARGIN, TtlTooShort, check_ttl};
 pub use memory::Memory;
 pub use policy::{Existing, Lifetime, Policy};

@@ -16,16 +16,24 @@ use super::error::{Capability, Fault, VipError};
 use super::netlink::{Failure, Netlink};
 use super::policy::Lifetime;
 
-/// The addresses and interfaces of the network namespace in which it was built.
+/// The addresses and interfaces of this host, by rtnetlink.
+///
+/// It belongs to the network namespace of the thread that opened it, and must be used from threads
+/// of that namespace.
 #[derive(Debug)]
-pub(super) struct Kernel {
+pub struct Kernel {
     netlink: Netlink,
     announcer: Announcer,
 }
 
 impl Kernel {
-    /// Opens every socket that will be needed and finds out whether the process may use them.
-    pub(super) fn open(ipv6: bool) -> Result<Self, VipError> {
+    /// Opens every socket that will be needed, with `ipv6` also those for IPv6 addresses, and finds
+    /// out whether the process may use them.
+    ///
+    /// # Errors
+    /// [`VipError::NotPermitted`] without `CAP_NET_ADMIN` or `CAP_NET_RAW`, naming which;
+    /// [`VipError::System`] when there is no socket to be had.
+    pub fn open(ipv6: bool) -> Result<Self, VipError> {
         let purpose = "talk to rtnetlink";
         let netlink = Netlink::open().map_err(|source| VipError::System { purpose, source })?;
         let mut kernel = Self { netlink, announcer: Announcer::open(ipv6)? };

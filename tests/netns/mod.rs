@@ -41,12 +41,31 @@ pub(crate) fn isolated(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn again_as_root(test: &str) {
+/// This program, to be started as root of a user namespace of its own.
+fn as_root() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--net", "--"]);
-    command.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
-    let output = command.env(INSIDE, "1").output();
-    let output = output.expect("unshare is missing: apt-get install util-linux");
+    command.arg(std::env::current_exe().unwrap()).env(INSIDE, "1");
+    command
+}
+
+const NO_UNSHARE: &str = "unshare is missing: apt-get install util-linux";
+
+/// Brings the calling thread into a fresh network namespace, as [`isolated`] does for a test: the
+/// first thing in a program's `main`. Starts the program again where that takes a user namespace.
+pub(crate) fn enter() {
+    match unshare(CloneFlags::CLONE_NEWNET) {
+        Ok(()) => drop(ip("link set lo up")),
+        Err(Errno::EPERM) if std::env::var_os(INSIDE).is_none() => {
+            let status = as_root().args(std::env::args_os().skip(1)).status().expect(NO_UNSHARE);
+            std::process::exit(status.code().unwrap_or(1));
+        }
+        Err(error) => panic!("cannot make a network namespace: {error}"),
+    }
+}
+
+fn again_as_root(test: &str) {
+    let output = as_root().args(["--exact", test, "--nocapture"]).output().expect(NO_UNSHARE);
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");
