@@ -19,8 +19,8 @@
 //! 4. Every other way to the lease passes through the holder: it released (`clean`) after its work
 //!    had stopped; or the writer is the holder itself, whose own term has ended.
 //!
-//! No wall clock is read, and no clock of two hosts compared. What no lease can do is stop a process
-//! between its check and its act: that is what the epoch is for, wherever the effect lands.
+//! No wall clock is read, and no clock of two hosts compared. What no lease can do is stop a
+//! process between its check and its act: that is what the epoch is for, wherever the effect lands.
 //!
 //! # What is easily got wrong
 //! * *A read is not a renewal.* A record that is read back proves a write stored; what counts is
@@ -214,8 +214,8 @@ impl Election {
     /// `now` is read from the clock after the input was there, and before the step is carried out:
     /// a write counts from it.
     pub fn step(&mut self, now: Timestamp, input: Input) -> Step {
-        // Expiry before anything the input says: a renewal acknowledged too late may already compete
-        // with a successor.
+        // Expiry before anything the input says: a renewal acknowledged too late may already
+        // compete with a successor.
         self.expire(now);
         self.take(now, input);
         self.give_up_what_is_overdue(now);
@@ -250,7 +250,8 @@ impl Election {
                 let heard = self.knowledge.notice(now, entry, self.settings.session);
                 self.on_heard(now, heard);
             }
-            // A holder learns of a foreign write by its next renewal; its own writes are hinted at too.
+            // A holder learns of a foreign write by its next renewal; its own writes are hinted at
+            // too.
             StoreEvent::Hint if self.tenure().is_some() => {}
             StoreEvent::Hint => self.look_when_allowed(now),
             StoreEvent::Connected { server } => self.on_connected(now, server),

@@ -68,20 +68,22 @@
 //!   rates differ by more than the configured bound (10 % each way). It is a comparison of the
 //!   boot-time clock with a deadline: it needs no thread, no lock and no network to turn false.
 //!   [`election`] has the argument.
-//! * **Epochs only rise**, over step-down, expiry, deletion of the record, and restarts of everybody.
+//! * **Epochs only rise**, over step-down, expiry, deletion of the record, and restarts of
+//!   everybody.
 //! * **A lease that is given back is released only after the work has stopped**: after every
 //!   [`DrainGuard`] was dropped.
-//! * **Nothing waits for the application.** A hook that hangs, a channel that nobody drains, a panic
-//!   in a callback: renewals go on.
+//! * **Nothing waits for the application.** A hook that hangs, a channel that nobody drains, a
+//!   panic in a callback: renewals go on.
 //!
 //! What no lease can do is stop a process between its check and its act. Where that matters, let
 //! the resource compare epochs: [`fence`].
 //!
 //! # Threads
 //!
-//! One of this library's own for each node (`leasehold-renew`) and two of the NATS client's; one for
-//! hooks, if there are any; one for virtual IPs, if there are any; short-lived ones to connect and to
-//! put a dead connection away. All of them block all signals. Handles may be used from any thread.
+//! One of this library's own for each node (`leasehold-renew`) and two of the NATS client's; one
+//! for hooks, if there are any; one for virtual IPs, if there are any; short-lived ones to connect
+//! and to put a dead connection away. All of them block all signals. Handles may be used from any
+//! thread.
 //!
 //! # Where to go on
 //!

@@ -154,8 +154,8 @@ impl Node {
     /// second (or half a TTL, if that is less).
     ///
     /// # Errors
-    /// [`TransferError::NodeId`] when it is no node id; [`TransferError::Refused`] as above, or when it is
-    /// this node's own.
+    /// [`TransferError::NodeId`] when it is no node id; [`TransferError::Refused`] as above, or
+    /// when it is this node's own.
     pub fn transfer_to(&self, node_id: &str) -> Result<(), TransferError> {
         check_node_id(node_id)?;
         Ok(self.0.orders.ask_resign(Reason::Transfer { to: node_id.to_owned() })?)
@@ -265,9 +265,9 @@ impl NodeBuilder {
         self
     }
 
-    /// Virtual IPs that go along with the lead: on their interfaces while this node leads, gone from
-    /// them before the lease is released, and at the deadline at the latest. What happens to them is
-    /// told by [`Worker::events`](crate::vip::Worker::events).
+    /// Virtual IPs that go along with the lead: on their interfaces while this node leads, gone
+    /// from them before the lease is released, and at the deadline at the latest. What happens to
+    /// them is told by [`Worker::events`](crate::vip::Worker::events).
     #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
     #[must_use]
     pub fn vip(mut self, worker: crate::vip::Worker) -> Self {

@@ -1,8 +1,9 @@
 //! The store contract: submit and complete, never call and wait.
 //!
-//! A store holds one record under compare-and-set. The renewal loop submits [`Request`]s, each under
-//! a [`Ticket`] of its own numbering, and goes on at once; [`Store::poll`] tells what happened. So
-//! the loop can react to a deadline or a resignation while any number of answers are missing.
+//! A store holds one record under compare-and-set. The renewal loop submits [`Request`]s, each
+//! under a [`Ticket`] of its own numbering, and goes on at once; [`Store::poll`] tells what
+//! happened. So the loop can react to a deadline or a resignation while any number of answers are
+//! missing.
 //!
 //! # What every store promises
 //! 1. `submit` never blocks on the network, and `poll` not beyond its bound.
@@ -12,8 +13,8 @@
 //!    requests (the election has them).
 //! 3. [`Outcome::Stored`] and [`Outcome::Read`] are said only of what the server itself said.
 //!    Whatever cannot be told for certain is `Unknown`.
-//! 4. A write is stored only when its [`Expect`] holds at that instant, atomically. A write that was
-//!    submitted while disconnected is never stored later.
+//! 4. A write is stored only when its [`Expect`] holds at that instant, atomically. A write that
+//!    was submitted while disconnected is never stored later.
 //! 5. A [`Snapshot`] is of one incarnation: the content was read between two moments at which that
 //!    incarnation was there.
 //! 6. `Connected` comes before the first completion that is not `Unknown` or `Failed`, and

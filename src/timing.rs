@@ -41,7 +41,8 @@ impl Default for Timing {
 impl Timing {
     /// Checks the durations; fractions of a millisecond are dropped.
     ///
-    /// * `ttl`: *D*, up to 1 h; at least 147 ms at a drift of 10 %, or 123 ms with a request timeout.
+    /// * `ttl`: *D*, up to 1 h; at least 147 ms at a drift of 10 %, or 123 ms with a request
+    ///   timeout.
     /// * `renew_interval`: *R*, at least 60 ms, or twice the request timeout that is given.
     /// * `request_timeout`: *rt*, 20 ms to *R*/2; `None` takes the lesser of *R*/3 and (*L*−*R*)/3.
     /// * `drift_percent`: *ρ*, 1 to 50.

@@ -2,16 +2,16 @@
 //!
 //! The blocking `nats` client is used as a transport only, and only in this file group. Its own
 //! key-value and JetStream parts are not: their calls have no timeout, they take a lost race for a
-//! success, and they keep writes for after a reconnect. What is left is some JSON over requests with
-//! an inbox of our own.
+//! success, and they keep writes for after a reconnect. What is left is some JSON over requests
+//! with an inbox of our own.
 //!
 //! # How it works
 //! [`NatsStore::poll`] is the only place where anything is done. It reads replies, notices and the
 //! client's signals from channels, sends what could not be sent at once, and starts attempts to
 //! connect. An attempt runs on a thread of its own, which first probes the server under
 //! a deadline and then builds the client. Every disconnect is the end of that client; so is
-//! [`NatsStore::reconnect`]. `link.rs` has the argument why sending never blocks and how a client is
-//! put away.
+//! [`NatsStore::reconnect`]. `link.rs` has the argument why sending never blocks and how a client
+//! is put away.
 //!
 //! # How an outcome becomes certain
 //! * A write names the stream and the revision it expects; JetStream checks both and stores in one

@@ -1,5 +1,5 @@
-//! The sockets that speak and listen on the wire: `AF_PACKET` for frames out and ARP in, `ICMPv6` for
-//! advertisements in.
+//! The sockets that speak and listen on the wire: `AF_PACKET` for frames out and ARP in, `ICMPv6`
+//! for advertisements in.
 //!
 //! They are opened once, when the holder is built: learning at failover that `CAP_NET_RAW` is
 //! missing is too late, and closing such a socket costs 16 ms (an RCU grace period).

@@ -1,9 +1,9 @@
 //! The probe: a whole handshake with a server, under a deadline.
 //!
-//! The client's own `connect` waits for ever for a server that is mute, before its INFO, after it or
-//! within TLS. So each address is first tried here: INFO, TLS where it is wanted, CONNECT with the
-//! credentials, PING, and the PONG that says that they were accepted. What goes wrong has a type
-//! here; in the client it is text.
+//! The client's own `connect` waits for ever for a server that is mute, before its INFO, after it
+//! or within TLS. So each address is first tried here: INFO, TLS where it is wanted, CONNECT with
+//! the credentials, PING, and the PONG that says that they were accepted. What goes wrong has a
+//! type here; in the client it is text.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};

@@ -1,19 +1,19 @@
 //! One connection: from a server address to a client object, and to its end.
 //!
-//! A client object lives as long as its TCP connection. The client would reconnect by itself, but on
-//! a path of its own, without the probe; here its disconnect callback ends it instead, and the
+//! A client object lives as long as its TCP connection. The client would reconnect by itself, but
+//! on a path of its own, without the probe; here its disconnect callback ends it instead, and the
 //! store builds a new one.
 //!
 //! # Ending a client
 //! The client's `close` waits for a PONG without a timeout, and a plain drop leaves its reading
-//! thread blocked in `read` and its flushing thread asleep for two minutes. What ends both, found in
-//! its source:
+//! thread blocked in `read` and its flushing thread asleep for two minutes. What ends both, found
+//! in its source:
 //! - dropping the last [`nats::Connection`] sets its shutdown flag;
 //! - dropping a subscription afterwards wakes the flushing thread, which sees the flag and ends;
 //! - the reading thread looks at the flag after whatever arrives. So a message to our own inbox is
-//!   sent right before: it comes back when the peer is alive, or when it wakes up. A connection whose
-//!   peer is frozen keeps its thread and its socket until then, or until TCP gives it up; the store
-//!   counts these and stops making more at [`MAX_CLIENTS`].
+//! sent right before: it comes back when the peer is alive, or when it wakes up. A connection
+//!   whose peer is frozen keeps its thread and its socket until then, or until TCP gives it up; the
+//!   store counts these and stops making more at [`MAX_CLIENTS`].
 //!
 //! All of that may wait for the client's write lock, so it happens on a reaper thread.
 //!
