@@ -149,7 +149,7 @@ fn a_file_imports_only_from_floors_below_its_own() {
         ("src/store/memory/link.rs", "use super::super::nats::NatsStore;"),
         ("src/store.rs", "use self::memory::MemoryStore;"),
         ("src/vip/worker.rs", "use crate::lease::Epoch;"),
-        ("src/renewal.rs", "use crate::vip::Holder;"),
+        ("src/leadership.rs", "use crate::vip::Holder;"),
     ] {
         assert_eq!(said(floors::upward_imports, path, text).len(), 1, "{path}: {text}");
     }
