@@ -43,7 +43,7 @@ use crate::clock::Timestamp;
 use crate::error::{Refused, StoreError};
 use crate::event::Role;
 use crate::leadership::TermCell;
-use crate::lease::{Epoch, SessionId};
+use crate::lease::{Epoch, Lease, SessionId};
 use crate::store::{Outcome, Snapshot, StoreEvent, Ticket};
 
 mod interface;
@@ -180,9 +180,13 @@ impl Election {
     /// Whether a held record of this session stands, as far as is known.
     #[must_use]
     pub fn leaves_lease_behind(&self) -> bool {
-        self.knowledge.standing().and_then(|sighting| sighting.lease()).is_some_and(|lease| {
-            lease.session == Some(self.settings.session) && !lease.is_released()
-        })
+        let lease = self.knowledge.standing().and_then(|sighting| sighting.lease());
+        lease.is_some_and(|lease| self.is_held_here(lease))
+    }
+
+    /// A record that says this session holds the lease, whether or not its term goes on.
+    fn is_held_here(&self, lease: &Lease) -> bool {
+        lease.session == Some(self.settings.session) && !lease.is_released()
     }
 
     /// The application value of the record that stands, whoever wrote it.
@@ -347,7 +351,8 @@ impl Election {
         let held = self.tenure().is_some();
         let pause = if held { timing.retry_wait() } else { timing.renew_interval() };
         self.not_before = now + pause;
-        self.look_at = Some(self.not_before);
+        // A holder that may not read can still renew; whether it may, the next write tells.
+        self.look_at = (!held || kind == Kind::Write).then_some(self.not_before);
         if kind == Kind::Write {
             self.write_failed(now);
         }

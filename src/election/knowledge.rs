@@ -123,6 +123,11 @@ impl Knowledge {
         }
     }
 
+    /// The bucket that was last read.
+    pub(super) fn incarnation(&self) -> Option<&Incarnation> {
+        self.incarnation.as_ref()
+    }
+
     /// The newest revision that was read or written here.
     pub(super) fn standing(&self) -> Option<&Sighting> {
         self.standing.as_ref()

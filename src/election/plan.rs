@@ -57,10 +57,7 @@ impl Election {
 
     /// A held record of this very session, whose term has ended: nobody else can be leading by it.
     fn may_retake(&self, lease: &Lease, revision: u64) -> bool {
-        lease.session == Some(self.settings.session)
-            && !lease.is_released()
-            && self.retaken != revision
-            && self.cooldown.is_none()
+        self.is_held_here(lease) && self.retaken != revision && self.cooldown.is_none()
     }
 
     /// Whether this node may challenge at all.

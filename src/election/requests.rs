@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::lease::Lease;
-use crate::store::Ticket;
+use crate::store::{Incarnation, Ticket};
 
 /// How many writes are remembered. More than fit into any term: what is older counts for nothing.
 const REMEMBERED: usize = 32;
@@ -24,6 +24,8 @@ pub(super) enum Purpose {
 pub(super) struct OwnWrite {
     pub(super) lease: Lease,
     pub(super) purpose: Purpose,
+    /// The bucket it was meant for.
+    pub(super) incarnation: Option<Incarnation>,
     /// Read from the clock before it was sent.
     pub(super) sent: Timestamp,
 }

@@ -136,7 +136,8 @@ impl Election {
     pub(super) fn write(&mut self, now: Timestamp, purpose: Purpose, expect: Expect, lease: Lease) {
         let ticket = self.requests.open(Kind::Write, now);
         debug_assert_eq!(ticket.0, lease.write, "a write bears the number of its request");
-        self.requests.remember(OwnWrite { lease: lease.clone(), purpose, sent: now });
+        let incarnation = self.knowledge.incarnation().cloned();
+        self.requests.remember(OwnWrite { lease: lease.clone(), purpose, incarnation, sent: now });
         self.command = Some(Command::Write { ticket, expect, lease });
     }
 
@@ -223,11 +224,8 @@ impl Election {
     }
 
     pub(super) fn stands_under(&self, epoch: Epoch) -> bool {
-        self.knowledge.standing().and_then(|sighting| sighting.lease()).is_some_and(|lease| {
-            lease.session == Some(self.settings.session)
-                && lease.epoch == epoch
-                && !lease.is_released()
-        })
+        let lease = self.knowledge.standing().and_then(|sighting| sighting.lease());
+        lease.is_some_and(|lease| lease.epoch == epoch && self.is_held_here(lease))
     }
 
     fn may_lead(&self) -> bool {
@@ -238,6 +236,9 @@ impl Election {
 
     pub(super) fn on_stored(&mut self, now: Timestamp, ticket: Ticket, revision: u64) {
         let Some(write) = self.requests.write(ticket.0).cloned() else { return };
+        if write.incarnation.as_ref() != self.knowledge.incarnation() {
+            return; // Stored in a bucket that is gone, and with it the term.
+        }
         self.knowledge.wrote(now, revision, write.lease.clone());
         if let Some(tenure) = self.tenure_mut().filter(|t| t.epoch == write.lease.epoch) {
             tenure.revision = tenure.revision.max(revision);

@@ -11,7 +11,7 @@
 //! - dropping the last [`nats::Connection`] sets its shutdown flag;
 //! - dropping a subscription afterwards wakes the flushing thread, which sees the flag and ends;
 //! - the reading thread looks at the flag after whatever arrives. So a message to our own inbox is
-//! sent right before: it comes back when the peer is alive, or when it wakes up. A connection
+//!   sent right before: it comes back when the peer is alive, or when it wakes up. A connection
 //!   whose peer is frozen keeps its thread and its socket until then, or until TCP gives it up; the
 //!   store counts these and stops making more at [`MAX_CLIENTS`].
 //!
