@@ -23,17 +23,17 @@ const FLOORS: &[(&str, u8)] = &[
     ("hooks", 4),
     ("renewal", 4),
     ("running", 5),
+    ("vip", 5),
     ("health", 6),
     ("node", 6),
     ("service", 6),
     ("observer", 7),
-    ("vip", 7),
     ("manager", 8),
     ("capi", 9),
 ];
 
 /// A module that knows nothing of the election: it imports from here only.
-const INDEPENDENT: (&str, &[&str]) = ("vip", &["clock"]);
+const INDEPENDENT: (&str, &[&str]) = ("vip", &["clock", "thread"]);
 
 /// Complains of imports from the same floor or from above, tests excepted.
 pub(crate) fn upward_imports(source: &Source) -> Vec<String> {
