@@ -103,8 +103,8 @@ fn jwt(issuer: &KeyPair, subject: &KeyPair, claims: &Value) -> String {
 
 /// A server whose users show tokens, and the contents of one user's credentials file.
 fn server_of_an_operator(version: Version) -> (NatsServer, String) {
-    let (operator, account, user) =
-        (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_user());
+    let (operator, user) = (KeyPair::new_operator(), KeyPair::new_user());
+    let (account, system) = (KeyPair::new_account(), KeyPair::new_account());
     let operator_jwt = jwt(&operator, &operator, &json!({ "type": "operator", "version": 2 }));
     let limits = json!({
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "conn": -1,
@@ -112,12 +112,14 @@ fn server_of_an_operator(version: Version) -> (NatsServer, String) {
     });
     let claims = json!({ "type": "account", "version": 2, "limits": limits });
     let account_jwt = jwt(&operator, &account, &claims);
+    let system_jwt = jwt(&operator, &system, &json!({ "type": "account", "version": 2 }));
     let claims = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
     let user_jwt = jwt(&account, &user, &claims);
-    let name = account.public_key();
+    let (name, system) = (account.public_key(), system.public_key());
     let server = NatsServer::builder(version)
         .config(&format!("operator: {operator_jwt}\nresolver: MEMORY"))
-        .config(&format!("resolver_preload {{ {name}: {account_jwt} }}"))
+        .config(&format!("system_account: {system}"))
+        .config(&format!("resolver_preload {{ {name}: {account_jwt}, {system}: {system_jwt} }}"))
         .start();
     (server, credentials(&user_jwt, &user))
 }
