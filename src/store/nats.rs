@@ -143,11 +143,6 @@ impl NatsStore {
             match signal {
                 Signal::Attempt { number, result } => self.attempted(number, result),
                 Signal::Look => {}
-                Signal::Error { number, text } => {
-                    if self.link.as_ref().is_some_and(|link| link.number == number) {
-                        self.complained(&text);
-                    }
-                }
             }
         }
     }
@@ -172,7 +167,12 @@ impl NatsStore {
             // What happened between the last read and now was not heard.
             self.events.push_back(StoreEvent::Hint);
         }
-        if link.is_lost() {
+        // Looked at first: what it said before it was lost is known then.
+        let lost = link.is_lost();
+        for words in link.take_complaints() {
+            self.complained(&words);
+        }
+        if lost {
             self.lose(None);
         }
     }

@@ -44,6 +44,7 @@ struct Info {
     headers: bool,
     tls_required: bool,
     tls_available: bool,
+    tls_verify: bool,
     ldm: bool,
 }
 
@@ -120,6 +121,9 @@ impl<'a> Probe<'a> {
         if !wanted && !info.tls_required {
             return Ok(None);
         }
+        if info.tls_verify && self.connection.tls.cert_file.is_none() {
+            return Err(self.tls_failed(&"the server demands a client certificate"));
+        }
         client_config(&self.connection.tls).map(Some).map_err(|error| self.tls_failed(&error))
     }
 
@@ -157,7 +161,7 @@ impl<'a> Probe<'a> {
         loop {
             let line = match read_line(stream) {
                 Ok(line) => line,
-                Err(error) => return Err(self.no_pong(last.as_ref().unwrap_or(&error), tls)),
+                Err(error) => return Err(self.no_pong(last.as_ref().unwrap_or(&error), info, tls)),
             };
             match line.split_ascii_whitespace().next() {
                 Some("PONG") => return Ok(()),
@@ -189,10 +193,13 @@ impl<'a> Probe<'a> {
     }
 
     /// The connection ended, or nothing came, where a PONG was due.
-    fn no_pong(&self, error: &io::Error, tls: bool) -> StoreError {
-        if tls && error.kind() == ErrorKind::InvalidData {
-            // TLS 1.3 tells of a refused client certificate only now.
-            return self.tls_failed(error);
+    fn no_pong(&self, error: &io::Error, info: &Info, tls: bool) -> StoreError {
+        // TLS 1.3 tells of a refused client certificate only now, if the alert is not overtaken by
+        // the end of the connection.
+        let verified = info.tls_verify && !is_timeout(error);
+        if tls && (verified || error.kind() == ErrorKind::InvalidData) {
+            let reason = format!("no answer to our certificate: {}", in_words(error));
+            return self.tls_failed(&reason);
         }
         self.unreachable(&format!("no answer to CONNECT: {}", in_words(error)))
     }

@@ -41,6 +41,8 @@ use crate::thread::spawn;
 pub(super) const MAX_CLIENTS: usize = 32;
 /// Replies and notices that may wait to be read; more are dropped, which is allowed for both.
 const MAX_WAITING: usize = 1024;
+/// Complaints that may wait to be read.
+const MAX_COMPLAINTS: usize = 64;
 
 /// What connections tell the store; the store looks at the link's flags as well, so that a signal
 /// that found the channel full is not missed.
@@ -49,13 +51,8 @@ pub(super) enum Signal {
         number: u64,
         result: Result<Box<Link>, StoreError>,
     },
-    /// Something happened to the link of that number: lost, lame duck, a new subscription.
+    /// Something happened to a link: lost, lame duck, a new subscription, a complaint.
     Look,
-    /// The server's words.
-    Error {
-        number: u64,
-        text: String,
-    },
 }
 
 /// What it takes to connect.
@@ -110,7 +107,7 @@ impl Plan {
         let wires = Arc::new(Wires::default());
         let failed = |error: std::io::Error| unreachable(&self.connection, server, &error);
         let client = self
-            .options(&login, &facts, attempt.number, &wires)
+            .options(&login, &facts, &wires)
             .connect(client_url(server).as_str())
             .map_err(failed)?;
         let inbox_prefix = format!("{}.{}", self.connection.inbox_prefix, token());
@@ -130,17 +127,10 @@ impl Plan {
         })
     }
 
-    fn options(
-        &self,
-        login: &Login,
-        facts: &Facts,
-        number: u64,
-        wires: &Arc<Wires>,
-    ) -> nats::Options {
+    fn options(&self, login: &Login, facts: &Facts, wires: &Arc<Wires>) -> nats::Options {
         let alive = Arc::clone(&self.clients);
-        let (lost, lame, errors) = (Arc::clone(wires), Arc::clone(wires), self.signals.clone());
-        let (look, also_look) = (self.signals.clone(), self.signals.clone());
-        let delay = Arc::clone(wires);
+        let [delay, lost, lame, words] = [(); 4].map(|()| Arc::clone(wires));
+        let [lost_look, lame_look, words_look] = [(); 3].map(|()| self.signals.clone());
         let mut options = login
             .options()
             .with_name(&self.connection.name)
@@ -151,15 +141,15 @@ impl Plan {
             .disconnect_callback(move || {
                 lost.lost.store(true, Ordering::SeqCst);
                 lost.drop_held();
-                nudge(&look);
+                nudge(&lost_look);
             })
             .lame_duck_callback(move || {
                 lame.lame.store(true, Ordering::SeqCst);
-                nudge(&also_look);
+                nudge(&lame_look);
             })
             .error_callback(move |error| {
-                // A flood of complaints is cut off by the channel's bound.
-                let _ = errors.try_send(Signal::Error { number, text: clip(&error.to_string()) });
+                words.complain(&error.to_string());
+                nudge(&words_look);
             })
             // Lives as long as the options, and they as long as the client's threads.
             .close_callback(move || drop(Arc::clone(&alive)))
@@ -216,6 +206,8 @@ struct Wires {
     lost: AtomicBool,
     lame: AtomicBool,
     resubscribed: Mutex<Option<(String, Receiver<nats::Message>)>>,
+    /// The server's words that nobody has looked at yet.
+    complaints: Mutex<Vec<String>>,
 }
 
 impl Wires {
@@ -232,6 +224,14 @@ impl Wires {
     fn drop_held(&self) {
         let held = self.held.lock().take();
         drop(held);
+    }
+
+    /// Keeps the server's words; a flood of them is cut off.
+    fn complain(&self, words: &str) {
+        let mut complaints = self.complaints.lock();
+        if complaints.len() < MAX_COMPLAINTS {
+            complaints.push(clip(words));
+        }
     }
 
     /// The client's pause before it connects: none at first. Afterwards it should have ended, so
@@ -287,6 +287,11 @@ impl Link {
     /// Whether the server said that it is going to shut down.
     pub(super) fn is_lame(&self) -> bool {
         self.wires.lame.load(Ordering::SeqCst)
+    }
+
+    /// What the server complained of since the last look.
+    pub(super) fn take_complaints(&self) -> Vec<String> {
+        std::mem::take(&mut self.wires.complaints.lock())
     }
 
     /// Sends without blocking.

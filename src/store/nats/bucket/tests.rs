@@ -28,7 +28,8 @@ fn a_plain_file_bucket_will_do() {
 
 #[test]
 fn each_unsuitable_trait_is_refused_by_name() {
-    let refusals: [(&str, fn(&mut RawConfig)); 11] = [
+    type Change = fn(&mut RawConfig);
+    let refusals: [(&str, Change); 11] = [
         ("storage is \"memory\"", |c| c.storage = "memory".into()),
         ("retention is \"workqueue\"", |c| c.retention = "workqueue".into()),
         ("persist_mode is \"async\"", |c| c.persist_mode = "async".into()),
