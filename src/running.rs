@@ -90,7 +90,7 @@ impl Running {
             return Ok(());
         }
         let until = self.clock.now() + self.config.connect_timeout();
-        let mut problem = StoreError::TimedOut;
+        let mut problem = unanswered(&self.config);
         loop {
             match started.recv_timeout(until.since(self.clock.now())) {
                 Ok(Ok(())) => return Ok(()),
@@ -156,6 +156,13 @@ fn settings(config: &Config, session: SessionId, observer: bool) -> Settings {
         observer,
         meta: config.meta().cloned(),
     }
+}
+
+/// What a start fails with that has heard nothing at all, of a server that is mute, say.
+fn unanswered(config: &Config) -> StoreError {
+    let servers: Vec<_> = config.servers().collect();
+    let reason = format!("no answer within {:?}", config.connect_timeout());
+    StoreError::Unreachable { servers: servers.join(", ").into(), reason: reason.into() }
 }
 
 fn new_session() -> Result<SessionId, StartError> {

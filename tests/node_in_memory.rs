@@ -102,8 +102,10 @@ fn a_start_that_reaches_nothing_fails_in_time_and_leaves_nothing() {
     let timeout = Duration::from_millis(200);
     let config = config("a").to_builder().connect_timeout(timeout).build().expect("valid");
     let begun = Instant::now();
-    assert!(Node::builder(config).store(store).start().is_err());
+    let error = Node::builder(config).store(store).start().expect_err("a frozen link");
     assert!(begun.elapsed() < PATIENCE);
+    let words = "no connection to nats://127.0.0.1:4222: no answer within 200ms";
+    assert_eq!(error.to_string(), words);
     assert_eq!(server.stored(), 0);
 }
 

@@ -1,0 +1,264 @@
+//! The part of the parent: one node in a process of its own, told what to do and listened to.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use leasehold::Config;
+use serde_json::{Value, json};
+
+use super::role::ROLE;
+use super::{PATIENCE, nanos};
+use crate::support::process::Process;
+use crate::support::wait::eventually;
+
+/// Why and when a term ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The term's epoch.
+    pub epoch: u64,
+    /// The cause, in words.
+    pub cause: String,
+    /// When the event was taken from the channel.
+    pub at: u64,
+}
+
+/// The beginning of a term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Win {
+    /// The term's epoch.
+    pub epoch: u64,
+    /// When its challenge was sent, or later.
+    pub challenged: u64,
+    /// When the event was taken from the channel.
+    pub at: u64,
+}
+
+/// One node in a process of its own.
+#[derive(Debug)]
+pub struct NodeProcess {
+    name: String,
+    validity: u64,
+    process: Process,
+    alive: bool,
+    events: Vec<Value>,
+    samples: Vec<Value>,
+    replies: VecDeque<Value>,
+    /// Events before it were looked at.
+    cursor: usize,
+}
+
+impl NodeProcess {
+    /// Starts a process with one node and hooks.
+    pub fn start(config: &Config) -> Self {
+        let whole: Value = serde_json::from_str(&config.to_json()).expect("the file is JSON");
+        let script = json!({ "config": whole, "hooks": true }).to_string();
+        Self {
+            name: config.node_id().to_owned(),
+            validity: nanos(config.timing().validity()),
+            process: Process::this_test("node_process", &[(ROLE, &script)]),
+            alive: true,
+            events: Vec::new(),
+            samples: Vec::new(),
+            replies: VecDeque::new(),
+            cursor: 0,
+        }
+    }
+
+    /// The node's id.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How long a term is valid after its newest stored write was sent.
+    pub fn validity(&self) -> u64 {
+        self.validity
+    }
+
+    /// Whether the process has not been ended from here.
+    pub fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// What it has logged, apart from samples, so far.
+    pub fn events(&self) -> &[Value] {
+        &self.events
+    }
+
+    /// What `is_leader()` was, so far.
+    pub fn samples(&self) -> &[Value] {
+        &self.samples
+    }
+
+    // Commands.
+
+    /// Gives a command and returns what came of it.
+    #[track_caller]
+    pub fn ask(&mut self, command: &str) -> Value {
+        self.process.say(command);
+        self.await_reply(command)
+    }
+
+    /// Gives a command that is not to fail.
+    #[track_caller]
+    pub fn order(&mut self, command: &str) -> Value {
+        let reply = self.ask(command);
+        assert_eq!(reply["error"], Value::Null, "{command} at {}", self.name);
+        reply
+    }
+
+    /// Stops the node in order; whether its lease was left to lapse.
+    #[track_caller]
+    pub fn stop(&mut self) -> bool {
+        let reply = self.ask("stop");
+        self.alive = false;
+        self.pull_all();
+        reply["left_to_lapse"].as_bool().expect("a stop says how it went")
+    }
+
+    /// Ends the process as a power cut would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+        self.alive = false;
+        self.pull_all();
+    }
+
+    /// Ends the process without a release.
+    pub fn end(&mut self) {
+        self.process.close_stdin();
+        self.alive = false;
+        self.pull_all();
+        self.process.exited(PATIENCE);
+    }
+
+    /// Stops the process (SIGSTOP); it stands still when this returns.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
+    // Questions.
+
+    /// Its status.
+    #[track_caller]
+    pub fn status(&mut self) -> Value {
+        self.ask("status")
+    }
+
+    /// A counter of its statistics.
+    #[track_caller]
+    pub fn count(&mut self, counter: &str) -> u64 {
+        self.ask("stats")[counter].as_u64().expect("a known counter")
+    }
+
+    /// Whether it says that it leads.
+    #[track_caller]
+    pub fn leads(&mut self) -> bool {
+        self.status()["role"] == "leader"
+    }
+
+    /// Returns when it names `leader`.
+    #[track_caller]
+    pub fn knows_leader(&mut self, leader: &str) {
+        let name = self.name.clone();
+        eventually(PATIENCE, &format!("{name} to know that {leader} leads"), || {
+            self.status()["leader"] == leader
+        });
+    }
+
+    // What it logs.
+
+    /// Waits for its start to succeed.
+    #[track_caller]
+    pub fn started(&mut self) {
+        let first = self.find("its start", |event| Some(event.clone()));
+        assert_eq!(first["event"], "started", "{first}");
+    }
+
+    /// The next term that begins, after what was looked at before.
+    #[track_caller]
+    pub fn became(&mut self) -> Win {
+        let validity = self.validity;
+        let event = self.next("became");
+        let at = number(&event, "at");
+        let deadline = event["deadline"].as_u64().unwrap_or(at + validity);
+        Win { epoch: number(&event, "epoch"), challenged: deadline - validity, at }
+    }
+
+    /// The next term that ends, after what was looked at before.
+    #[track_caller]
+    pub fn lost(&mut self) -> Loss {
+        let event = self.next("lost");
+        let cause = event["cause"].as_str().unwrap_or_default().to_owned();
+        Loss { epoch: number(&event, "epoch"), cause, at: number(&event, "at") }
+    }
+
+    /// The next event of a kind, after what was looked at before.
+    #[track_caller]
+    pub fn next(&mut self, kind: &str) -> Value {
+        self.find(kind, |event| (event["event"] == kind).then(|| event.clone()))
+    }
+
+    /// The first event that `pick` takes, after what was looked at before.
+    #[track_caller]
+    pub fn find<T>(&mut self, what: &str, mut pick: impl FnMut(&Value) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            while let Some(event) = self.events.get(self.cursor) {
+                self.cursor += 1;
+                if let Some(found) = pick(event) {
+                    return found;
+                }
+            }
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            assert!(self.pull(left), "{} never told: {what}", self.name);
+        }
+    }
+
+    /// How many events of a kind there were so far.
+    pub fn told(&self, kind: &str) -> usize {
+        self.events.iter().filter(|event| event["event"] == kind).count()
+    }
+
+    /// The deadline that was last sampled.
+    pub fn last_deadline(&self) -> u64 {
+        self.samples.last().map_or(0, |sample| number(sample, "deadline"))
+    }
+
+    #[track_caller]
+    fn await_reply(&mut self, command: &str) -> Value {
+        let start = Instant::now();
+        loop {
+            if let Some(reply) = self.replies.pop_front() {
+                assert_eq!(reply["command"], command);
+                return reply;
+            }
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            assert!(self.pull(left), "{} did not answer {command}", self.name);
+        }
+    }
+
+    fn pull_all(&mut self) {
+        while self.pull(PATIENCE) {}
+    }
+
+    /// Takes in one line; false when there is none.
+    fn pull(&mut self, limit: Duration) -> bool {
+        let Some(line) = self.process.try_json_where(limit, |_| true) else { return false };
+        match line["event"].as_str() {
+            Some("done") => self.replies.push_back(line),
+            Some("sample") => self.samples.push(line),
+            _ => self.events.push(line),
+        }
+        true
+    }
+}
+
+/// A field that is a number in every line of its kind.
+#[track_caller]
+pub fn number(line: &Value, field: &str) -> u64 {
+    line[field].as_u64().unwrap_or_else(|| panic!("no {field} in {line}"))
+}
