@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::nats::{Client, Message, RequestError};
 
-/// Long enough for the election of a stream leader.
+/// Unless said otherwise; long enough for the election of a stream leader.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A message of the bucket.
@@ -47,12 +47,19 @@ pub struct Refused {
 pub struct Bucket<'a> {
     client: &'a Client,
     name: String,
+    limit: Duration,
 }
 
 impl<'a> Bucket<'a> {
     /// The bucket `name`, which need not exist.
     pub fn new(client: &'a Client, name: &str) -> Self {
-        Self { client, name: name.to_owned() }
+        Self { client, name: name.to_owned(), limit: LIMIT }
+    }
+
+    /// Waits no longer than `limit` for each answer.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// The bucket of the cluster `id`.
@@ -148,7 +155,7 @@ impl<'a> Bucket<'a> {
         body: impl AsRef<[u8]>,
     ) -> Result<u64, Refused> {
         let subject = self.subject(key);
-        let answer = self.client.request_with_headers(&subject, headers, body, LIMIT);
+        let answer = self.client.request_with_headers(&subject, headers, body, self.limit);
         let answer = accepted(answer)?;
         Ok(answer["seq"].as_u64().unwrap_or(0))
     }
@@ -171,7 +178,7 @@ impl<'a> Bucket<'a> {
     }
 
     fn ask(&self, subject: &str, query: &Value) -> Result<Value, Refused> {
-        accepted(self.client.request(subject, query.to_string(), LIMIT))
+        accepted(self.client.request(subject, query.to_string(), self.limit))
     }
 }
 
