@@ -107,7 +107,7 @@ on_both_servers!(a_bucket_without_acknowledgements_is_refused, |version| {
     assert!(message.contains("no_ack"), "{message}");
 });
 
-/// Go-cluster's first version: it expires after twice the lease, nothing is repeated.
+// Go-cluster's first version: it expires after twice the lease, nothing is repeated.
 on_both_servers!(go_clusters_bucket_is_used_with_hints_instead_of_notices, |version| {
     let server = with_bucket(version, |config| {
         config["max_age"] = (20 * NANOS).into();
