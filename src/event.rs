@@ -80,6 +80,34 @@ pub enum Event {
     },
 }
 
+impl fmt::Display for Event {
+    /// One line for people, in words that follow the node's name: `leads, epoch 7`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BecameLeader(leadership) => write!(f, "leads, epoch {}", leadership.epoch()),
+            Self::Resigning { epoch, reason, .. } => write!(f, "resigns epoch {epoch}: {reason}"),
+            Self::LostLeadership { epoch, cause } => write!(f, "has lost epoch {epoch}: {cause}"),
+            Self::LeaderChanged { leader: Some(leader), epoch: Some(epoch) } => {
+                write!(f, "hears that {leader} leads, epoch {epoch}")
+            }
+            Self::LeaderChanged { .. } => f.write_str("knows no leader"),
+            Self::Connected { server } => write!(f, "is connected to {server}"),
+            Self::Disconnected { error } => write!(f, "is disconnected: {error}"),
+            Self::DuplicateNodeId { session } => {
+                write!(f, "shares its node id with session {session}")
+            }
+            Self::TtlMismatch { theirs, ours } => {
+                write!(f, "has a TTL of {ours:?}, the leader one of {theirs:?}")
+            }
+            Self::CorruptRecord { revision, reason } => {
+                write!(f, "finds revision {revision} corrupt: {reason}")
+            }
+            Self::Problem(error) => write!(f, "has a problem: {error}"),
+            Self::Missed { count } => write!(f, "has missed {count} events"),
+        }
+    }
+}
+
 /// Why a leader gives its term back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -200,5 +228,25 @@ impl Drop for Drain {
         if let Some(drained) = self.0.take() {
             drained();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_reads_as_a_line_about_its_node() {
+        let epoch = Epoch::new(7).unwrap();
+        let told = |leader: Option<&str>| {
+            let leader = leader.map(str::to_owned);
+            Event::LeaderChanged { epoch: leader.as_ref().map(|_| epoch), leader }.to_string()
+        };
+        assert_eq!(told(Some("b")), "hears that b leads, epoch 7");
+        assert_eq!(told(None), "knows no leader");
+        let lost = Event::LostLeadership { epoch, cause: Cause::Resigned(Reason::StepDown) };
+        assert_eq!(lost.to_string(), "has lost epoch 7: resigned: step-down");
+        let error = StoreError::TimedOut;
+        assert_eq!(Event::Disconnected { error }.to_string(), "is disconnected: no answer in time");
     }
 }

@@ -1,0 +1,121 @@
+//! A writer that acts too late, and the resource that refuses it.
+//!
+//! ```sh
+//! cargo run --example fenced_writer
+//! cargo run --example fenced_writer -- --server nats://127.0.0.1:4222
+//! ```
+//!
+//! A leader checks its token, and then stalls before it writes: a long pause of its process, a
+//! packet held up on its way. It is cut off meanwhile; another one leads, and writes. No lease can
+//! stop the first when it goes on between its check and its act. The epoch can, if the resource
+//! compares it.
+
+mod cable;
+
+use std::error::Error;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use leasehold::clock::Clock;
+use leasehold::fence::{Fenced, Gate};
+use leasehold::store::memory::MemoryServer;
+use leasehold::store::nats::{BucketOptions, NatsStore};
+use leasehold::{Config, Leadership, Node};
+
+use cable::{Cable, Cabled};
+
+/// How long the first one's lease lasts after it is cut off.
+const TTL: Duration = Duration::from_secs(2);
+/// How long anything may take; on an idle machine all of it takes one TTL.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What leaders write to. It lets the newest one in, and keeps former ones out.
+#[derive(Default)]
+struct Ledger {
+    gate: Gate,
+    lines: Vec<String>,
+}
+
+impl Ledger {
+    /// Appends a line; whoever writes is checked in the same step.
+    fn append(&mut self, by: &Leadership, line: &str) -> Result<(), Fenced> {
+        let Self { gate, lines } = self;
+        gate.admit_with(by.epoch(), by.session(), |token| {
+            lines.push(format!("epoch {}: {line}", token.epoch()));
+        })
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let cluster = Cluster::from_arguments()?;
+    let mut ledger = Ledger::default();
+
+    let (first, cable) = cluster.start("first")?;
+    let old = first.wait_for_leadership(PATIENCE)?;
+    let (second, _) = cluster.start("second")?;
+    ledger.append(&old, "written by the first")?;
+    println!("first   leads epoch {}, writes: admitted", old.epoch());
+
+    old.ensure()?;
+    println!("first   checks its token: valid; then it stalls, and is cut off");
+    cable.pull();
+
+    let new = second.wait_for_leadership(PATIENCE)?;
+    ledger.append(&new, "written by the second")?;
+    println!("second  leads epoch {}, writes: admitted", new.epoch());
+
+    println!("first   goes on, and writes what it was about to write");
+    match ledger.append(&old, "written too late") {
+        Ok(()) => return Err("a stale writer was admitted".into()),
+        Err(fenced) => println!("first   is refused: {fenced}"),
+    }
+    if let Err(lost) = old.ensure() {
+        println!("first   looks at its token again: {lost}");
+    }
+    println!("\nThe ledger:\n{}", ledger.lines.join("\n"));
+    Ok(())
+}
+
+/// Where the nodes meet: on a server, or in this process.
+struct Cluster {
+    id: String,
+    server: Option<String>,
+    memory: MemoryServer,
+}
+
+impl Cluster {
+    fn from_arguments() -> Result<Self, Box<dyn Error>> {
+        let arguments: Vec<_> = std::env::args().skip(1).collect();
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let server = match arguments[..] {
+            [] => None,
+            ["--server", url] => Some(url.to_owned()),
+            _ => return Err("usage: fenced_writer [--server URL]".into()),
+        };
+        // A cluster of this run alone, also on a server that others use.
+        let id = format!("fenced-writer-{:016x}", RandomState::new().hash_one(()));
+        Ok(Self { id, server, memory: MemoryServer::new() })
+    }
+
+    /// A node, and the cable that it hangs on.
+    fn start(&self, node_id: &str) -> Result<(Node, Cable), Box<dyn Error>> {
+        let config = Config::builder(&self.id, node_id, [self.server.as_deref().unwrap_or("none")])
+            .lease_ttl(TTL)
+            .renew_interval(TTL * 3 / 10)
+            .build()?;
+        let cable = Cable::default();
+        let (end, clock) = (cable.clone(), Clock::boot());
+        let node = if self.server.is_some() {
+            let bucket = BucketOptions {
+                cluster_id: self.id.clone(),
+                replicas: 1,
+                min_max_age: config.timing().shortest_max_age(),
+            };
+            let store = NatsStore::new(config.connection().clone(), bucket, clock);
+            Node::builder(config).store(Cabled { store, cable: end })
+        } else {
+            Node::builder(config).store(Cabled { store: self.memory.connect(clock), cable: end })
+        };
+        Ok((node.start()?, cable))
+    }
+}
