@@ -1,5 +1,7 @@
 //! The holder against the real kernel, in network namespaces of its own.
 
+#![cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+
 mod netns;
 
 use std::net::IpAddr;

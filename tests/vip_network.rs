@@ -1,5 +1,7 @@
 //! Holders on hosts that share a wire: what the neighbours see when an address moves.
 
+#![cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+
 mod netns;
 
 use std::io::{Read, Write};

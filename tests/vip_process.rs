@@ -1,5 +1,7 @@
 //! Holders in processes of their own, which are killed, stopped, or lack a capability.
 
+#![cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+
 mod netns;
 
 use std::io::{BufRead, BufReader, Write};

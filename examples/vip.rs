@@ -1,0 +1,24 @@
+//! Holds a virtual IP by hand, or shows what clients see when it moves.
+//!
+//! ```text
+//! cargo run --example vip -- --interface eth0 --address 10.0.0.10 --seconds 60
+//! cargo run --example vip -- --demo
+//! ```
+//!
+//! The first needs `CAP_NET_ADMIN` and `CAP_NET_RAW`. Kill it while it holds the address, even
+//! with SIGKILL: the kernel removes the address within six seconds. The second needs no privilege:
+//! it makes network namespaces of its own and touches nothing else.
+
+#[cfg(all(target_os = "linux", not(leasehold_portable)))]
+#[path = "vip/demo.rs"]
+mod demo;
+#[cfg(all(target_os = "linux", not(leasehold_portable)))]
+#[path = "vip/hold.rs"]
+mod hold;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    #[cfg(all(target_os = "linux", not(leasehold_portable)))]
+    return hold::main();
+    #[cfg(not(all(target_os = "linux", not(leasehold_portable))))]
+    Err("virtual IPs need Linux".into())
+}

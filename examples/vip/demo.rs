@@ -1,0 +1,168 @@
+//! Three hosts on a bridge: two that can hold the address, and a client that asks it all the time.
+
+#[path = "client.rs"]
+mod client;
+#[path = "../../tests/netns/mod.rs"]
+mod netns;
+
+use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use leasehold::clock::{Clock, Timestamp};
+use leasehold::vip::{Backend, Holder, Kernel, Policy, VirtualAddress};
+use netns::{Host, Lab};
+
+use client::Client;
+
+/// The first argument of a process that holds the address as it is told to on standard input.
+pub(crate) const OBEY: &str = "--obey";
+
+const ROUNDS: usize = 20;
+const LEASE: Duration = Duration::from_secs(60);
+/// The lease of the holder that is killed.
+const SHORT_LEASE: Duration = Duration::from_secs(5);
+
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+    netns::enter();
+    println!("hosts a and b and a client on a bridge; the client asks every 0.2 ms who is there");
+    for ip in ["10.0.0.10", "fd00::10"] {
+        println!("{ip}");
+        let ip = ip.parse()?;
+        let lab = Lab::<3>::new();
+        let client = Client::start(&lab.hosts, ip);
+        in_one_process(&lab.hosts, ip, &client);
+        between_processes(&lab.hosts, ip, &client);
+        killed(&lab.hosts, ip, &client);
+        let answers = client.check(2 * ROUNDS + 1)?;
+        println!("  {answers} answers, never from two hosts at a time");
+        drop(lab);
+        netns::enter();
+    }
+    Ok(())
+}
+
+/// Removal, addition and announcement by one process, as when a host moves an address of its own.
+fn in_one_process(hosts: &[Host; 3], ip: IpAddr, client: &Client) {
+    let holder = |host: &Host| host.run(move || Holder::new(addresses(ip), Policy::default()));
+    let mut holders = [0, 1].map(|at| holder(&hosts[at]).expect("the demo may do this"));
+    holders[0].acquire(Clock::boot().now() + LEASE).expect("the address is free");
+    client.wait_for(0);
+    let gaps = (1..=ROUNDS).map(|round| {
+        let to = round % 2;
+        holders[1 - to].release().expect("the address is ours");
+        holders[to].acquire(Clock::boot().now() + LEASE).expect("the address is free");
+        client.gap_to(to)
+    });
+    report("handover in one process", gaps.collect());
+    // Dropping the holders removes what the last of them has.
+}
+
+/// The same by two processes: the second is told when the first has said that it is done.
+fn between_processes(hosts: &[Host; 3], ip: IpAddr, client: &Client) {
+    let mut servants = [0, 1].map(|at| Servant::start(&hosts[at], ip));
+    servants[0].tell(&format!("acquire {}", LEASE.as_millis()));
+    client.wait_for(0);
+    let gaps = (1..=ROUNDS).map(|round| {
+        let to = round % 2;
+        servants[1 - to].tell("release");
+        servants[to].tell(&format!("acquire {}", LEASE.as_millis()));
+        client.gap_to(to)
+    });
+    report("handover between processes", gaps.collect());
+}
+
+/// The holder dies without a word; the other takes over when the lease is over, as it would after
+/// an election.
+fn killed(hosts: &[Host; 3], ip: IpAddr, client: &Client) {
+    let mut kernel = hosts[0].run(|| Kernel::open(true)).expect("the demo may do this");
+    let mut servants = [0, 1].map(|at| Servant::start(&hosts[at], ip));
+    let clock = Clock::boot();
+    let deadline = clock.now() + SHORT_LEASE;
+    servants[0].tell(&format!("acquire {}", SHORT_LEASE.as_millis()));
+    client.wait_for(0);
+    let start = clock.now();
+    servants[0].0.kill().expect("it is our child");
+    let mut gone = None;
+    while gone.is_none() || clock.now() < deadline {
+        if gone.is_none() && kernel.find(ip, None).is_ok_and(|found| found.is_empty()) {
+            gone = Some(clock.now());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    servants[1].tell(&format!("acquire {}", LEASE.as_millis()));
+    let gap = client.gap_to(1);
+    let gone = gone.unwrap_or(Timestamp::MAX);
+    assert!(gone < deadline, "the address outlived the lease");
+    let [gone, over] = [gone, deadline].map(|at| at.since(start).as_secs_f64());
+    println!(
+        "  holder killed with SIGKILL    address gone after {gone:.1} s, lease over after {over:.1} \
+         s, the other answers after a gap of {:.1} s",
+        gap.as_secs_f64()
+    );
+}
+
+fn report(what: &str, mut gaps: Vec<Duration>) {
+    gaps.sort_unstable();
+    let ms = |at: usize| gaps[at].as_secs_f64() * 1e3;
+    let (least, median, most) = (ms(0), ms(gaps.len() / 2), ms(gaps.len() - 1));
+    println!(
+        "  {what:<29} gap of {least:.2} / {median:.2} / {most:.2} ms \
+         (least, median, most of {})",
+        gaps.len()
+    );
+}
+
+fn addresses(ip: IpAddr) -> Vec<VirtualAddress> {
+    vec![VirtualAddress::new(ip, "eth0").expect("a good address and a good name")]
+}
+
+/// A process that holds the address on its host when told to.
+struct Servant(Child);
+
+impl Servant {
+    fn start(host: &Host, ip: IpAddr) -> Self {
+        host.run(move || {
+            let mut command = Command::new(std::env::current_exe().expect("we were started"));
+            let command = command.args([OBEY, &ip.to_string()]).stdin(Stdio::piped());
+            Self(command.stdout(Stdio::piped()).spawn().expect("processes can be started"))
+        })
+    }
+
+    /// Gives an order and waits until it is carried out.
+    fn tell(&mut self, order: &str) {
+        let (Some(orders), Some(answers)) = (&mut self.0.stdin, &mut self.0.stdout) else {
+            unreachable!("both were asked for");
+        };
+        writeln!(orders, "{order}").expect("the servant lives");
+        let mut answer = String::new();
+        BufReader::new(answers).read_line(&mut answer).expect("the servant lives");
+        assert_eq!(answer, "done\n");
+    }
+}
+
+impl Drop for Servant {
+    fn drop(&mut self) {
+        // At the end of its orders it releases the address.
+        self.0.stdin = None;
+        let _ = self.0.wait();
+    }
+}
+
+/// A servant's own part.
+pub(crate) fn obey(ip: IpAddr) -> Result<(), Box<dyn Error>> {
+    let clock = Clock::boot();
+    let mut holder = Holder::new(addresses(ip), Policy::default())?;
+    for order in std::io::stdin().lines() {
+        match order?.split_once(' ') {
+            Some((_, lease)) => {
+                holder.acquire(clock.now() + Duration::from_millis(lease.parse()?))?;
+            }
+            None => holder.release()?,
+        }
+        println!("done");
+    }
+    Ok(())
+}
