@@ -2,7 +2,10 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::JoinHandle;
+use std::thread::{ThreadId, current};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
 
 use crate::error::StoreError;
 use crate::event::{Cause, Event, Reason};
@@ -53,19 +56,43 @@ pub trait Hooks: Send + 'static {
     }
 }
 
-/// Starts the thread that makes the calls. `panicked` is told when `on_become_leader` did.
-pub(crate) fn start(
-    hooks: Box<dyn Hooks>,
-    events: Events,
-    panicked: impl Fn() + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
-    events.attach();
-    thread::spawn("leasehold-hooks", move || {
-        let mut caller = Caller { hooks, told_lost: None, panicked };
-        for event in &events {
-            caller.call(event);
+/// How long dropping waits for the hook that is being called; it is left to itself then.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The thread that makes the calls. It ends once it has made those of every event of its node.
+#[derive(Debug)]
+pub(crate) struct HookThread {
+    thread: ThreadId,
+    ended: Receiver<()>,
+}
+
+impl HookThread {
+    /// Starts it. `panicked` is told when `on_become_leader` did.
+    pub(crate) fn start(
+        hooks: Box<dyn Hooks>,
+        events: Events,
+        panicked: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
+        events.attach();
+        let (alive, ended) = bounded::<()>(0);
+        let thread = thread::spawn("leasehold-hooks", move || {
+            let _alive = alive;
+            let mut caller = Caller { hooks, told_lost: None, panicked };
+            for event in &events {
+                caller.call(event);
+            }
+        })?;
+        Ok(Self { thread: thread.thread().id(), ended })
+    }
+}
+
+impl Drop for HookThread {
+    fn drop(&mut self) {
+        // A hook may own the last handle to its node.
+        if current().id() != self.thread {
+            let _ = self.ended.recv_timeout(FAREWELL);
         }
-    })
+    }
 }
 
 struct Caller<F> {

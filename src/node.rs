@@ -10,7 +10,7 @@ use crate::error::{Refused, StartError, WaitError};
 use crate::event::DrainGuard;
 use crate::event::{Reason, Role};
 use crate::events::{Events, queue};
-use crate::hooks::{self, Hooks};
+use crate::hooks::{self, HookThread, Hooks};
 use crate::leadership::Leadership;
 use crate::lease::{Epoch, SessionId};
 use crate::renewal::{Follower, View};
@@ -23,7 +23,11 @@ use crate::store::Store;
 /// none waits for the network except where it says so. Dropping a node stops it as
 /// [`stop`](Self::stop) does.
 #[derive(Debug)]
-pub struct Node(Running);
+pub struct Node {
+    running: Running,
+    /// Dropped, and so waited for, after the renewal thread has ended.
+    _hooks: Option<HookThread>,
+}
 
 impl Node {
     /// Starts a node, and returns once the bucket was read or found missing.
@@ -48,7 +52,7 @@ impl Node {
     #[inline]
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.0.cell.in_force(&self.0.clock).is_some()
+        self.running.cell.in_force(&self.running.clock).is_some()
     }
 
     /// [`Role::Leader`] while [`is_leader`](Self::is_leader).
@@ -60,66 +64,66 @@ impl Node {
     /// The token of the present term, if this node leads.
     #[must_use]
     pub fn leadership(&self) -> Option<Leadership> {
-        let (epoch, _) = self.0.cell.in_force(&self.0.clock)?;
-        let (cell, clock) = (Arc::clone(&self.0.cell), self.0.clock.clone());
-        Some(Leadership::new(cell, clock, Epoch::new(epoch)?, self.0.session))
+        let (epoch, _) = self.running.cell.in_force(&self.running.clock)?;
+        let (cell, clock) = (Arc::clone(&self.running.cell), self.running.clock.clone());
+        Some(Leadership::new(cell, clock, Epoch::new(epoch)?, self.running.session))
     }
 
     /// The holder's node id; `None` when there is none, or none was heard of for a TTL.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
-        self.0.board.read(|view| view.leader.as_ref().map(|(leader, _)| leader.clone()))
+        self.running.board.read(|view| view.leader.as_ref().map(|(leader, _)| leader.clone()))
     }
 
     /// The application value of the newest record; see [`set_meta`](Self::set_meta).
     #[must_use]
     pub fn leader_meta(&self) -> Option<serde_json::Value> {
-        self.0.board.read(|view| view.leader_meta.clone())
+        self.running.board.read(|view| view.leader_meta.clone())
     }
 
     /// The highest epoch seen; `None` before anything is known.
     #[must_use]
     pub fn epoch(&self) -> Option<Epoch> {
-        self.0.board.read(|view| view.highest_epoch)
+        self.running.board.read(|view| view.highest_epoch)
     }
 
     /// Whether there is a connection.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.0.board.read(|view| view.connected)
+        self.running.board.read(|view| view.connected)
     }
 
     /// This start's session.
     #[must_use]
     pub fn session(&self) -> SessionId {
-        self.0.session
+        self.running.session
     }
 
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.0.config
+        &self.running.config
     }
 
     /// What happens to this node. Whoever calls this is waited for: a resigned lease is released
     /// when the [`drain`](crate::Event::Resigning) of its event was dropped.
     #[must_use]
     pub fn events(&self) -> &Events {
-        self.0.events.attach();
-        &self.0.events
+        self.running.events.attach();
+        &self.running.events
     }
 
     /// Everything at one moment.
     #[must_use]
     pub fn status(&self) -> Status {
-        let (role, running) = (self.role(), &self.0);
+        let (role, running) = (self.role(), &self.running);
         running.board.read(|view| Status::of(running, role, view))
     }
 
     /// Counters since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let running = &self.0;
+        let running = &self.running;
         running.board.read(|view| Stats::of(running, view))
     }
 
@@ -128,7 +132,7 @@ impl Node {
     /// # Errors
     /// [`WaitError`] when none is within `timeout`, or the node has stopped.
     pub fn wait_for_leader(&self, timeout: Duration) -> Result<String, WaitError> {
-        self.0.wait(timeout, |view| view.leader.as_ref().map(|(leader, _)| leader.clone()))
+        self.running.wait(timeout, |view| view.leader.as_ref().map(|(leader, _)| leader.clone()))
     }
 
     /// Waits until this node leads.
@@ -136,7 +140,7 @@ impl Node {
     /// # Errors
     /// [`WaitError`] when it does not within `timeout`, or has stopped.
     pub fn wait_for_leadership(&self, timeout: Duration) -> Result<Leadership, WaitError> {
-        self.0.wait(timeout, |_| self.leadership())
+        self.running.wait(timeout, |_| self.leadership())
     }
 
     /// Gives the lead back: `is_leader()` is false when this returns, the lease is released once
@@ -147,7 +151,7 @@ impl Node {
     /// # Errors
     /// [`Refused::NotLeader`] with the leader's name, or [`Refused::Stopped`].
     pub fn step_down(&self) -> Result<(), Refused> {
-        self.0.orders.ask_resign(Reason::StepDown)
+        self.running.orders.ask_resign(Reason::StepDown)
     }
 
     /// As [`step_down`](Self::step_down), for `node_id` to take over; others leave it the first
@@ -158,7 +162,7 @@ impl Node {
     /// when it is this node's own.
     pub fn transfer_to(&self, node_id: &str) -> Result<(), TransferError> {
         check_node_id(node_id)?;
-        Ok(self.0.orders.ask_resign(Reason::Transfer { to: node_id.to_owned() })?)
+        Ok(self.running.orders.ask_resign(Reason::Transfer { to: node_id.to_owned() })?)
     }
 
     /// Ends the cooldown: the node takes part in the election again. It takes nothing from a leader
@@ -167,13 +171,13 @@ impl Node {
     /// # Errors
     /// [`Refused`] while it resigns, when it is unhealthy, or has stopped.
     pub fn promote(&self) -> Result<(), Refused> {
-        self.0.orders.ask(crate::election::Input::Promote)
+        self.running.orders.ask(crate::election::Input::Promote)
     }
 
     /// Says whether this node is fit to lead. An unfit one does not challenge, and steps down if it
     /// leads. Healthy at the start.
     pub fn set_healthy(&self, healthy: bool) {
-        self.0.orders.leave(crate::election::Input::SetHealthy(healthy));
+        self.running.orders.leave(crate::election::Input::SetHealthy(healthy));
     }
 
     /// The value that this node's records carry from the next renewal on, which is brought forward
@@ -185,7 +189,7 @@ impl Node {
         if let Some(meta) = &meta {
             check_meta(meta)?;
         }
-        self.0.orders.leave(crate::election::Input::SetMeta(meta));
+        self.running.orders.leave(crate::election::Input::SetMeta(meta));
         Ok(())
     }
 
@@ -197,14 +201,14 @@ impl Node {
     /// not dropped in time, the lease is left to lapse. So it is when there is no connection.
     #[allow(clippy::must_use_candidate, reason = "stopping is what one calls it for")]
     pub fn stop(self) -> Stopped {
-        let bound = self.0.config.stop_timeout();
+        let bound = self.running.config.stop_timeout();
         self.stop_within(bound)
     }
 
     /// As [`stop`](Self::stop), with a bound of one's own.
     #[allow(clippy::must_use_candidate, reason = "stopping is what one calls it for")]
     pub fn stop_within(mut self, bound: Duration) -> Stopped {
-        Stopped { left_to_lapse: !self.0.stop(bound) }
+        Stopped { left_to_lapse: !self.running.stop(bound) }
     }
 }
 
@@ -291,15 +295,16 @@ impl NodeBuilder {
         let config = Arc::new(config);
         let start = Start { config, store, clock, observer: false, sinks, follower };
         let running = Running::start(start)?;
-        if let Some((hooks, events)) = hooks {
+        let start_hooks = |(hooks, events)| {
             let orders = running.orders.clone();
             let give_back = move || {
                 // Refused only when the term has ended already.
                 let _ = orders.ask_resign(hooks::AFTER_PANIC);
             };
-            hooks::start(hooks, events, give_back).map_err(StartError::Thread)?;
-        }
-        Ok(Node(running))
+            HookThread::start(hooks, events, give_back).map_err(StartError::Thread)
+        };
+        let hooks = hooks.map(start_hooks).transpose()?;
+        Ok(Node { running, _hooks: hooks })
     }
 }
 
