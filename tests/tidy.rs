@@ -80,6 +80,16 @@ fn a_line_of_101_columns_is_too_wide() {
 }
 
 #[test]
+fn a_raw_string_may_be_wide_and_what_is_around_it_may_not() {
+    let wide = "x".repeat(200);
+    let text = format!("const A: &[u8] = br#\"{wide}\"#;");
+    assert!(said(rules::wide_lines, "src/a.rs", &text).is_empty());
+    for text in [format!("{text} // {wide}"), text.replace("br#", "b").replace("\"#", "\"")] {
+        assert_eq!(said(rules::wide_lines, "src/a.rs", &text).len(), 1, "{text}");
+    }
+}
+
+#[test]
 fn a_panic_in_the_library_names_an_invariant() {
     let rule = rules::unwraps;
     for text in [
@@ -103,7 +113,9 @@ fn a_panic_in_the_library_names_an_invariant() {
     }
     let text = "#[cfg(test)] use a::b;\nfn a() { b().unwrap(); }";
     assert_eq!(said(rule, "src/a.rs", text).len(), 1, "only the item is a test's");
-    assert!(said(rule, "src/election/tests.rs", "fn a() { b().unwrap(); }").is_empty());
+    for path in ["src/a/tests.rs", "src/a/tests/b.rs", "src/a/b_tests.rs"] {
+        assert!(said(rule, path, "fn a() { b().unwrap(); }").is_empty());
+    }
     assert!(said(rule, "tests/a.rs", "fn a() { b().unwrap(); }").is_empty());
 }
 

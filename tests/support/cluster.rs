@@ -81,7 +81,7 @@ impl Cluster {
         self.routes_of(index).for_each(Proxy::thaw);
     }
 
-    /// The server that leads `stream` in the eyes of a majority.
+    /// The server that leads `stream` in the eyes of a majority; it may not listen to writes yet.
     ///
     /// # Panics
     /// When there is none within a minute.

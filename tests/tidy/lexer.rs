@@ -13,6 +13,12 @@ impl Token {
         self.text == text
     }
 
+    /// Whether it is a string in which nothing is escaped.
+    pub(crate) fn is_raw_string(&self) -> bool {
+        let rest = self.text.trim_start_matches(['b', 'c']).strip_prefix('r');
+        rest.is_some_and(|rest| rest.trim_start_matches('#').starts_with('"'))
+    }
+
     /// Whether it is a name or a keyword.
     pub(crate) fn is_word(&self) -> bool {
         self.text.chars().all(is_word_character) && !self.text.starts_with(char::is_numeric)

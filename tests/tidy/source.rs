@@ -38,7 +38,8 @@ impl Source {
 
     /// Whether it is part of the library and not one of its test files.
     pub(crate) fn is_shipped(&self) -> bool {
-        self.path.starts_with("src/") && !self.path.ends_with("tests.rs")
+        let is_test = self.path.ends_with("tests.rs") || self.path.contains("/tests/");
+        self.path.starts_with("src/") && !is_test
     }
 
     /// Its tokens without items that only tests see.
