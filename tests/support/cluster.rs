@@ -28,7 +28,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three servers and returns when all are healthy and agree on a meta leader.
+    /// Starts three servers and returns when all are healthy, agree on a meta leader, and follow.
     pub fn start(version: Version) -> Self {
         Self::start_with(version, "")
     }
@@ -52,7 +52,7 @@ impl Cluster {
         let mut cluster = Self { servers, routes, _route_ports: ports };
         cluster.servers.iter_mut().for_each(NatsServer::launch);
         cluster.servers.iter_mut().for_each(NatsServer::wait_until_ready);
-        eventually(PATIENCE, "a meta leader that all agree on", || cluster.has_meta_leader());
+        eventually(PATIENCE, "a complete cluster", || cluster.is_complete());
         cluster
     }
 
@@ -104,13 +104,16 @@ impl Cluster {
         })
     }
 
-    fn has_meta_leader(&self) -> bool {
-        let views = self.views("/jsz", |jsz| {
-            let meta = &jsz["meta_cluster"];
-            let leader = meta["leader"].as_str()?;
-            (meta["cluster_size"] == SIZE && !leader.is_empty()).then(|| leader.to_owned())
+    /// All know one leader, and the leader sees two others that have caught up.
+    fn is_complete(&self) -> bool {
+        let leaders = self.views("/jsz", |jsz| known(&jsz["meta_cluster"]["leader"]));
+        let agreed = leaders.len() == SIZE && leaders.iter().all(|leader| *leader == leaders[0]);
+        let followers = self.views("/jsz", |jsz| {
+            let replicas = jsz["meta_cluster"]["replicas"].as_array()?;
+            let current = |replica: &&Value| replica["current"] == true && !is_offline(replica);
+            Some(replicas.iter().filter(current).count().to_string())
         });
-        views.len() == SIZE && views.iter().all(|view| *view == views[0])
+        agreed && followers.contains(&(SIZE - 1).to_string())
     }
 
     /// What those servers that answer say.
@@ -154,7 +157,16 @@ fn cluster_block(address: SocketAddr, routes: &str) -> String {
 fn stream_leader(jsz: &Value, stream: &str) -> Option<String> {
     let streams = jsz["account_details"][0]["stream_detail"].as_array()?;
     let detail = streams.iter().find(|detail| detail["name"] == stream)?;
-    detail["cluster"]["leader"].as_str().map(ToOwned::to_owned)
+    known(&detail["cluster"]["leader"])
+}
+
+/// A leader's name, unless there is none.
+fn known(leader: &Value) -> Option<String> {
+    leader.as_str().filter(|name| !name.is_empty()).map(ToOwned::to_owned)
+}
+
+fn is_offline(replica: &Value) -> bool {
+    replica["offline"] == true
 }
 
 fn majority(views: &[String]) -> Option<&String> {

@@ -24,7 +24,6 @@ const FLOORS: &[(&str, u8)] = &[
     ("hooks", 4),
     ("renewal", 4),
     ("running", 5),
-    ("vip", 5),
     ("health", 6),
     ("node", 6),
     ("service", 6),
