@@ -8,8 +8,8 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -310,6 +310,73 @@ on_both_servers!(a_frozen_connection_that_was_given_up_ends_with_the_thaw, |vers
         });
     });
 });
+
+/// Answers a client's handshake and its flush, then falls silent.
+fn shake_hands(mut stream: TcpStream, silent: &Arc<Mutex<Vec<TcpStream>>>) {
+    greet(&mut stream, "");
+    let silent = Arc::clone(silent);
+    thread::spawn(move || {
+        let Ok(copy) = stream.try_clone() else { return };
+        let lines = BufReader::new(copy).lines().map_while(Result::ok);
+        let pings = lines.filter(|line| line.starts_with("PING"));
+        // CONNECT, the client's own flush, and the one after the subscriptions.
+        for _ in pings.take(3) {
+            if stream.write_all(b"PONG\r\n").is_err() {
+                return;
+            }
+        }
+        silent.lock().expect("no panic").push(stream);
+    });
+}
+
+#[test]
+fn clients_that_cannot_end_are_limited_in_number() {
+    let silent = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&silent);
+    let fake = Fake::start(move |stream| shake_hands(stream, &keep));
+    let mut driver =
+        Driver::nats(&[fake.url()], |config| config.reconnect_wait(Duration::from_millis(10)));
+    let mut connected = 0;
+    loop {
+        match driver.next(PATIENCE).expect("it goes on trying") {
+            StoreEvent::Connected { .. } => {
+                connected += 1;
+                driver.store.reconnect();
+            }
+            StoreEvent::Disconnected { error } => {
+                if error.to_string().contains("earlier connections have not ended") {
+                    break;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(connected, 32);
+    // They end with their peers, and others may come.
+    silent.lock().expect("no panic").clear();
+    driver.wait_connected();
+}
+
+#[test]
+fn a_reader_that_a_hostile_server_broke_is_replaced() {
+    let calm = NatsServer::start(Version::Newest);
+    let silent = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&silent);
+    let fake = Fake::start(move |stream| shake_hands(stream, &keep));
+    let mut driver = Driver::nats(&[fake.url(), calm.url()], |config| config);
+    driver.wait_connected();
+    eventually(PATIENCE, "the handshake to end", || !silent.lock().expect("no panic").is_empty());
+    for stream in silent.lock().expect("no panic").iter_mut() {
+        let _ = stream.write_all(&[b'x'; 40_000]);
+    }
+    let ticket = driver.submit(Request::Read);
+    assert_eq!(driver.next(SILENCE), None);
+    driver.store.reconnect();
+    driver.wait_disconnected();
+    assert!(matches!(driver.outcome(ticket), Outcome::Unknown(_)));
+    assert_eq!(driver.wait_connected(), calm.url());
+    driver.create();
+}
 
 on_both_servers!(two_hundred_stores_leave_nothing_behind, |version| {
     let name = match version {

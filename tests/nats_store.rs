@@ -123,6 +123,8 @@ on_both_servers!(go_clusters_bucket_is_used_with_hints_instead_of_notices, |vers
     let first = nodes[0].stored(0, "x");
     nodes[1].wait("the hint of a write", is_hint);
     assert_eq!(nodes[1].read().entry, Some(value(first, "x")));
+    // One's own writes are no news.
+    assert_eq!(nodes[0].next(SILENCE), None);
     // The next connection listens there from the start.
     nodes[1].store.reconnect();
     nodes[1].wait_connected();

@@ -19,10 +19,13 @@ impl NatsStore {
     }
 
     /// A message on the notices' subject. On the key's own subject there are writes before they are
-    /// accepted, without a revision: no more than hints.
+    /// accepted, without a revision: no more than hints, and none at all when they are our own.
     pub(super) fn noticed(&self, message: &nats::Message) -> Option<StoreEvent> {
         if message.subject == self.subjects.key {
-            return Some(StoreEvent::Hint);
+            let own = |reply: &String| {
+                self.link.as_ref().is_some_and(|link| reply.starts_with(&link.inbox_prefix))
+            };
+            return (!message.reply.as_ref().is_some_and(own)).then_some(StoreEvent::Hint);
         }
         let headers = message.headers.as_ref()?;
         let one = |name: &str| {
