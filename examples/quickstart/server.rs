@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
+use leasehold::Observer;
 
 use crate::Result;
 use crate::arguments::SERVER;
@@ -25,11 +26,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The user's.
+    /// The user's, which must answer. An observer leaves nothing there.
     pub(crate) fn of_user(url: &str) -> Result<Self> {
+        let config = crate::config("quickstart", "observer", url)?;
         // As the configuration shows it, without its secrets.
-        let name: Vec<_> = crate::config("quickstart", "anybody", url)?.servers().collect();
-        Ok(Self { name: name.join(","), url: url.to_owned(), _child: None })
+        let name = config.servers().collect::<Vec<_>>().join(",");
+        Observer::start(config)?.stop();
+        Ok(Self { name, url: url.to_owned(), _child: None })
     }
 
     /// One of our own: a child that runs `program`, so that it ends when this process does, however

@@ -71,7 +71,8 @@ impl Timeline {
         line(&format!("Store: {store}. Three nodes, {nodes}."))?;
         line(&format!("The lease lasts {TTL:?} and is renewed every {RENEW_INTERVAL:?}."))?;
         if let Style::Columns { .. } = self.style {
-            let heads = format!("\n{:>7}  {:<6}  {:>5}", "ms", "node", "epoch");
+            let heads = format!("{:>7}  {:<6}  {:>5}", "ms", "node", "epoch");
+            line("")?;
             return line(&self.paint(DIM, &heads));
         }
         Ok(())
