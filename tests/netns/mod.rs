@@ -220,8 +220,17 @@ impl<const N: usize> Lab<N> {
             connect(at + 1, &host);
             host
         });
+        // The kernel notices a carrier in its own time, and until then the bridge drops frames.
+        (1..=N).for_each(|number| {
+            eventually("the bridge forwards", Duration::from_secs(20), || forwards(number));
+        });
         Self { hosts }
     }
+}
+
+fn forwards(number: usize) -> bool {
+    let port: Value = serde_json::from_str(&ip(&format!("-j -d link show port{number}"))).unwrap();
+    port[0]["linkinfo"]["info_slave_data"]["state"] == "forwarding" && port[0]["operstate"] == "UP"
 }
 
 fn connect(number: usize, host: &Host) {
