@@ -367,7 +367,7 @@ fn a_reader_that_a_hostile_server_broke_is_replaced() {
     driver.wait_connected();
     eventually(PATIENCE, "the handshake to end", || !silent.lock().expect("no panic").is_empty());
     for stream in silent.lock().expect("no panic").iter_mut() {
-        let _ = stream.write_all(&[b'x'; 40_000]);
+        let _ = stream.write_all(&vec![b'x'; 40_000]);
     }
     let ticket = driver.submit(Request::Read);
     assert_eq!(driver.next(SILENCE), None);
