@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     while !stop.load(Ordering::Relaxed) {
         if let Some(event) = node.events().next_timeout(Duration::from_millis(100)) {
             println!("{node_id} {event}");
+            // `Resigning` needs no arm: no work is under way here, and dropping it says so.
             if let Event::BecameLeader(leadership) = event {
                 term = Some(leadership);
             }

@@ -2,7 +2,7 @@
 
 use std::env::{self, consts::EXE_SUFFIX};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, Stdio};
 use std::thread;
@@ -103,7 +103,7 @@ pub(crate) fn run_as_child(program: &Path) -> Result<()> {
         .stderr(Stdio::null())
         .spawn()?;
     let outcome = wait_for_address(&mut server, folder.path()).and_then(|url| {
-        println!("{url}");
+        writeln!(io::stdout(), "{url}")?;
         Ok(io::copy(&mut io::stdin().lock(), &mut io::sink())?)
     });
     server.kill()?;
