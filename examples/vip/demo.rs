@@ -98,8 +98,8 @@ fn killed(hosts: &[Host; 3], ip: IpAddr, client: &Client) {
     assert!(gone < deadline, "the address outlived the lease");
     let [gone, over] = [gone, deadline].map(|at| at.since(start).as_secs_f64());
     println!(
-        "  holder killed with SIGKILL    address gone after {gone:.1} s, lease over after {over:.1} \
-         s, the other answers after a gap of {:.1} s",
+        "  holder killed with SIGKILL    address gone after {gone:.1} s, lease over after \
+         {over:.1} s, the other answers after a gap of {:.1} s",
         gap.as_secs_f64()
     );
 }

@@ -74,7 +74,15 @@ impl Worker {
         let (alive, ended) = bounded(0);
         let told = Arc::<Told>::default();
         let (events, clock) = (holder.events(), holder.clock());
-        let keeper = Keeper { holder, clock, inbox, told: Arc::clone(&told), term: None };
+        let keeper = Keeper {
+            holder,
+            clock,
+            inbox,
+            told: Arc::clone(&told),
+            term: None,
+            until: None,
+            guards: Vec::new(),
+        };
         let body = move || {
             let _alive = alive;
             keeper.run();
@@ -101,8 +109,8 @@ impl Worker {
     /// The node steps down: remove the addresses, and drop `guard` when they are gone and not
     /// before. The term's renewals go on meanwhile.
     ///
-    /// Should the removal fail it is tried again; `guard` is dropped at the term's deadline in any
-    /// case.
+    /// Should the removal fail it is tried again; `guard` is dropped in any case at the deadline
+    /// that the term had last.
     pub fn release(&self, guard: impl Send + 'static) {
         self.order(Order::Release(Box::new(guard)));
     }
@@ -138,19 +146,14 @@ impl fmt::Debug for Worker {
     }
 }
 
-/// The state of the worker's thread.
+/// The state of the worker's thread. Dropped in this order: addresses before guards.
 struct Keeper {
     holder: Holder,
     clock: Clock,
     inbox: Receiver<Order>,
     told: Arc<Told>,
-    term: Option<Held>,
-}
-
-struct Held {
-    epoch: u64,
-    term: Box<dyn Term>,
-    /// What the addresses were extended to; `None` before they were acquired.
+    term: Option<(u64, Box<dyn Term>)>,
+    /// What the addresses were held until last; `None` when they are gone for certain.
     until: Option<Timestamp>,
     /// Not empty once the node steps down: dropped when the addresses are gone.
     guards: Vec<Box<dyn Send>>,
@@ -167,7 +170,7 @@ impl Keeper {
             match self.next_order(wake_at) {
                 Ok(Order::Acquire(epoch, term)) => self.begin(epoch, term),
                 Ok(Order::Look) => self.told.look.store(false, Ordering::Release),
-                Ok(Order::Release(guard)) => self.step_down(guard),
+                Ok(Order::Release(guard)) => self.guards.push(guard),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -183,66 +186,52 @@ impl Keeper {
         }
     }
 
+    /// The next term: whatever the one before it left to do is of no use to anybody now.
     fn begin(&mut self, epoch: u64, term: Box<dyn Term>) {
-        // Its guards, if it has any, are dropped when the addresses are gone.
-        self.end();
-        self.term = Some(Held { epoch, term, until: None, guards: Vec::new() });
-    }
-
-    fn step_down(&mut self, guard: Box<dyn Send>) {
-        match &mut self.term {
-            Some(held) => held.guards.push(guard),
-            // No term, no address: nothing to wait for.
-            None => drop(guard),
-        }
+        let _ = self.holder.release();
+        self.guards.clear();
+        self.until = None;
+        self.term = Some((epoch, term));
     }
 
     /// Brings the addresses in line with the term. Returns when to look again at the latest.
     fn step(&mut self) -> Option<Timestamp> {
-        let Some(held) = &mut self.term else {
-            return self.holder.tick();
-        };
         let now = self.clock.now();
-        // A term that is stepped down from has no deadline any more, but its lease is still held.
-        let held_until = held.until.filter(|_| !held.guards.is_empty());
-        match held.term.deadline().or(held_until) {
-            Some(deadline) if now < deadline && held.guards.is_empty() => {
-                if held.until != Some(deadline) {
-                    extend(&mut self.holder, held, deadline);
-                }
-                self.holder.tick().or(Some(deadline))
+        if let Some((epoch, deadline)) = self.lead(now) {
+            if self.until != Some(deadline) {
+                self.extend(epoch, deadline);
             }
-            Some(deadline) if now < deadline && self.holder.release().is_err() => {
-                Some(deadline.min(now + LONGEST_WAIT))
-            }
-            _ => {
-                self.end();
-                self.holder.tick()
-            }
+            return self.holder.tick().or(Some(deadline));
         }
-    }
-
-    fn end(&mut self) {
-        let _ = self.holder.release();
         self.term = None;
+        let gone = self.holder.release().is_ok();
+        if gone || self.until.is_none_or(|until| until <= now) {
+            self.until = None;
+            self.guards.clear();
+        }
+        (!gone).then(|| now + LONGEST_WAIT)
     }
-}
 
-/// Acquires at the first call of a term, extends at the others. Failures were told as events, and
-/// the next renewal tries again.
-fn extend(holder: &mut Holder, held: &mut Held, deadline: Timestamp) {
-    let epoch = held.epoch;
-    match held.until.replace(deadline) {
-        None => {
-            if let Err(error) = holder.acquire(deadline) {
+    /// The term and its deadline, unless it is over or stepped down from.
+    fn lead(&self, now: Timestamp) -> Option<(u64, Timestamp)> {
+        let (epoch, term) = self.term.as_ref().filter(|_| self.guards.is_empty())?;
+        Some((*epoch, term.deadline().filter(|deadline| now < *deadline)?))
+    }
+
+    /// Acquires at the first call of a term, extends at the others. Failures were told as events,
+    /// and the next renewal tries again.
+    fn extend(&mut self, epoch: u64, deadline: Timestamp) {
+        if self.until.replace(deadline).is_none() {
+            if let Err(error) = self.holder.acquire(deadline) {
                 log::warn!(epoch, error:%; "virtual IP not acquired");
             }
+            return;
         }
-        Some(_) => match holder.extend(deadline) {
+        match self.holder.extend(deadline) {
             Extension::Refreshed => {}
             Extension::Recreated => log::info!(epoch; "virtual IP put back"),
             Extension::Lost(error) => log::debug!(epoch, error:%; "virtual IP not held"),
-        },
+        }
     }
 }
 

@@ -130,6 +130,36 @@ fn a_guard_waits_for_a_removal_that_fails_at_first() {
     assert!(matches!(worker.events().recv_timeout(EVENT), Ok(VipEvent::Failed { .. })));
 }
 
+/// A term that is resigned has no deadline any more, and the worker may come to see that before it
+/// is told to release.
+#[test]
+fn a_guard_that_comes_after_the_end_of_the_term_waits_for_the_removal_all_the_same() {
+    let (host, worker) = start(Policy::default().permanent());
+    let lease = Lease::ending_in(Duration::from_secs(60));
+    worker.acquire(1, lease.clone());
+    expect(&worker, &acquired());
+    host.fail_next(Fault::NoAnswer("busy".into()));
+    lease.lose();
+    worker.look();
+    assert!(matches!(worker.events().recv_timeout(EVENT), Ok(VipEvent::Failed { .. })));
+    let (sender, dropped) = unbounded();
+    worker.release(Guard(host.clone(), sender));
+    assert_eq!(dropped.recv_timeout(EVENT), Ok(true));
+}
+
+#[test]
+fn a_guard_does_not_wait_beyond_the_deadline() {
+    let (host, worker) = start(Policy::default().permanent());
+    worker.acquire(1, Lease::ending_in(Duration::from_millis(400)));
+    expect(&worker, &acquired());
+    for _ in 0..100 {
+        host.fail_next(Fault::NoAnswer("busy".into()));
+    }
+    let (sender, dropped) = unbounded();
+    worker.release(Guard(host.clone(), sender));
+    assert_eq!(dropped.recv_timeout(EVENT), Ok(false));
+}
+
 #[test]
 fn a_guard_without_a_term_is_dropped_at_once() {
     let (host, worker) = start(Policy::default());
