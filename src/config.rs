@@ -258,8 +258,9 @@ impl Config {
         self.timing.drift_percent()
     }
 
-    /// How long this node leaves the lead to others after a term of its own; `None`: the TTL after
-    /// a release, [`Timing::lapse_wait`] after a lapse. `election.cooldownMs`, 0 to 24 h.
+    /// How long this node stays back after a term that it gave back; `None`: the TTL. At least
+    /// [`Timing::lapse_wait`] when the lease could not be released. A term that was lost starts no
+    /// cooldown. `election.cooldownMs`, 0 to 24 h.
     #[must_use]
     pub fn cooldown(&self) -> Option<Duration> {
         self.given.cooldown

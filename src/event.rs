@@ -33,7 +33,8 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
-    /// Another holder is known, or none any more.
+    /// Another holder is known, or none any more. It may be this node itself; between two holders
+    /// there is a moment with none.
     LeaderChanged {
         /// Its node id; `None` when nobody holds the lease or nobody knows who does.
         leader: Option<String>,

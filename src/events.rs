@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::sleep;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::event::Event;
 use crate::lease::Epoch;
@@ -33,6 +34,7 @@ pub struct Events {
 struct Shared {
     /// Somebody wants to hear, and to be waited for.
     attached: AtomicBool,
+    closed: AtomicBool,
     missed: AtomicU64,
 }
 
@@ -43,10 +45,24 @@ impl Events {
         self.receiver.try_recv().ok()
     }
 
-    /// The next event, waited for at most so long. `None` also when the node has stopped.
+    /// The next event, waited for at most so long. It takes that long too when there will be no
+    /// more, so that a loop around it does not spin; see [`is_closed`](Self::is_closed).
     #[must_use]
     pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
-        self.receiver.recv_timeout(timeout).ok()
+        match self.receiver.recv_timeout(timeout) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                sleep(timeout);
+                None
+            }
+        }
+    }
+
+    /// Whether the node has stopped and every event was taken.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::SeqCst) && self.receiver.is_empty()
     }
 
     /// Every event until the node has stopped; blocks between them.
@@ -102,6 +118,12 @@ pub(crate) fn queue(capacity: usize) -> (EventSink, Events) {
     let shared = Arc::<Shared>::default();
     let sink = EventSink { sender, backlog: VecDeque::new(), shared: Arc::clone(&shared) };
     (sink, Events { receiver, shared, handles: Arc::default() })
+}
+
+impl Drop for EventSink {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+    }
 }
 
 impl EventSink {
@@ -240,6 +262,16 @@ mod tests {
         let expected: Vec<_> = (1..=10).flat_map(|n| [format!("+{n}"), format!("-{n}")]).collect();
         assert_eq!(drain(&mut sink, &events), expected);
         assert_eq!(events.missed(), 0);
+    }
+
+    #[test]
+    fn a_queue_is_closed_when_its_node_is_gone_and_all_was_taken() {
+        let (mut sink, events) = queue(2);
+        sink.push(changed());
+        drop(sink);
+        assert!(!events.is_closed());
+        assert!(events.next_timeout(Duration::ZERO).is_some());
+        assert!(events.is_closed() && events.next_timeout(Duration::ZERO).is_none());
     }
 
     #[test]

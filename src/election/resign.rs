@@ -197,11 +197,17 @@ impl Election {
         let (ended, epoch) = (release.ended, release.epoch);
         let successor = release.successor.clone();
         self.cleanup = Some(Cleanup { epoch, successor });
-        self.cool_down(ended, self.settings.timing.lapse_wait());
+        self.cool_down(ended, self.after_lapse());
         self.phase = Phase::Following;
     }
 
     // Stay back.
+
+    /// How long to stay back after a term that was resigned but not released: long enough for others
+    /// to wait it out first.
+    pub(super) fn after_lapse(&self) -> Duration {
+        self.settings.cooldown.max(self.settings.timing.lapse_wait())
+    }
 
     /// Starts or lengthens the cooldown.
     pub(super) fn cool_down(&mut self, from: Timestamp, length: Duration) {

@@ -401,7 +401,7 @@ impl Election {
         if let Phase::Draining(_, resignation) = &self.phase {
             let late = Some(Cleanup { epoch, successor: resignation.successor.clone() });
             *if resignation.drained { &mut self.cleanup } else { &mut self.lapsed } = late;
-            self.cool_down(now, self.settings.timing.lapse_wait());
+            self.cool_down(now, self.after_lapse());
         }
         self.phase = Phase::Following;
     }
