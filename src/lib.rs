@@ -124,3 +124,8 @@ pub use leadership::{Leadership, LeadershipLost};
 pub use lease::{Epoch, SessionId};
 pub use node::{Node, NodeBuilder, Stats, Status, Stopped, TransferError};
 pub use observer::Observer;
+
+/// What the README shows compiles.
+#[cfg(all(doctest, feature = "vip", target_os = "linux"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
