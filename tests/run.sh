@@ -44,10 +44,11 @@ features() {
 }
 
 each_feature_alone() {
-    local feature
+    local feature all
+    all=$(features)
     cargo clippy --locked --quiet --no-default-features -- -D warnings
     echo "none: ok"
-    for feature in $(features); do
+    for feature in $all; do
         cargo clippy --locked --quiet --no-default-features --features "$feature" -- -D warnings
         echo "$feature: ok"
     done

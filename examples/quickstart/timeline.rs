@@ -154,7 +154,8 @@ pub(crate) fn rounded_ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
-/// Prints a line. An error, not a panic, when nobody reads any more: there is something to clean up.
+/// Prints a line. An error, not a panic, when nobody reads any more: there is something to
+/// clean up.
 fn line(text: &(impl ToString + ?Sized)) -> Result<()> {
     Ok(writeln!(io::stdout(), "{}", text.to_string())?)
 }

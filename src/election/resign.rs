@@ -203,8 +203,8 @@ impl Election {
 
     // Stay back.
 
-    /// How long to stay back after a term that was resigned but not released: long enough for others
-    /// to wait it out first.
+    /// How long to stay back after a term that was resigned but not released: long enough for
+    /// others to wait it out first.
     pub(super) fn after_lapse(&self) -> Duration {
         self.settings.cooldown.max(self.settings.timing.lapse_wait())
     }
