@@ -1,5 +1,5 @@
-//! What only the store on NATS does: buckets of every kind, what JetStream answers, and what answers
-//! instead of it.
+//! What only the store on NATS does: buckets of every kind, what JetStream answers, and what
+//! answers instead of it.
 
 mod store_driver;
 #[macro_use]
