@@ -91,8 +91,7 @@ fn keep(stream: TcpStream) {
     std::mem::forget(stream);
 }
 
-/// A hundred attempts with a server that says so much and no more: no thread is left, none piles
-/// up.
+/// A hundred attempts with a server that says so much and no more: no thread is left, none piles up
 fn a_hundred_attempts(name: &str, serve: fn(TcpStream)) {
     alone(name, || {
         let fake = Fake::start(serve);
