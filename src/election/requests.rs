@@ -50,6 +50,9 @@ pub(super) struct Pending {
 pub(super) struct Requests {
     last: u64,
     pending: Option<Pending>,
+    /// The read that the awaited one repeats: a read takes two round trips, and where the two take
+    /// longer than one timeout its repetition would come no sooner, nor the one after that.
+    late_read: Option<Pending>,
     writes: VecDeque<OwnWrite>,
     timeouts_in_a_row: u32,
 }
@@ -67,6 +70,9 @@ impl Requests {
     pub(super) fn open(&mut self, kind: Kind, now: Timestamp) -> Ticket {
         debug_assert!(self.pending.is_none(), "one request is awaited at a time");
         self.last += 1;
+        if kind != Kind::Read {
+            self.late_read = None;
+        }
         self.pending = Some(Pending { ticket: self.last, kind, sent: now });
         Ticket(self.last)
     }
@@ -95,13 +101,17 @@ impl Requests {
         self.pending.is_some_and(|pending| pending.kind == Kind::Write)
     }
 
-    /// Takes the awaited request if `ticket` is its.
+    /// Takes the awaited request if `ticket` is its, or that of the read which it repeats.
     pub(super) fn close(&mut self, ticket: Ticket) -> Option<Pending> {
-        self.pending.take_if(|pending| pending.ticket == ticket.0)
+        let late = self.late_read.take_if(|late| late.ticket == ticket.0);
+        let closed = late.or_else(|| self.pending.take_if(|pending| pending.ticket == ticket.0))?;
+        self.abandon();
+        Some(closed)
     }
 
     /// Takes the awaited request, whichever it is.
     pub(super) fn abandon(&mut self) -> Option<Pending> {
+        self.late_read = None;
         self.pending.take()
     }
 
@@ -109,6 +119,7 @@ impl Requests {
     pub(super) fn overdue(&mut self, now: Timestamp, timeout: Duration) -> Option<Pending> {
         let overdue = self.pending.take_if(|pending| now >= pending.sent + timeout)?;
         self.timeouts_in_a_row += 1;
+        self.late_read = Some(overdue).filter(|overdue| overdue.kind == Kind::Read);
         Some(overdue)
     }
 
@@ -122,6 +133,7 @@ impl Requests {
         let deaf = self.timeouts_in_a_row >= 2;
         if deaf {
             self.timeouts_in_a_row = 0;
+            self.late_read = None;
         }
         deaf
     }

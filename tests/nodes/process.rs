@@ -174,7 +174,11 @@ impl NodeProcess {
     /// Waits for its start to succeed.
     #[track_caller]
     pub fn started(&mut self) {
-        let first = self.find("its start", |event| Some(event.clone()));
+        let kinds = ["started", "refused"];
+        let first = self.find("how its start went", |event| {
+            let told = event["event"].as_str().is_some_and(|kind| kinds.contains(&kind));
+            told.then(|| event.clone())
+        });
         assert_eq!(first["event"], "started", "{first}");
     }
 
@@ -226,6 +230,20 @@ impl NodeProcess {
     /// The deadline that was last sampled.
     pub fn last_deadline(&self) -> u64 {
         self.samples.last().map_or(0, |sample| number(sample, "deadline"))
+    }
+
+    /// What the first call of `is_leader()` said that began after a gap of at least `gap`.
+    #[track_caller]
+    pub fn answer_after_gap(&mut self, gap: Duration) -> bool {
+        let start = Instant::now();
+        loop {
+            let after = self.samples.iter().find(|sample| number(sample, "gap") >= nanos(gap));
+            if let Some(sample) = after {
+                return sample["leads"].as_bool().expect("a sample says whether it leads");
+            }
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            assert!(self.pull(left), "{} was not seen to come back", self.name);
+        }
     }
 
     #[track_caller]

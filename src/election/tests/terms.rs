@@ -81,6 +81,43 @@ fn two_requests_unanswered_in_a_row_end_the_connection() {
     assert!(desk.leads(), "its deadline stands");
 }
 
+/// A read takes two round trips, which may take longer than the timeout that a write keeps.
+#[test]
+fn a_read_that_is_answered_late_counts_as_the_one_that_repeats_it() {
+    let mut desk = Desk::new(settings("me", 1));
+    let first = desk.ticket();
+    desk.pass(secs(1));
+    let repeated = desk.ticket();
+    assert!(desk.is_reading() && repeated != first);
+    desk.pass(secs(1) / 2);
+    let shown = || Outcome::Read(snapshot(Some(entry(1, &held("a", 2, 1, 1)))));
+    desk.store(StoreEvent::Completed { ticket: first, outcome: shown() });
+    assert_eq!(desk.changes.last(), Some(&Change::LeaderChanged(Some(("a".into(), epoch(1))))));
+    desk.command = None;
+    desk.store(StoreEvent::Completed { ticket: repeated, outcome: shown() });
+    desk.pass(secs(2));
+    assert_eq!(desk.command, None, "nothing is awaited, and the server is not taken for deaf");
+}
+
+/// What it shows may be older than a write that was sent since.
+#[test]
+fn a_read_that_is_answered_after_the_next_request_counts_for_nothing() {
+    let mut desk = Desk::leading();
+    desk.pass(secs(3));
+    let (write, lease) = (desk.ticket(), desk.written().1);
+    desk.pass(secs(1));
+    let read = desk.ticket();
+    desk.store(StoreEvent::Completed { ticket: write, outcome: Outcome::Stored { revision: 2 } });
+    desk.pass(secs(1));
+    assert!(desk.is_reading() && desk.ticket() != read);
+    desk.answer_read(snapshot(Some(entry(2, &lease))));
+    desk.pass(secs(1));
+    desk.written();
+    desk.store(StoreEvent::Completed { ticket: read, outcome: Outcome::NoBucket });
+    desk.stored(3);
+    assert!(desk.leads());
+}
+
 #[test]
 fn a_foreign_record_a_marker_garbage_or_another_bucket_ends_the_term() {
     let other = Incarnation::new("two");
