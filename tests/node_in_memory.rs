@@ -100,7 +100,9 @@ fn a_start_that_reaches_nothing_fails_in_time_and_leaves_nothing() {
     let store = server.connect(Clock::boot());
     store.link().freeze();
     let timeout = Duration::from_millis(200);
-    let config = config("a").to_builder().connect_timeout(timeout).build().expect("valid");
+    // With the default timers no request times out before the start does.
+    let config = Config::builder("orders", "a", ["127.0.0.1:4222"]).connect_timeout(timeout);
+    let config = config.build().expect("valid");
     let begun = Instant::now();
     let error = Node::builder(config).store(store).start().expect_err("a frozen link");
     assert!(begun.elapsed() < PATIENCE);
