@@ -381,7 +381,9 @@ fn replicated_writes_have_one_winner() {
         node.wait_connected();
         node
     });
-    nodes[0].create();
+    // The leader of a young cluster may not know all its peers yet.
+    let created = |node: &mut Driver| node.ask(Request::CreateBucket { first_seq: 1 });
+    eventually(PATIENCE, "the bucket", || created(&mut nodes[0]) == Outcome::Created);
     cluster.stream_leader("KV_cluster-test");
     let mut revision = 0;
     for round in 0..100 {
