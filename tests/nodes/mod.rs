@@ -125,6 +125,17 @@ impl Nodes {
         }
     }
 
+    /// The place of the node that leads, as soon as all agree on one, whichever it is.
+    #[track_caller]
+    pub fn agree(&mut self) -> usize {
+        eventually_some(PATIENCE, "all to agree on a leader", || {
+            let leader = self.leader();
+            let name = self.all[leader].name().to_owned();
+            let mut alive = self.all.iter_mut().filter(|node| node.is_alive());
+            alive.all(|node| node.status()["leader"] == name).then_some(leader)
+        })
+    }
+
     /// The highest epoch that any of them has led.
     pub fn highest_epoch(&self) -> u64 {
         let terms = self.all.iter().enumerate().flat_map(|(at, node)| timeline::of(at, node));
