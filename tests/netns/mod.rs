@@ -228,18 +228,18 @@ impl<const N: usize> Lab<N> {
         (1..=N).for_each(wait_for_port);
         Self { hosts }
     }
+}
 
-    /// Takes the cable of host `number` out of the bridge. The host does not see it: its interface
-    /// keeps the carrier.
-    pub(crate) fn unplug(&self, number: usize) {
-        ip(&format!("link set port{number} nomaster"));
-    }
+/// Takes the cable of host `number` out of the bridge in the calling thread's namespace. The host
+/// does not see it: its interface keeps the carrier.
+pub(crate) fn unplug(number: usize) {
+    ip(&format!("link set port{number} nomaster"));
+}
 
-    /// Puts the cable back.
-    pub(crate) fn plug(&self, number: usize) {
-        ip(&format!("link set port{number} master switch"));
-        wait_for_port(number);
-    }
+/// Puts the cable back.
+pub(crate) fn plug(number: usize) {
+    ip(&format!("link set port{number} master switch"));
+    wait_for_port(number);
 }
 
 /// The kernel notices a carrier in its own time, and until then the bridge drops frames.

@@ -4,7 +4,7 @@
 //! have the time of the boot-time clock, which is the same on every host of the lab.
 
 use crate::nodes::process::number;
-use crate::nodes::{Nodes, Term, millis_between};
+use crate::nodes::{NodeProcess, Nodes, Term, millis_between};
 
 use super::member::Answer;
 use super::witness::Stay;
@@ -58,6 +58,15 @@ impl<'a> History<'a> {
         for answer in by_question {
             let its_turn = turns.any(|term| self.name(term) == answer.node);
             assert!(its_turn, "another host answered in between: {answer:?}");
+        }
+    }
+
+    /// # Panics
+    /// When a node took the one before it for a rival.
+    pub(crate) fn check_conflicts(&self) {
+        for event in self.nodes.iter().flat_map(NodeProcess::events) {
+            let conflict = event["what"].as_str().is_some_and(|what| what.contains("Conflict"));
+            assert!(!conflict, "{event}");
         }
     }
 
