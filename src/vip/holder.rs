@@ -92,6 +92,8 @@ impl Holder {
     /// again, [`release`](Self::release) gives up.
     pub fn acquire(&mut self, deadline: Timestamp) -> Result<(), VipError> {
         self.deadline = Some(deadline);
+        // What was heard so far comes from who had the addresses before, and is no conflict.
+        self.watch();
         let mut first = Ok(());
         self.each(|slot, host| {
             if let Err(fault) = slot.acquire(host, deadline) {
@@ -109,6 +111,7 @@ impl Holder {
     pub fn extend(&mut self, deadline: Timestamp) -> Extension {
         self.deadline = Some(deadline);
         self.wake_up();
+        self.watch();
         let mut recreated = false;
         let mut first = Ok(());
         self.each(|slot, host| {
@@ -125,7 +128,6 @@ impl Holder {
                 }
             }
         });
-        self.watch();
         match first {
             Err(error) => Extension::Lost(error),
             Ok(()) if recreated => Extension::Recreated,

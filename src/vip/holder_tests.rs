@@ -321,6 +321,28 @@ fn a_rival_is_told_and_answered_but_not_in_a_contest_of_shouting() {
     assert!(bench.events().contains(&conflict));
 }
 
+/// The socket that listens was open all the time, and is full of what the holder before announced.
+#[test]
+fn what_was_heard_before_the_address_was_ours_is_no_conflict() {
+    let mut bench = Bench::new();
+    bench.host.rival(vip().ip(), RIVAL);
+    bench.acquire(8).unwrap();
+    bench.holder.tick();
+    assert_eq!(bench.events(), [VipEvent::Acquired { address: vip() }]);
+    assert_eq!((bench.holder.stats().conflicts, bench.holder.stats().announced), (0, 1));
+}
+
+#[test]
+fn what_was_heard_before_a_later_attempt_is_no_conflict() {
+    let mut bench = Bench::new();
+    bench.host.delete_link("eth0");
+    assert_eq!(fault(bench.acquire(8)), Fault::NoSuchInterface);
+    bench.host.create_link("eth0");
+    bench.host.rival(vip().ip(), RIVAL);
+    assert!(matches!(bench.extend(8), Extension::Recreated));
+    assert_eq!(bench.holder.stats().conflicts, 0);
+}
+
 #[test]
 fn a_probe_that_is_answered_keeps_the_address_off_the_interface() {
     let mut bench = Bench::with(Policy::default().probe(ms(100)).unwrap(), vec![vip()]);

@@ -52,6 +52,8 @@ struct State {
     links: BTreeMap<InterfaceName, Link>,
     addresses: Vec<Entry>,
     sightings: Vec<Sighting>,
+    /// Who answers probes.
+    rivals: BTreeMap<IpAddr, MacAddress>,
     faults: VecDeque<Fault>,
     log: Vec<String>,
     /// Indexes and creation stamps come from here, so that none is used twice.
@@ -147,7 +149,9 @@ impl Memory {
 
     /// Lets another host be seen with an address, and answer probes for it.
     pub fn rival(&self, ip: IpAddr, mac: MacAddress) {
-        self.host.lock().sightings.push(Sighting { index: None, ip, mac });
+        let mut host = self.host.lock();
+        host.sightings.push(Sighting { index: None, ip, mac });
+        host.rivals.insert(ip, mac);
     }
 
     /// Makes the next change fail with `fault`; several wait in line.
@@ -290,8 +294,7 @@ impl Backend for Memory {
         ip: IpAddr,
         _wait: Duration,
     ) -> Result<Option<MacAddress>, Fault> {
-        let host = self.host.lock();
-        Ok(host.sightings.iter().find(|seen| seen.ip == ip).map(|seen| seen.mac))
+        Ok(self.host.lock().rivals.get(&ip).copied())
     }
 
     fn sightings(&mut self) -> Vec<Sighting> {

@@ -181,6 +181,11 @@ impl Host {
         done.recv().expect("the job on the host panicked")
     }
 
+    /// The path of its network namespace, good for `ip` and `nsenter` while the host exists.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     pub(crate) fn mac(&self) -> String {
         self.run(|| {
             let link: Value = serde_json::from_str(&ip("-j link show dev eth0")).unwrap();
@@ -220,12 +225,26 @@ impl<const N: usize> Lab<N> {
             connect(at + 1, &host);
             host
         });
-        // The kernel notices a carrier in its own time, and until then the bridge drops frames.
-        (1..=N).for_each(|number| {
-            eventually("the bridge forwards", Duration::from_secs(20), || forwards(number));
-        });
+        (1..=N).for_each(wait_for_port);
         Self { hosts }
     }
+}
+
+/// Takes the cable of host `number` out of the bridge in the calling thread's namespace. The host
+/// does not see it: its interface keeps the carrier.
+pub(crate) fn unplug(number: usize) {
+    ip(&format!("link set port{number} nomaster"));
+}
+
+/// Puts the cable back.
+pub(crate) fn plug(number: usize) {
+    ip(&format!("link set port{number} master switch"));
+    wait_for_port(number);
+}
+
+/// The kernel notices a carrier in its own time, and until then the bridge drops frames.
+fn wait_for_port(number: usize) {
+    eventually("the bridge forwards", Duration::from_secs(20), || forwards(number));
 }
 
 fn forwards(number: usize) -> bool {

@@ -27,6 +27,7 @@ use leasehold::config::ConfigBuilder;
 use leasehold::{Config, clock::Clock};
 
 pub use process::NodeProcess;
+pub use timeline::Term;
 
 use crate::support::wait::eventually_some;
 
@@ -97,10 +98,20 @@ impl Nodes {
     /// Starts a node with a configuration of its own.
     #[track_caller]
     pub fn start_as(&mut self, config: ConfigBuilder) -> usize {
-        let mut node = NodeProcess::start(&config.build().expect("a valid configuration"));
+        self.add(NodeProcess::start(&config.build().expect("a valid configuration")))
+    }
+
+    /// Takes in a node that was started otherwise, and returns its place when it has started.
+    #[track_caller]
+    pub fn add(&mut self, mut node: NodeProcess) -> usize {
         node.started();
         self.all.push(node);
         self.all.len() - 1
+    }
+
+    /// Every node, by its place.
+    pub fn iter(&self) -> impl Iterator<Item = &NodeProcess> {
+        self.all.iter()
     }
 
     /// Every node.
@@ -138,8 +149,15 @@ impl Nodes {
 
     /// The highest epoch that any of them has led.
     pub fn highest_epoch(&self) -> u64 {
+        self.terms().last().map_or(0, |term| term.epoch)
+    }
+
+    /// The terms led so far, as far as they were logged, by epoch.
+    pub fn terms(&self) -> Vec<Term> {
         let terms = self.all.iter().enumerate().flat_map(|(at, node)| timeline::of(at, node));
-        terms.map(|term| term.epoch).max().unwrap_or(0)
+        let mut terms = terms.collect::<Vec<_>>();
+        terms.sort_by_key(|term| term.epoch);
+        terms
     }
 
     /// Ends all processes at once, as a power cut would.

@@ -50,12 +50,22 @@ pub struct NodeProcess {
 impl NodeProcess {
     /// Starts a process with one node and hooks.
     pub fn start(config: &Config) -> Self {
-        let whole: Value = serde_json::from_str(&config.to_json()).expect("the file is JSON");
-        let script = json!({ "config": whole, "hooks": true }).to_string();
+        let script = script(config, &Value::Null).to_string();
+        Self::new(config, Process::this_test("node_process", &[(ROLE, &script)]))
+    }
+
+    /// The same in the network namespace behind the path `namespace`, with `more` in the script for
+    /// whoever plays the part.
+    pub fn start_in(namespace: &str, config: &Config, more: &Value) -> Self {
+        let script = script(config, more).to_string();
+        Self::new(config, Process::this_test_in(namespace, "node_process", &[(ROLE, &script)]))
+    }
+
+    fn new(config: &Config, process: Process) -> Self {
         Self {
             name: config.node_id().to_owned(),
             validity: nanos(config.timing().validity()),
-            process: Process::this_test("node_process", &[(ROLE, &script)]),
+            process,
             alive: true,
             events: Vec::new(),
             samples: Vec::new(),
@@ -273,6 +283,11 @@ impl NodeProcess {
         }
         true
     }
+}
+
+fn script(config: &Config, more: &Value) -> Value {
+    let whole: Value = serde_json::from_str(&config.to_json()).expect("the file is JSON");
+    json!({ "config": whole, "hooks": true, "more": more })
 }
 
 /// A field that is a number in every line of its kind.

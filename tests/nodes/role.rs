@@ -21,12 +21,14 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
-use leasehold::{Cause, Config, DrainGuard, Epoch, Event, Events, Hooks, Leadership, Node};
+use leasehold::{
+    Cause, Config, DrainGuard, Epoch, Event, Events, Hooks, Leadership, Node, NodeBuilder,
+};
 use serde_json::{Map, Value, json};
 
 use super::now;
 
-/// Where the child finds its configuration: `{"config": …, "hooks": …}`.
+/// Where the child finds its configuration: `{"config": …, "hooks": …, "more": …}`.
 pub const ROLE: &str = "LEASEHOLD_TEST_NODE";
 
 /// How often `is_leader()` is asked.
@@ -38,6 +40,15 @@ const GAP: u64 = 200_000_000;
 
 /// Becomes a node if the parent has given this process the part, and never returns then.
 pub fn play() {
+    play_as(|builder, _| builder, |_, _| {});
+}
+
+/// The same with something to add to the node before it starts, and something to do with it once
+/// it has; both are given what the parent has left for them.
+pub fn play_as(
+    equip: impl FnOnce(NodeBuilder, &Value) -> NodeBuilder,
+    attend: impl FnOnce(&Arc<Node>, &Value),
+) {
     let Ok(script) = env::var(ROLE) else { return };
     let script: Value = serde_json::from_str(&script).expect("the parent writes JSON");
     let config = Config::from_json(&script["config"].to_string()).expect("checked by the parent");
@@ -45,14 +56,19 @@ pub fn play() {
     if script["hooks"] == true {
         builder = builder.hooks(Telling);
     }
-    match builder.start() {
-        Ok(node) => Player::new(node).run(),
+    match equip(builder, &script["more"]).start() {
+        Ok(node) => {
+            let player = Player::new(node);
+            attend(&player.node, &script["more"]);
+            player.run();
+        }
         Err(error) => say("refused", json!({ "error": error.to_string() })),
     }
     exit(0);
 }
 
-fn say(event: &str, fields: Value) {
+/// Writes a line of the log.
+pub fn say(event: &str, fields: Value) {
     let mut line = Map::from_iter([("event".into(), event.into()), ("at".into(), now().into())]);
     if let Value::Object(fields) = fields {
         line.extend(fields);

@@ -27,6 +27,13 @@ pub fn bound_command(program: impl Into<PathBuf>) -> Command {
     command
 }
 
+/// The same in the network namespace behind this path.
+pub fn bound_command_in(namespace: &str, program: impl Into<PathBuf>) -> Command {
+    let mut command = bound_command("nsenter");
+    command.arg(format!("--net={namespace}")).arg("--").arg(program.into());
+    command
+}
+
 /// Starts a [`bound_command`] as a child of this process, not of the calling thread.
 pub fn spawn_bound(command: Command) -> Child {
     type Request = (Command, Sender<io::Result<Child>>);
@@ -79,7 +86,16 @@ impl Process {
     /// of a child by an environment variable of the caller's choice.
     pub fn this_test(name: &str, environment: &[(&str, &str)]) -> Self {
         let program = env::current_exe().expect("a test knows its own path");
-        let mut command = bound_command(program);
+        Self::spawn_test(bound_command(program), name, environment)
+    }
+
+    /// The same in the network namespace behind the path `namespace`.
+    pub fn this_test_in(namespace: &str, name: &str, environment: &[(&str, &str)]) -> Self {
+        let program = env::current_exe().expect("a test knows its own path");
+        Self::spawn_test(bound_command_in(namespace, program), name, environment)
+    }
+
+    fn spawn_test(mut command: Command, name: &str, environment: &[(&str, &str)]) -> Self {
         command.args(["--exact", name, "--nocapture", "--quiet"]);
         command.envs(environment.iter().copied());
         Self::spawn(command)

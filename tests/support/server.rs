@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::monitor::Monitor;
 use super::port::Port;
-use super::process::{self, bound_command, spawn_bound};
+use super::process::{self, bound_command, bound_command_in, spawn_bound};
 use super::tls::Certificates;
 use super::version::Version;
 use super::wait::{eventually, eventually_some};
@@ -31,6 +31,8 @@ pub struct NatsServer {
     store: PathBuf,
     port: Port,
     monitor: Port,
+    /// Where its process lives, if not where the test does.
+    namespace: Option<String>,
     jetstream: bool,
     child: Option<Child>,
 }
@@ -48,6 +50,7 @@ impl NatsServer {
             name: "test".into(),
             store: None,
             port: None,
+            namespace: None,
             jetstream: Some(String::new()),
             config: String::new(),
         }
@@ -150,7 +153,11 @@ impl NatsServer {
     pub fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path());
         let log = log.expect("a log in the temporary folder");
-        let mut command = bound_command(self.version.binary());
+        let program = self.version.binary();
+        let mut command = match &self.namespace {
+            Some(namespace) => bound_command_in(namespace, program),
+            None => bound_command(program),
+        };
         command.arg("--config").arg(self.config_path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(spawn_bound(command));
@@ -217,6 +224,7 @@ pub struct Builder {
     name: String,
     store: Option<PathBuf>,
     port: Option<Port>,
+    namespace: Option<String>,
     jetstream: Option<String>,
     config: String,
 }
@@ -237,6 +245,13 @@ impl Builder {
     /// Listens on `port`, so that its address is known before it starts.
     pub fn port(mut self, port: Port) -> Self {
         self.port = Some(port);
+        self
+    }
+
+    /// Runs in the network namespace behind this path and listens on all its addresses. Everything
+    /// that talks to it, starting it above all, is to be done from a thread of that namespace.
+    pub fn namespace(mut self, path: &str) -> Self {
+        self.namespace = Some(path.to_owned());
         self
     }
 
@@ -306,6 +321,7 @@ impl Builder {
             folder,
             port: self.port.unwrap_or_else(Port::reserve),
             monitor: Port::reserve(),
+            namespace: self.namespace,
             jetstream: self.jetstream.is_some(),
             child: None,
         };
@@ -319,10 +335,13 @@ fn config_file(server: &NatsServer, jetstream: Option<&str>, more: &str) -> Stri
     let block = jetstream.map_or_else(String::new, |lines| {
         format!("jetstream {{\n  store_dir: \"{}\"\n{lines}}}\n", server.store.display())
     });
+    let mut listen = server.address();
+    if server.namespace.is_some() {
+        listen.set_ip(Ipv4Addr::UNSPECIFIED.into());
+    }
     format!(
-        "server_name: {:?}\nlisten: \"{}\"\nhttp: \"{}\"\n{block}{more}",
+        "server_name: {:?}\nlisten: \"{listen}\"\nhttp: \"{}\"\n{block}{more}",
         server.name,
-        server.address(),
         server.monitor.address(),
     )
 }
