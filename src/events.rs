@@ -21,13 +21,13 @@ const BACKLOG: usize = 64;
 
 /// The events of a node, for any number of threads; each event goes to one of them.
 ///
-/// A clone is a promise: [`Node::stop`](crate::Node::stop) waits for the drain guards that a
-/// clone's owner has yet to take out of the queue.
+/// A clone is a promise, one of its [`receiver`](Self::receiver) too:
+/// [`Node::stop`](crate::Node::stop) waits for the drain guards that a clone's owner has yet to take
+/// out of the queue.
 #[derive(Clone, Debug)]
 pub struct Events {
     receiver: Receiver<Event>,
     shared: Arc<Shared>,
-    handles: Arc<()>,
 }
 
 #[derive(Debug, Default)]
@@ -86,12 +86,10 @@ impl Events {
         self.shared.attached.store(true, Ordering::SeqCst);
     }
 
-    /// Takes part in no drain any more, unless a clone does: what is queued is thrown away.
-    pub(crate) fn detach_if_alone(&self) {
-        if Arc::strong_count(&self.handles) == 1 {
-            self.shared.attached.store(false, Ordering::SeqCst);
-            while self.try_next().is_some() {}
-        }
+    /// A queue in which nothing will ever be. The last handle to a queue takes along what is in it,
+    /// and what its sink would still put there.
+    pub(crate) fn nobodys() -> Self {
+        queue(1).1
     }
 }
 
@@ -117,7 +115,7 @@ pub(crate) fn queue(capacity: usize) -> (EventSink, Events) {
     let (sender, receiver) = bounded(capacity);
     let shared = Arc::<Shared>::default();
     let sink = EventSink { sender, backlog: VecDeque::new(), shared: Arc::clone(&shared) };
-    (sink, Events { receiver, shared, handles: Arc::default() })
+    (sink, Events { receiver, shared })
 }
 
 impl Drop for EventSink {

@@ -175,13 +175,16 @@ impl Node {
     }
 
     /// Says whether this node is fit to lead. An unfit one does not challenge, and steps down if it
-    /// leads. Healthy at the start.
+    /// leads: `is_leader()` is false when this returns. Healthy at the start.
+    ///
+    /// Waits for the next turn of the renewal thread only.
     pub fn set_healthy(&self, healthy: bool) {
-        self.running.orders.leave(crate::election::Input::SetHealthy(healthy));
+        // Refused only when the node has stopped, or has nothing to step down from.
+        let _ = self.running.orders.ask(crate::election::Input::SetHealthy(healthy));
     }
 
     /// The value that this node's records carry from the next renewal on, which is brought forward
-    /// to now when it leads.
+    /// to now when it leads. Waits for the next turn of the renewal thread only.
     ///
     /// # Errors
     /// [`ConfigError`] when it is longer than 4096 bytes of JSON.
@@ -189,7 +192,8 @@ impl Node {
         if let Some(meta) = &meta {
             check_meta(meta)?;
         }
-        self.running.orders.leave(crate::election::Input::SetMeta(meta));
+        // Refused only when the node has stopped, and carries nothing any more.
+        let _ = self.running.orders.ask(crate::election::Input::SetMeta(meta));
         Ok(())
     }
 

@@ -159,6 +159,8 @@ pub(crate) struct Renewal {
     /// For the guards that are handed out.
     own_orders: Orders,
     wake_at: Timestamp,
+    /// An order was the last input.
+    stores_turn: bool,
     held_until: Option<Timestamp>,
     connected: bool,
     /// The term that is written of, and since when, by the wall clock, for people.
@@ -193,6 +195,7 @@ impl Renewal {
             wake: woken,
             own_orders: own_orders.clone(),
             wake_at: Timestamp::ZERO,
+            stores_turn: false,
             held_until: None,
             connected: false,
             acquired: None,
@@ -227,11 +230,19 @@ impl Renewal {
         finished
     }
 
+    /// Orders come first, but no two without a look at the store: callers that never pause must not
+    /// keep its answers waiting.
     fn next_input(&mut self) -> (Input, Option<Sender<Option<Refused>>>) {
+        let until = self.until();
+        if std::mem::take(&mut self.stores_turn) && !self.orders.is_empty() {
+            if let Some(event) = self.parts.store.poll(&self.wake, Timestamp::ZERO) {
+                return (Input::Store(event), None);
+            }
+        }
         if let Ok(order) = self.orders.try_recv() {
+            self.stores_turn = true;
             return (order.input, order.reply);
         }
-        let until = self.until();
         let event = self.parts.store.poll(&self.wake, until);
         (event.map_or(Input::Tick, Input::Store), None)
     }

@@ -120,7 +120,8 @@ impl Running {
     /// lapse.
     pub(crate) fn stop(&mut self, bound: Duration) -> bool {
         let until = self.clock.now() + bound;
-        self.events.detach_if_alone();
+        // What only this handle could still take goes with it, and the drain guards in it.
+        self.events = Events::nobodys();
         self.orders.leave(Input::Stop { until });
         self.join(until + CLOSE_TIMEOUT + GRACE);
         self.board.read(|view| view.ended == Some(false))

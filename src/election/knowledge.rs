@@ -92,6 +92,9 @@ pub(super) struct Knowledge {
     incarnation: Option<Incarnation>,
     standing: Option<Sighting>,
     noticed: Option<Noticed>,
+    /// The oldest notice of a revision that no read has shown yet, and when it came. Later ones do
+    /// not replace it: whoever has always one more ready could not be contradicted otherwise.
+    claim: Option<(u64, Timestamp)>,
     trusts_notices: bool,
     highest_epoch: u64,
     longest_ttl: Duration,
@@ -112,6 +115,7 @@ impl Knowledge {
             incarnation: None,
             standing: None,
             noticed: None,
+            claim: None,
             trusts_notices: true,
             highest_epoch: 0,
             longest_ttl: ttl,
@@ -226,6 +230,7 @@ impl Knowledge {
         self.brand_new = false;
         self.behind_since = None;
         self.noticed.take_if(|noticed| noticed.sighting.revision <= revision);
+        self.claim.take_if(|(claimed, _)| *claimed <= revision);
         self.standing = Some(Sighting { revision, seen, first_seen: now });
     }
 
@@ -245,6 +250,7 @@ impl Knowledge {
             None => true,
         };
         self.behind_since = None;
+        self.claim.get_or_insert((entry.revision, now));
         self.noticed = Some(Noticed { sighting, entry, doubtful });
         if doubtful { Heard::Doubtful } else { Heard::News }
     }
@@ -281,6 +287,7 @@ impl Knowledge {
     fn forget(&mut self, now: Timestamp) {
         let standing = self.standing.take();
         let noticed = self.noticed.take();
+        self.claim = None;
         if standing.is_some_and(|s| s.seen != Seen::Absent) || noticed.is_some() {
             self.embargo = self.embargo.max(now + self.longest_ttl);
         }
@@ -332,9 +339,15 @@ impl Knowledge {
     ) -> Option<Timestamp> {
         let noticed = self.noticed.as_ref()?;
         let first_seen = noticed.sighting.first_seen;
+        self.claim.take_if(|(claimed, _)| *claimed <= shown.revision);
         if noticed.sighting.revision > shown.revision && first_seen >= sent {
-            return None; // The read was under way when the notice came: no contradiction.
+            let (_, claimed_at) =
+                *self.claim.get_or_insert((noticed.sighting.revision, first_seen));
+            if claimed_at >= sent {
+                return None; // The read was under way when the notice came: no contradiction.
+            }
         }
+        self.claim = None;
         let genuine = entry == Some(&noticed.entry);
         if noticed.sighting.revision >= shown.revision && !genuine {
             self.trusts_notices = false;

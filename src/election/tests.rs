@@ -9,6 +9,7 @@ use crate::lease::Lease;
 use crate::store::{Content, Entry, Expect, Incarnation};
 use crate::timing::Timing;
 
+mod hostile;
 mod terms;
 
 const TTL: Duration = Duration::from_secs(10);

@@ -1,0 +1,45 @@
+//! Somebody who may publish notices, or write to the bucket, and means ill.
+
+use super::*;
+
+/// A read takes a moment, and a forger who never pauses has one more notice in by then.
+#[test]
+fn a_stream_of_forged_notices_keeps_nobody_from_taking_over() {
+    let record = held("other", 2, 7, 3);
+    let mut desk = Desk::following(&record, 5);
+    let begun = desk.now;
+    let mut revision = 1_000;
+    while desk.now < begun + 4 * TTL {
+        revision += 1;
+        desk.notice(revision, &held("forger", 3, 7, revision));
+        desk.pass(Duration::from_millis(10));
+        if desk.is_reading() {
+            revision += 1;
+            desk.notice(revision, &held("forger", 3, 7, revision));
+            desk.answer_read(snapshot(Some(entry(5, &record))));
+        }
+        if matches!(desk.command, Some(Command::Write { .. })) {
+            return assert_eq!(desk.written().0.revision, 5);
+        }
+    }
+    panic!("no challenge within 4 TTLs");
+}
+
+/// The other side of it: what arrived while a read was under way may be true.
+#[test]
+fn renewals_that_overtake_every_read_cost_no_trust() {
+    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
+    for revision in 6..40 {
+        desk.pass(secs(3));
+        if desk.is_reading() {
+            desk.notice(revision, &held("other", 2, 7, revision));
+            let before = held("other", 2, 7, revision - 1);
+            desk.answer_read(snapshot(Some(entry(revision - 1, &before))));
+        } else {
+            desk.notice(revision, &held("other", 2, 7, revision));
+        }
+        assert!(desk.wake_at > desk.now + secs(3) || desk.command.is_none());
+    }
+    let noticed = desk.now;
+    assert_eq!(desk.election.leader(noticed + secs(9)).map(|(id, _)| id), Some("other".into()));
+}
