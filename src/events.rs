@@ -22,8 +22,8 @@ const BACKLOG: usize = 64;
 /// The events of a node, for any number of threads; each event goes to one of them.
 ///
 /// A clone is a promise, one of its [`receiver`](Self::receiver) too:
-/// [`Node::stop`](crate::Node::stop) waits for the drain guards that a clone's owner has yet to take
-/// out of the queue.
+/// [`Node::stop`](crate::Node::stop) waits for the drain guards that a clone's owner has yet to
+/// take out of the queue.
 #[derive(Clone, Debug)]
 pub struct Events {
     receiver: Receiver<Event>,
