@@ -1,0 +1,188 @@
+//! What must hold when a write is stored: I2, I3, I4, I7, I8.
+
+use std::time::Duration;
+
+use leasehold::clock::Timestamp;
+use leasehold::lease::{Lease, SessionId};
+
+use super::rules::Rule;
+use super::server::{Bucket, Record, Truth};
+use super::shadow::Sight;
+use super::world::{Ask, Request, World};
+
+/// The epochs of one incarnation in commit order.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    incarnation: u64,
+    /// No term may have this epoch any more, but for its owner's.
+    floor: u64,
+    owner: Option<SessionId>,
+    /// A backup was restored, or a bucket replaced by one in which a stale condition held:
+    /// revisions repeat, and nothing can be told from them.
+    pub(crate) restored: bool,
+    replaced: bool,
+    fell: bool,
+}
+
+impl Ledger {
+    /// The record that carried the epoch is gone. Who never saw it goes on from the revision.
+    pub(crate) fn record_gone(&mut self, bucket: Option<&Bucket>) {
+        let last = bucket.map_or(0, |bucket| bucket.last);
+        if self.floor > last {
+            self.floor = last;
+            self.owner = None;
+            self.fell = true;
+        }
+    }
+
+    /// Somebody wrote over the record.
+    pub(crate) fn overwritten(&mut self, by: &Record) {
+        self.enter(by.incarnation);
+        if self.floor >= by.revision {
+            self.floor = by.revision;
+            self.owner = None;
+            self.fell = true;
+        }
+        if let Truth::Lease(lease) = &by.truth {
+            if lease.epoch.as_u64() > self.floor {
+                (self.floor, self.owner) = (lease.epoch.as_u64(), None);
+            }
+        }
+    }
+
+    fn enter(&mut self, incarnation: u64) {
+        if self.incarnation != incarnation {
+            self.replaced |= self.incarnation != 0;
+            (self.incarnation, self.floor, self.owner) = (incarnation, 0, None);
+        }
+    }
+
+    /// Whether a gate can see an epoch that is lower than one before.
+    pub(crate) fn epochs_may_fall(&self) -> bool {
+        self.restored || self.replaced || self.fell
+    }
+}
+
+impl World {
+    pub(crate) fn check_commit(
+        &mut self,
+        request: &Request,
+        before: Option<&Bucket>,
+        replaced: Option<&Record>,
+        record: &Record,
+    ) {
+        let Ask::Write { lease, sent, .. } = &request.ask else { return };
+        let process = request.process;
+        let shadow = &mut self.processes[process].shadow;
+        shadow.wrote_into = record.incarnation;
+        let Some(write) = shadow.write_mut(lease.write) else { return };
+        write.stored = true;
+        let (challenges, meant_for) = (write.challenges, write.incarnation);
+        self.ledger.enter(record.incarnation);
+        // Its condition was about another bucket, and happens to hold in this one.
+        self.ledger.restored |= meant_for != record.incarnation;
+        if self.ledger.restored {
+            return;
+        }
+        if challenges {
+            self.check_new_epoch(process, lease, record);
+        } else {
+            self.check_old_epoch(process, lease);
+        }
+        if lease.is_released() {
+            self.check_release(process, lease, replaced);
+        } else if challenges {
+            self.check_takeover(process, *sent, before, replaced);
+            self.liveness.taken_over();
+        }
+        if lease.clean {
+            self.expect_takeover(process, lease);
+        }
+    }
+
+    /// I2, I3, I4: a term begins.
+    fn check_new_epoch(&mut self, process: usize, lease: &Lease, record: &Record) {
+        let (epoch, floor) = (lease.epoch.as_u64(), self.ledger.floor);
+        let what = || format!("p{process} stores epoch {epoch}, the highest before is {floor}");
+        let repeats = epoch == floor && self.ledger.owner == lease.session;
+        self.verdict.demand(Rule::I4, epoch != floor || repeats, what);
+        self.verdict.demand(Rule::I2, epoch > floor || repeats, what);
+        let highest = self.processes[process].shadow.highest_epoch;
+        let remembered = epoch <= record.revision || highest + 1 >= epoch;
+        self.verdict.demand(Rule::I3, remembered, || {
+            let revision = record.revision;
+            format!("p{process} stores epoch {epoch} as revision {revision}, having seen {highest}")
+        });
+        (self.ledger.floor, self.ledger.owner) = (epoch.max(floor), lease.session);
+    }
+
+    /// I2, I4: a term goes on, or is released.
+    fn check_old_epoch(&mut self, process: usize, lease: &Lease) {
+        let (epoch, floor) = (lease.epoch.as_u64(), self.ledger.floor);
+        let what = || format!("p{process} goes on with {epoch}, the highest before is {floor}");
+        let own = self.ledger.owner.is_none() || self.ledger.owner == lease.session;
+        self.verdict.demand(Rule::I2, epoch >= floor, what);
+        self.verdict.demand(Rule::I4, epoch != floor || own, what);
+        (self.ledger.floor, self.ledger.owner) = (epoch.max(floor), lease.session);
+    }
+
+    /// I8: only the holder writes a release over what it holds.
+    fn check_release(&mut self, process: usize, release: &Lease, replaced: Option<&Record>) {
+        let holder = match replaced.and_then(Record::lease) {
+            Some(lease) => lease.session == release.session && lease.epoch == release.epoch,
+            // Purged, and nothing written since: the second condition proved it.
+            None => replaced.is_none(),
+        };
+        self.verdict.demand(Rule::I8, holder, || {
+            format!("p{process} releases epoch {} over {replaced:?}", release.epoch)
+        });
+    }
+
+    /// I7 and I8: what a challenge may replace, and since when it must have been seen.
+    fn check_takeover(
+        &mut self,
+        process: usize,
+        sent: Timestamp,
+        before: Option<&Bucket>,
+        replaced: Option<&Record>,
+    ) {
+        let Some(before) = before else { return };
+        let node = &self.processes[process];
+        let longest = node.shadow.longest_ttl_at_challenge;
+        let absent = Sight::Absent { incarnation: before.incarnation, last: before.last };
+        let sight = replaced.map_or(absent, |record| Sight::Record(record.id));
+        let (rule, wait) = match replaced.map(|record| &record.truth) {
+            None if before.is_pristine() && self.found_missing(process, sent) => return,
+            None => (Rule::I8, longest),
+            Some(Truth::Lease(lease)) => self.wait_for(process, lease, longest),
+            Some(Truth::Marker | Truth::Garbage) => (Rule::I8, longest),
+        };
+        let seen = node.shadow.first_seen(sight);
+        let waited = seen.is_some_and(|at| sent >= at + wait);
+        self.verdict.demand(rule, waited, || {
+            format!(
+                "p{process} takes over {sight:?}, {replaced:?}, seen {seen:?}, at {sent:?}, \
+                 must wait {wait:?}"
+            )
+        });
+    }
+
+    fn wait_for(&self, process: usize, lease: &Lease, longest: Duration) -> (Rule, Duration) {
+        let node = &self.processes[process];
+        let own = lease.session == Some(node.session);
+        let for_other = lease.successor.as_ref().is_some_and(|to| *to != node.name);
+        if lease.clean {
+            let courtesy = own || for_other;
+            let wait = if courtesy { node.timing.successor_wait() } else { Duration::ZERO };
+            return (Rule::I8, wait);
+        }
+        let wait = if own { Duration::ZERO } else { lease.ttl.unwrap_or(longest) };
+        (Rule::I7, wait)
+    }
+
+    fn found_missing(&self, process: usize, sent: Timestamp) -> bool {
+        let shadow = &self.processes[process].shadow;
+        let lately = |at: Timestamp| sent.since(at) < shadow.longest_ttl + shadow.longest_ttl;
+        !self.plan.strict && shadow.missing_at.is_some_and(lately)
+    }
+}

@@ -1,0 +1,152 @@
+//! The server: one bucket with one key, revisions and an incarnation, and what a person with a
+//! command line can do to it.
+
+use std::fmt;
+use std::rc::Rc;
+
+use leasehold::lease::Lease;
+use leasehold::store::{Content, Entry, Expect, Incarnation};
+
+/// What a revision truly is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Truth {
+    Lease(Lease),
+    Marker,
+    Garbage,
+}
+
+/// One revision. Its number in the world tells it from every other, also after a backup.
+#[derive(Clone)]
+pub(crate) struct Record {
+    pub(crate) id: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) revision: u64,
+    pub(crate) content: Content,
+    pub(crate) truth: Truth,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "revision {} of {}: {:?}", self.revision, self.incarnation, self.truth)
+    }
+}
+
+impl Record {
+    pub(crate) fn entry(&self) -> Entry {
+        Entry { revision: self.revision, content: self.content.clone() }
+    }
+
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        match &self.truth {
+            Truth::Lease(lease) => Some(lease),
+            Truth::Marker | Truth::Garbage => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    pub(crate) incarnation: u64,
+    pub(crate) name: Incarnation,
+    first: u64,
+    pub(crate) last: u64,
+    pub(crate) record: Option<Rc<Record>>,
+}
+
+impl Bucket {
+    pub(crate) fn is_pristine(&self) -> bool {
+        self.last + 1 == self.first
+    }
+
+    fn holds(&self, expect: Expect) -> bool {
+        let revision = self.record.as_ref().map_or(0, |record| record.revision);
+        revision == expect.revision && expect.last_seq.is_none_or(|last| last == self.last)
+    }
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub(crate) enum Written {
+    Stored { replaced: Option<Rc<Record>>, record: Rc<Record> },
+    LostRace,
+    NoBucket,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Server {
+    pub(crate) bucket: Option<Bucket>,
+    incarnations: u64,
+    records: u64,
+    backup: Option<Bucket>,
+}
+
+impl Server {
+    pub(crate) fn create(&mut self, first: u64) {
+        if self.bucket.is_some() {
+            return;
+        }
+        self.incarnations += 1;
+        self.bucket = Some(Bucket {
+            incarnation: self.incarnations,
+            name: Incarnation::new(&self.incarnations.to_string()),
+            first,
+            last: first - 1,
+            record: None,
+        });
+    }
+
+    pub(crate) fn write(&mut self, expect: Expect, content: Content, truth: Truth) -> Written {
+        match &self.bucket {
+            None => Written::NoBucket,
+            Some(bucket) if !bucket.holds(expect) => Written::LostRace,
+            Some(_) => self.overwrite(content, truth),
+        }
+    }
+
+    /// Writes under no condition.
+    pub(crate) fn overwrite(&mut self, content: Content, truth: Truth) -> Written {
+        let Some(bucket) = &mut self.bucket else { return Written::NoBucket };
+        bucket.last += 1;
+        self.records += 1;
+        let (incarnation, revision) = (bucket.incarnation, bucket.last);
+        let record = Rc::new(Record { id: self.records, incarnation, revision, content, truth });
+        let replaced = bucket.record.replace(Rc::clone(&record));
+        Written::Stored { replaced, record }
+    }
+
+    pub(crate) fn purge(&mut self) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.record = None;
+        }
+    }
+
+    pub(crate) fn drop_bucket(&mut self) {
+        self.bucket = None;
+    }
+
+    pub(crate) fn reset(&mut self) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.record = None;
+            bucket.last = bucket.first - 1;
+        }
+    }
+
+    /// Remembers the bucket, or puts it back to what is remembered.
+    pub(crate) fn back_up(&mut self) {
+        self.backup.clone_from(&self.bucket);
+    }
+
+    pub(crate) fn restore(&mut self) -> bool {
+        let known = self.bucket.as_ref().map(|bucket| bucket.incarnation);
+        let usable = self.backup.as_ref().filter(|backup| Some(backup.incarnation) == known);
+        if let Some(backup) = usable.cloned() {
+            self.bucket = Some(backup);
+            return true;
+        }
+        false
+    }
+
+    pub(crate) fn record(&self) -> Option<&Rc<Record>> {
+        self.bucket.as_ref()?.record.as_ref()
+    }
+}

@@ -1,0 +1,217 @@
+//! What the checkers know of one process: what it was told, wrote and said, kept apart from what
+//! the election itself remembers.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use leasehold::clock::Timestamp;
+use leasehold::election::Input;
+use leasehold::lease::{Epoch, SessionId};
+use leasehold::store::{StoreEvent, Ticket};
+
+use super::server::Record;
+
+/// What comes with an input: the truth behind it.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    Nothing,
+    Read { incarnation: u64, last: u64, record: Option<Rc<Record>> },
+    Missing,
+    Heard(Rc<Record>),
+    Stored(Rc<Record>),
+    Disconnected,
+}
+
+/// Something whose first sight starts a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    Record(u64),
+    Absent { incarnation: u64, last: u64 },
+}
+
+/// A write of this process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Write {
+    pub(crate) number: u64,
+    pub(crate) epoch: Epoch,
+    pub(crate) sent: Timestamp,
+    /// The incarnation it was meant for.
+    pub(crate) incarnation: u64,
+    /// It is to begin a term.
+    pub(crate) challenges: bool,
+    /// The server stored it.
+    pub(crate) stored: bool,
+    /// The process was told so.
+    pub(crate) known: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cooldown {
+    pub(crate) ended: Timestamp,
+    pub(crate) until: Timestamp,
+    /// After a transfer it may end then.
+    pub(crate) early: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Shadow {
+    pub(crate) writes: VecDeque<Write>,
+    sights: VecDeque<(Sight, Timestamp)>,
+    pub(crate) longest_ttl: Duration,
+    pub(crate) longest_ttl_at_challenge: Duration,
+    pub(crate) highest_epoch: u64,
+    /// The incarnations in which it saw a held record.
+    pub(crate) incarnations: Vec<u64>,
+    pub(crate) missing_at: Option<Timestamp>,
+    /// The newest revision it read, and in which incarnation.
+    pub(crate) newest: (u64, u64),
+    pub(crate) term: Option<Epoch>,
+    pub(crate) resigning: bool,
+    /// The highest epoch it led.
+    pub(crate) led: u64,
+    /// The epochs whose work has stopped.
+    pub(crate) drained: Vec<Epoch>,
+    /// The highest epoch of which its token said no.
+    pub(crate) dead: u64,
+    /// The incarnation that its newest stored write went into.
+    pub(crate) wrote_into: u64,
+    /// The request whose answer it waits for, and when it was sent.
+    pub(crate) awaited: Option<(Ticket, Timestamp)>,
+    /// The read that the awaited one repeats; its answer will do as well.
+    pub(crate) late_read: Option<Ticket>,
+    pub(crate) cooldown: Option<Cooldown>,
+    /// Who leads, as it says, and until when that may be said.
+    pub(crate) leader: Option<(String, Epoch)>,
+    holders: VecDeque<(String, Epoch, Timestamp)>,
+    /// Own writes that the newest input proved stored.
+    pub(crate) proved: Option<Write>,
+}
+
+impl Shadow {
+    pub(crate) fn new(ttl: Duration) -> Self {
+        Self { longest_ttl: ttl, ..Self::default() }
+    }
+
+    /// Takes in what an input tells.
+    pub(crate) fn hear(&mut self, now: Timestamp, input: &Input, news: &News, own: SessionId) {
+        self.proved = None;
+        let answered = match input {
+            Input::Store(StoreEvent::Completed { ticket, .. }) => self.is_answered(*ticket),
+            _ => false,
+        };
+        match news {
+            // An answer that comes after its request was given up tells nothing but of own writes.
+            News::Read { .. } | News::Missing if !answered => {}
+            News::Nothing => {}
+            News::Disconnected => (self.awaited, self.late_read) = (None, None),
+            News::Missing => self.missing_at = Some(now),
+            News::Stored(record) => {
+                self.see_record(now, record);
+                if let Some(lease) = record.lease() {
+                    self.learn_of_own(lease.write, true);
+                }
+            }
+            News::Heard(record) => self.see_record(now, record),
+            News::Read { incarnation, last, record } => {
+                let revision = record.as_ref().map_or(*last, |record| record.revision);
+                let newest = (*incarnation, revision) >= self.newest;
+                self.newest = self.newest.max((*incarnation, revision));
+                match record {
+                    Some(record) => self.read_record(now, record, own, newest),
+                    None => {
+                        self.see(now, Sight::Absent { incarnation: *incarnation, last: *last });
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_answered(&mut self, ticket: Ticket) -> bool {
+        let awaited = self.awaited.is_some_and(|(awaited, _)| awaited == ticket);
+        let answered = awaited || self.late_read == Some(ticket);
+        if answered {
+            (self.awaited, self.late_read) = (None, None);
+        }
+        answered
+    }
+
+    fn read_record(&mut self, now: Timestamp, record: &Record, own: SessionId, newest: bool) {
+        self.see_record(now, record);
+        let Some(lease) = record.lease() else { return };
+        self.highest_epoch = self.highest_epoch.max(lease.epoch.as_u64());
+        self.longest_ttl = self.longest_ttl.max(lease.ttl.unwrap_or_default());
+        if lease.session == Some(own) {
+            self.learn_of_own(lease.write, newest);
+        } else if !lease.is_released() && !self.incarnations.contains(&record.incarnation) {
+            self.incarnations.push(record.incarnation);
+        }
+    }
+
+    fn learn_of_own(&mut self, number: u64, counts: bool) {
+        let write = self.writes.iter_mut().rev().find(|write| write.number == number);
+        if let Some(write) = write {
+            write.known = true;
+            self.highest_epoch = self.highest_epoch.max(write.epoch.as_u64());
+            self.proved = counts.then_some(*write);
+        }
+    }
+
+    fn see_record(&mut self, now: Timestamp, record: &Record) {
+        if !self.see(now, Sight::Record(record.id)) {
+            return;
+        }
+        if let Some(lease) = record.lease().filter(|lease| !lease.is_released()) {
+            let until = now + lease.ttl.unwrap_or(self.longest_ttl);
+            self.holders.push_back((lease.node_id.clone(), lease.epoch, until));
+            if self.holders.len() > 8 {
+                self.holders.pop_front();
+            }
+        }
+    }
+
+    /// Stamps the first sight. False when it was none.
+    fn see(&mut self, now: Timestamp, sight: Sight) -> bool {
+        if self.first_seen(sight).is_some() {
+            return false;
+        }
+        if self.sights.len() > 24 {
+            self.sights.pop_front();
+        }
+        self.sights.push_back((sight, now));
+        true
+    }
+
+    pub(crate) fn first_seen(&self, sight: Sight) -> Option<Timestamp> {
+        self.sights.iter().rev().find(|(seen, _)| *seen == sight).map(|(_, at)| *at)
+    }
+
+    /// Until when it may say that `leader` leads.
+    pub(crate) fn holds_until(&self, leader: &(String, Epoch)) -> Option<Timestamp> {
+        let same = |(name, epoch, _): &&(String, Epoch, Timestamp)| {
+            (name, epoch) == (&leader.0, &leader.1)
+        };
+        self.holders.iter().filter(same).map(|(_, _, until)| *until).max()
+    }
+
+    pub(crate) fn remember(&mut self, write: Write) {
+        if self.writes.len() > 48 {
+            self.writes.pop_front();
+        }
+        self.writes.push_back(write);
+    }
+
+    pub(crate) fn write_mut(&mut self, number: u64) -> Option<&mut Write> {
+        self.writes.iter_mut().rev().find(|write| write.number == number)
+    }
+
+    /// When the newest of its writes of that epoch that `counts` was sent.
+    pub(crate) fn newest_sent(
+        &self,
+        epoch: u64,
+        counts: impl Fn(&Write) -> bool,
+    ) -> Option<Timestamp> {
+        let of = self.writes.iter().filter(|write| write.epoch.as_u64() == epoch && counts(write));
+        of.map(|write| write.sent).max()
+    }
+}

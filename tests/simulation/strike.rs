@@ -1,0 +1,267 @@
+//! Faults as they strike, and how they end.
+
+use std::time::SystemTime;
+
+use leasehold::election::Input;
+use leasehold::event::Reason;
+use leasehold::lease::{Epoch, Lease, SessionId};
+use leasehold::store::{Content, Entry};
+
+use super::clock::{MILLISECOND, SECOND};
+use super::plan::{Family, Fault, nanos};
+use super::process::Packet;
+use super::server::{Truth, Written};
+use super::shadow::Sight;
+use super::world::{Event, World};
+
+impl World {
+    pub(crate) fn strike_and_again(&mut self, fault: Fault) {
+        if self.quiet {
+            return;
+        }
+        if self.dice.chance(self.plan.ambushes) {
+            self.ambush.push(fault);
+        } else {
+            self.strike(fault);
+        }
+        let mean = self.plan.faults.iter().find(|(with, _)| *with == fault).map_or(SECOND, |f| f.1);
+        let wait = self.dice.wait(mean);
+        self.after(wait, Event::Strike(fault));
+    }
+
+    /// A write was stored: what waited for one strikes now or in a moment.
+    pub(crate) fn spring_ambushes(&mut self) {
+        for fault in std::mem::take(&mut self.ambush) {
+            let soon = self.dice.log(1, 10 * MILLISECOND);
+            self.after(soon, Event::StrikeOnce(fault));
+        }
+    }
+
+    pub(crate) fn strike(&mut self, fault: Fault) {
+        if self.quiet {
+            return;
+        }
+        self.tally.faults += 1;
+        self.note(|| format!("fault: {fault:?}"));
+        match fault {
+            Fault::DeleteKey => self.intrude(Content::Marker, Truth::Marker),
+            Fault::Garbage => {
+                self.intrude(Content::Value(b"{\"epoch\":".to_vec()), Truth::Garbage);
+            }
+            Fault::Foreign => self.write_foreign(),
+            Fault::PurgeKey => {
+                self.server.purge();
+                self.ledger.record_gone(self.server.bucket.as_ref());
+            }
+            Fault::DropBucket => self.server.drop_bucket(),
+            Fault::ResetBucket => {
+                self.server.reset();
+                self.ledger.record_gone(self.server.bucket.as_ref());
+                self.ledger.restored |= self.has_seen_it_empty();
+            }
+            Fault::Restore => self.ledger.restored |= self.server.restore(),
+            Fault::MuteAll | Fault::DisconnectAll => self.strike_all(fault),
+            Fault::Forge => self.forge(),
+            _ => {
+                if let Some(process) = self.victim() {
+                    self.strike_one(fault, process);
+                }
+            }
+        }
+    }
+
+    /// Who saw the bucket empty before cannot tell that it was filled since.
+    fn has_seen_it_empty(&self) -> bool {
+        let Some(bucket) = &self.server.bucket else { return false };
+        let sight = Sight::Absent { incarnation: bucket.incarnation, last: bucket.last };
+        let mut running = self.running.iter().flatten();
+        self.plan.has(Fault::Foreign)
+            || running.any(|p| self.processes[*p].shadow.first_seen(sight).is_some())
+    }
+
+    /// More often than not somebody who holds the lease.
+    fn victim(&mut self) -> Option<usize> {
+        let running: Vec<usize> = self.running.iter().flatten().copied().collect();
+        let holder = running.iter().copied().find(|p| self.processes[*p].shadow.term.is_some());
+        let any = if running.is_empty() { None } else { Some(self.dice.pick(&running)) };
+        if self.dice.below(5) < 3 { holder.or(any) } else { any }
+    }
+
+    fn strike_all(&mut self, fault: Fault) {
+        let length = self.span();
+        for slot in 0..self.running.len() {
+            if fault == Fault::MuteAll {
+                self.mute_until[slot] = self.now + length;
+            } else {
+                self.refused_until[slot] = self.now + length;
+            }
+            if let (Some(process), Fault::DisconnectAll) = (self.running[slot], fault) {
+                self.disconnect(process);
+            }
+        }
+    }
+
+    fn strike_one(&mut self, fault: Fault, process: usize) {
+        let length = self.span();
+        let slot = self.processes[process].slot;
+        match fault {
+            Fault::Mute => self.mute_until[slot] = self.now + length,
+            Fault::Disconnect => {
+                self.refused_until[slot] = self.now + length / 2;
+                self.disconnect(process);
+            }
+            Fault::Pause => self.stand_still(process, length),
+            Fault::Suspend => {
+                self.processes[process].suspended = length;
+                self.stand_still(process, length);
+            }
+            Fault::Crash => self.end_process(process),
+            _ => self.ask(fault, process, length),
+        }
+    }
+
+    /// What somebody asks of a node.
+    fn ask(&mut self, fault: Fault, process: usize, length: u64) {
+        let node = &mut self.processes[process];
+        let input = match fault {
+            Fault::Stop => {
+                if std::mem::replace(&mut node.stopping, true) {
+                    return;
+                }
+                let bound = length.min(2 * nanos(node.timing.ttl()));
+                let until = node.clock.read(self.now + bound);
+                Input::Stop { until }
+            }
+            Fault::Transfer => {
+                let to = self.dice.index(self.plan.slots.len() + 1);
+                let to = self.plan.slots.get(to).map_or("nobody", |slot| &slot.name).to_owned();
+                Input::Resign(Reason::Transfer { to })
+            }
+            Fault::Promote => Input::Promote,
+            Fault::Unhealthy => {
+                node.healthy = false;
+                self.after(length, Event::Recover(process));
+                Input::SetHealthy(false)
+            }
+            Fault::Meta => Input::SetMeta(Some(serde_json::json!(self.now))),
+            _ => Input::Resign(Reason::StepDown),
+        };
+        self.after(0, Event::Inside(process, Box::new(Packet::new(input))));
+    }
+
+    pub(crate) fn recover(&mut self, process: usize) {
+        let node = &mut self.processes[process];
+        if node.alive && !std::mem::replace(&mut node.healthy, true) {
+            self.hear(process, Packet::new(Input::SetHealthy(true)));
+        }
+    }
+
+    /// Somebody with a command line writes, under no condition.
+    fn intrude(&mut self, content: Content, truth: Truth) {
+        if let Written::Stored { record, .. } = self.server.overwrite(content, truth) {
+            self.ledger.overwritten(&record);
+            self.announce(&record);
+        }
+    }
+
+    /// A record of go-cluster v1, held or released.
+    fn write_foreign(&mut self) {
+        let standing = self.server.record().and_then(|r| r.lease()).map_or(0, |l| l.epoch.as_u64());
+        let number = if self.dice.one_in(3) { self.dice.below(standing) } else { standing };
+        let Some(epoch) = Epoch::new(number + 1) else { return };
+        let name = if self.dice.one_in(2) { "v1" } else { "" };
+        let time = "2026-01-02T03:04:05.123456789Z";
+        let text = format!(
+            r#"{{"node_id":"{name}","epoch":{epoch},"expires_at":"{time}","acquired_at":"{time}"}}"#
+        );
+        let lease = Lease {
+            node_id: name.to_owned(),
+            session: None,
+            epoch,
+            write: 0,
+            ttl: None,
+            clean: false,
+            successor: None,
+            meta: None,
+        };
+        self.intrude(Content::Value(text.into_bytes()), Truth::Lease(lease));
+    }
+
+    /// Somebody who may read the record and publish notices makes one up: of the largest revision,
+    /// of the next, of one somewhat later; with a content that might be, or could not.
+    fn forge(&mut self) {
+        let standing = self.server.record().cloned();
+        let last = self.server.bucket.as_ref().map_or(0, |bucket| bucket.last);
+        let further = last + self.dice.between(2, 9);
+        let revision = self.dice.pick(&[u64::MAX, last + 1, last + 1, last + 1, further]);
+        let content = match standing.as_ref().and_then(|record| record.lease()) {
+            Some(lease) => self.forged_content(lease),
+            None => Content::Marker,
+        };
+        self.note(|| format!("forged: revision {revision}, {content:?}"));
+        let entry = Entry { revision, content };
+        for process in self.running.clone().into_iter().flatten() {
+            self.whisper(process, entry.clone());
+        }
+    }
+
+    fn forged_content(&mut self, standing: &Lease) -> Content {
+        let next = Lease { write: standing.write + self.dice.between(1, 3), ..standing.clone() };
+        let lease = match self.dice.below(6) {
+            0 => return Content::Marker,
+            1 => return Content::Value(b"forged".to_vec()),
+            2 => next,
+            3 => Lease { session: Some(SessionId::from_bits(7)), ..next },
+            _ => Lease { node_id: String::new(), clean: true, meta: None, ..next },
+        };
+        Content::Value(lease.encode(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH))
+    }
+
+    pub(crate) fn back_up(&mut self) {
+        self.server.back_up();
+        let wait = self.dice.log(SECOND, 10 * self.plan.longest_ttl());
+        if !self.quiet {
+            self.after(wait, Event::BackUp);
+        }
+    }
+
+    /// All faults stop: links and clocks go on, whoever is gone comes back, everybody is fit.
+    pub(crate) fn calm_down(&mut self) {
+        if self.plan.family != Family::Chaos {
+            return;
+        }
+        self.note(|| "faults stop".to_owned());
+        self.quiet = true;
+        self.ambush.clear();
+        for slot in 0..self.running.len() {
+            self.mute_until[slot] = self.now;
+            self.refused_until[slot] = self.now;
+            match self.running[slot] {
+                Some(process) => self.calm_one_down(process),
+                None => self.at(self.now, Event::Start(slot)),
+            }
+        }
+        self.expect_leader_after_faults();
+    }
+
+    fn calm_one_down(&mut self, process: usize) {
+        let node = &mut self.processes[process];
+        if node.busy_until.is_some() {
+            node.busy_until = Some(self.now);
+            node.suspended = 0;
+        }
+        self.at(self.now, Event::Resume(process));
+        self.at(self.now, Event::Recover(process));
+        self.at(self.now, Event::Connect(process));
+    }
+
+    /// A moment at which the application asks whether it leads, and acts if it does.
+    pub(crate) fn look(&mut self, process: usize) {
+        if !self.processes[process].alive {
+            return;
+        }
+        self.check_look(process);
+        let wait = self.dice.wait(self.plan.looks);
+        self.after(wait, Event::Look(process));
+    }
+}
