@@ -31,8 +31,9 @@
 //! * *A challenge whose outcome came too late* may stand in the store as a held record that nobody
 //!   serves. It is overwritten by a release once, and its node stays back, or else one slow node
 //!   would keep everyone from ever waiting out `D`.
-//! * *A notice is hearsay.* It may delay a challenge, or hurry one that then has to win the
-//!   compare-and-set; it never makes or ends a term.
+//! * *A notice is hearsay.* It may delay a challenge, or hurry a read; it never makes or ends a
+//!   term. Not even the compare-and-set makes a noticed release safe to act upon: to whoever can
+//!   guess the number of the holder's next renewal, it is that renewal which is overwritten.
 //! * *A store that went back* would hang everyone who ignores lower revisions for ever: after two
 //!   reads a TTL apart that show less than is known, what they show counts.
 
@@ -295,6 +296,8 @@ impl Election {
             Heard::News if self.tenure().is_some() => self.look_when_allowed(now),
             Heard::News => self.sight(),
             Heard::Doubtful => self.look_when_allowed(now),
+            // At once: whoever is to take over waits for nothing else.
+            Heard::Released => self.look_at = Some(now),
         }
     }
 

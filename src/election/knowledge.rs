@@ -3,6 +3,7 @@
 //! What was read stands; what was only noticed delays or hurries, and falls to the first read that
 //! contradicts it.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -61,8 +62,32 @@ impl Sighting {
 struct Noticed {
     sighting: Sighting,
     entry: Entry,
-    /// Worth a read, but nothing to act upon.
-    doubtful: bool,
+}
+
+/// What a read says of a notice.
+enum Proof {
+    True,
+    False,
+    /// The read was under way when the notice came.
+    Nothing,
+    /// Something came after it, or it was purged: it may have been true.
+    Outdated,
+}
+
+impl Noticed {
+    fn against(&self, sent: Timestamp, shown: &Sighting, entry: Option<&Entry>) -> Proof {
+        if entry == Some(&self.entry) {
+            return Proof::True;
+        }
+        match self.sighting.revision.cmp(&shown.revision) {
+            Ordering::Less => Proof::Outdated,
+            // Even the same number proves nothing then: a read takes the record first, and the
+            // bucket's newest revision after it.
+            _ if self.sighting.first_seen > sent => Proof::Nothing,
+            Ordering::Equal if shown.seen == Seen::Absent => Proof::Outdated,
+            Ordering::Equal | Ordering::Greater => Proof::False,
+        }
+    }
 }
 
 /// What a read came to.
@@ -82,16 +107,23 @@ pub(super) enum Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Nothing,
+    /// Somebody holds the lease; a challenge has to wait.
     News,
     /// To be confirmed by a read before anything follows from it.
     Doubtful,
+    /// The same, and likely: the known holder released.
+    Released,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Knowledge {
     incarnation: Option<Incarnation>,
     standing: Option<Sighting>,
+    /// A held record: it delays a challenge.
     noticed: Option<Noticed>,
+    /// What would hurry one, or end a term: worth a read, but nothing to act upon. Whoever can
+    /// guess the next revision could have a live leader challenged as if it had released.
+    doubted: Option<Noticed>,
     /// The oldest notice of a revision that no read has shown yet, and when it came. Later ones do
     /// not replace it: whoever has always one more ready could not be contradicted otherwise.
     claim: Option<(u64, Timestamp)>,
@@ -115,6 +147,7 @@ impl Knowledge {
             incarnation: None,
             standing: None,
             noticed: None,
+            doubted: None,
             claim: None,
             trusts_notices: true,
             highest_epoch: 0,
@@ -139,7 +172,7 @@ impl Knowledge {
 
     /// The newest revision that one may act upon, hearsay included.
     pub(super) fn newest(&self) -> Option<&Sighting> {
-        self.noticed.as_ref().filter(|n| !n.doubtful).map(|n| &n.sighting).or(self.standing())
+        self.noticed.as_ref().map(|noticed| &noticed.sighting).or(self.standing())
     }
 
     pub(super) fn highest_epoch(&self) -> u64 {
@@ -230,6 +263,7 @@ impl Knowledge {
         self.brand_new = false;
         self.behind_since = None;
         self.noticed.take_if(|noticed| noticed.sighting.revision <= revision);
+        self.doubted.take_if(|doubted| doubted.sighting.revision <= revision);
         self.claim.take_if(|(claimed, _)| *claimed <= revision);
         self.standing = Some(Sighting { revision, seen, first_seen: now });
     }
@@ -237,22 +271,23 @@ impl Knowledge {
     /// Takes in hearsay.
     pub(super) fn notice(&mut self, now: Timestamp, entry: Entry, own: SessionId) -> Heard {
         let known = self.newest().map_or(0, |sighting| sighting.revision);
-        let pending = self.noticed.as_ref().map_or(0, |noticed| noticed.sighting.revision);
-        if !self.trusts_notices || entry.revision <= known.max(pending) {
+        let doubted = self.doubted.as_ref().map_or(0, |doubted| doubted.sighting.revision);
+        if !self.trusts_notices || entry.revision <= known.max(doubted) {
             return Heard::Nothing;
         }
         let seen = Seen::of(&entry.content);
         let sighting = Sighting { revision: entry.revision, seen, first_seen: now };
-        let doubtful = match sighting.lease() {
+        let heard = match sighting.lease() {
             Some(lease) if lease.session == Some(own) => return Heard::Nothing,
-            Some(lease) if lease.is_released() => !self.may_be_released_by(lease),
-            Some(_) => false,
-            None => true,
+            Some(lease) if !lease.is_released() => Heard::News,
+            Some(lease) if self.may_be_released_by(lease) => Heard::Released,
+            Some(_) | None => Heard::Doubtful,
         };
         self.behind_since = None;
         self.claim.get_or_insert((entry.revision, now));
-        self.noticed = Some(Noticed { sighting, entry, doubtful });
-        if doubtful { Heard::Doubtful } else { Heard::News }
+        let slot = if heard == Heard::News { &mut self.noticed } else { &mut self.doubted };
+        *slot = Some(Noticed { sighting, entry });
+        heard
     }
 
     /// Notices are heard again after a reconnect; what was seen keeps its moment.
@@ -265,7 +300,7 @@ impl Knowledge {
         self.brand_new = false;
     }
 
-    /// A release that is acted upon unread must at least name the very term that is known.
+    /// A release that is likely names the very term that is known.
     fn may_be_released_by(&self, release: &Lease) -> bool {
         self.newest().and_then(Sighting::lease).is_some_and(|held| {
             !held.is_released()
@@ -276,9 +311,14 @@ impl Knowledge {
         })
     }
 
+    /// An epoch that was there once is never given again, whatever became of its bucket.
+    pub(super) fn remember(&mut self, epoch: Epoch) {
+        self.highest_epoch = self.highest_epoch.max(epoch.as_u64());
+    }
+
     fn learn(&mut self, seen: &Seen) {
         let Seen::Lease(lease) = seen else { return };
-        self.highest_epoch = self.highest_epoch.max(lease.epoch.as_u64());
+        self.remember(lease.epoch);
         self.longest_ttl = self.longest_ttl.max(lease.ttl.unwrap_or_default());
     }
 
@@ -287,8 +327,10 @@ impl Knowledge {
     fn forget(&mut self, now: Timestamp) {
         let standing = self.standing.take();
         let noticed = self.noticed.take();
+        self.doubted = None;
         self.claim = None;
-        if standing.is_some_and(|s| s.seen != Seen::Absent) || noticed.is_some() {
+        // Also when nothing stood there at the last look: a holder writes into a gap again.
+        if standing.is_some() || noticed.is_some() {
             self.embargo = self.embargo.max(now + self.longest_ttl);
         }
         self.behind_since = None;
@@ -310,8 +352,9 @@ impl Knowledge {
         mut shown: Sighting,
         entry: Option<&Entry>,
     ) -> Finding {
-        let noticed_at = self.weigh_notice(sent, &shown, entry);
+        let noticed_at = self.weigh_notices(sent, &shown, entry);
         let Some(standing) = &self.standing else {
+            shown.first_seen = noticed_at.unwrap_or(now);
             self.stand(shown);
             return Finding::Changed;
         };
@@ -322,38 +365,39 @@ impl Knowledge {
         if shown.revision == standing.revision && shown.seen == standing.seen {
             return Finding::Unchanged;
         }
-        if let Some(first_seen) = noticed_at {
-            shown.first_seen = first_seen;
-        }
+        shown.first_seen = noticed_at.unwrap_or(now);
         self.stand(shown);
         Finding::Changed
     }
 
-    /// Drops what a read contradicts, and with it the trust in notices. A notice that turns out to
-    /// have been true to the byte gives its revision the moment at which it came.
-    fn weigh_notice(
+    /// Drops what a read settles, and with what it contradicts the trust in notices. A notice of a
+    /// held record that turns out to have been true to the byte gives its revision the moment at
+    /// which it came. One of a marker does not: they are all alike, and it may have come before.
+    fn weigh_notices(
         &mut self,
         sent: Timestamp,
         shown: &Sighting,
         entry: Option<&Entry>,
     ) -> Option<Timestamp> {
-        let noticed = self.noticed.as_ref()?;
-        let first_seen = noticed.sighting.first_seen;
+        let mut came = None;
         self.claim.take_if(|(claimed, _)| *claimed <= shown.revision);
-        if noticed.sighting.revision > shown.revision && first_seen >= sent {
-            let (_, claimed_at) =
-                *self.claim.get_or_insert((noticed.sighting.revision, first_seen));
-            if claimed_at >= sent {
-                return None; // The read was under way when the notice came: no contradiction.
+        let unproven = self.claim.take_if(|(_, at)| *at <= sent).is_some();
+        for (slot, dates) in [(&mut self.noticed, true), (&mut self.doubted, false)] {
+            let Some(noticed) = slot else { continue };
+            match noticed.against(sent, shown, entry) {
+                Proof::Nothing if !unproven => {
+                    let latest = &noticed.sighting;
+                    self.claim.get_or_insert((latest.revision, latest.first_seen));
+                    continue;
+                }
+                Proof::Nothing => self.trusts_notices = false,
+                Proof::True => came = came.or(dates.then_some(noticed.sighting.first_seen)),
+                Proof::False => self.trusts_notices = false,
+                Proof::Outdated => {}
             }
+            *slot = None;
         }
-        self.claim = None;
-        let genuine = entry == Some(&noticed.entry);
-        if noticed.sighting.revision >= shown.revision && !genuine {
-            self.trusts_notices = false;
-        }
-        self.noticed = None;
-        genuine.then_some(first_seen)
+        came
     }
 
     fn weigh_behind(&mut self, now: Timestamp, shown: Sighting) -> Finding {

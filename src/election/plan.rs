@@ -136,7 +136,10 @@ impl Election {
     }
 
     fn follow_at(&self) -> Option<Timestamp> {
-        let blocked = !self.healthy || self.settings.observer || self.cooldown.is_some();
+        let blocked = !self.healthy
+            || self.settings.observer
+            || self.cooldown.is_some()
+            || self.knowledge.behind_since().is_some();
         let challenge = self.plan().map(|plan| plan.at.max(self.back_off_until));
         challenge.filter(|_| !blocked).into_iter().chain(self.poll_at()).min()
     }

@@ -196,9 +196,11 @@ impl Election {
         self.write_failed(now);
     }
 
-    fn after_read_while_challenging(&mut self, now: Timestamp) {
+    fn after_read_while_challenging(&mut self, now: Timestamp, finding: Finding) {
         let Phase::Challenging(challenge) = &self.phase else { return };
-        let unchanged = self.knowledge.standing().is_some_and(|s| s.expect() == challenge.expect);
+        // The same number in another bucket, or in one that went back, is another record.
+        let unchanged = matches!(finding, Finding::Unchanged | Finding::Behind)
+            && self.knowledge.standing().is_some_and(|s| s.expect() == challenge.expect);
         let in_time = now < challenge.sent + self.settings.timing.validity();
         if !unchanged && !self.stands_under(challenge.epoch) {
             // What it was conditional on is gone: none of its writes can be stored any more.
@@ -237,7 +239,8 @@ impl Election {
     pub(super) fn on_stored(&mut self, now: Timestamp, ticket: Ticket, revision: u64) {
         let Some(write) = self.requests.write(ticket.0).cloned() else { return };
         if write.incarnation.as_ref() != self.knowledge.incarnation() {
-            return; // Stored in a bucket that is gone, and with it the term.
+            // Stored in a bucket that is gone, and with it the term; but not its epoch.
+            return self.knowledge.remember(write.lease.epoch);
         }
         self.knowledge.wrote(now, revision, write.lease.clone());
         if let Some(tenure) = self.tenure_mut().filter(|t| t.epoch == write.lease.epoch) {
@@ -272,6 +275,9 @@ impl Election {
     fn lead(&mut self, write: &OwnWrite, revision: u64, until: Timestamp) {
         let epoch = write.lease.epoch;
         let renew_at = write.sent + self.settings.timing.renew_interval();
+        // An earlier challenge that came to nothing may have had the same epoch. Nothing of it can
+        // be stored any more, and what stands is not to be released but by this term's end.
+        self.cleanup = None;
         self.cell.begin(epoch, until);
         self.phase = Phase::Leading(Tenure { epoch, revision, deadline: until, renew_at });
         self.counters.terms += 1;
@@ -318,7 +324,7 @@ impl Election {
         }
         match &self.phase {
             Phase::Leading(_) | Phase::Draining(..) => self.check_tenure(now, finding),
-            Phase::Challenging(_) => self.after_read_while_challenging(now),
+            Phase::Challenging(_) => self.after_read_while_challenging(now, finding),
             Phase::Releasing(release) => {
                 if !self.stands_under(release.epoch) {
                     self.phase = Phase::Following;

@@ -277,12 +277,28 @@ fn a_record_without_ttl_is_waited_for_the_longest_ever_seen() {
     assert_eq!(desk.wake_at, desk.now + secs(20));
 }
 
+/// The compare-and-set would not tell a forged release that guessed the next revision from a true
+/// one: it would overwrite the holder's renewal.
 #[test]
-fn a_noticed_release_of_the_known_term_is_challenged_at_once() {
+fn a_noticed_release_is_read_at_once_and_then_challenged() {
     let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
     desk.notice(6, &released(2, 7, 4));
+    assert!(desk.is_reading());
+    desk.answer_read(snapshot(Some(entry(6, &released(2, 7, 4)))));
     let (expect, lease) = desk.written();
     assert_eq!((expect.revision, lease.epoch), (6, epoch(8)));
+}
+
+#[test]
+fn a_release_that_was_never_stored_hurries_nobody() {
+    let record = held("other", 2, 7, 4);
+    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
+    desk.notice(6, &released(2, 7, 4));
+    desk.answer_read(snapshot(Some(entry(6, &record))));
+    assert_eq!(desk.command, None);
+    desk.pass(TTL / 2);
+    desk.answer_read(snapshot(Some(entry(6, &record))));
+    assert_eq!(desk.command, None, "the wait goes on, and notices are not trusted any more");
 }
 
 #[test]

@@ -139,8 +139,7 @@ impl World {
         let timeout = node.timing.request_timeout();
         let shadow = &mut node.shadow;
         if let Some((overdue, _)) = shadow.awaited.take_if(|(_, sent)| now >= *sent + timeout) {
-            let wrote = shadow.writes.back().is_some_and(|write| write.number == overdue.0);
-            shadow.late_read = (!wrote).then_some(overdue);
+            shadow.late_read = shadow.reads.then_some(overdue);
         }
         let ticket = match command {
             Some(Command::Read(ticket)) => *ticket,
@@ -151,6 +150,7 @@ impl World {
             Some(Command::Reconnect) => return shadow.late_read = None,
             None => return,
         };
+        shadow.reads = matches!(command, Some(Command::Read(_)));
         let before = shadow.awaited.replace((ticket, now));
         self.verdict.demand(Rule::I14, before.is_none(), || {
             format!("p{process} asks {ticket:?} while {before:?} is awaited")

@@ -78,6 +78,8 @@ pub(crate) struct Shadow {
     pub(crate) wrote_into: u64,
     /// The request whose answer it waits for, and when it was sent.
     pub(crate) awaited: Option<(Ticket, Timestamp)>,
+    /// The awaited request is a read.
+    pub(crate) reads: bool,
     /// The read that the awaited one repeats; its answer will do as well.
     pub(crate) late_read: Option<Ticket>,
     pub(crate) cooldown: Option<Cooldown>,
