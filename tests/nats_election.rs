@@ -168,9 +168,11 @@ on_both_servers!(a_killed_leader_is_followed_a_ttl_after_its_last_renewal, |vers
         let first = nodes[0].became();
         nodes.start("b");
         nodes.agree_on(0);
-        let renewals = nodes[0].count("renewals");
+        let deadline = nodes[0].last_deadline();
         // One that the other is there to see.
-        eventually(PATIENCE, "a renewal", || nodes[0].count("renewals") > renewals);
+        eventually(PATIENCE, "a renewal", || {
+            nodes[0].leads() && nodes[0].last_deadline() > deadline
+        });
         nodes[0].kill();
         // It was sent a validity before the deadline that it gave, and seen after that.
         let renewed = nodes[0].last_deadline() - nodes[0].validity();
