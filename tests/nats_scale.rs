@@ -114,8 +114,8 @@ fn quiet_window(server: &NatsServer, nodes: &[Node]) -> Option<(u64, BTreeMap<St
 
 on_both_servers!(a_renewal_costs_one_message_and_followers_send_next_to_nothing, |version| {
     let server = NatsServer::start(version);
-    let interval = Duration::from_millis(750);
-    let cluster = config(&server.url()).renew_interval(interval);
+    let (ttl, interval) = (Duration::from_secs(3), Duration::from_millis(750));
+    let cluster = config(&server.url()).lease_ttl(ttl).renew_interval(interval);
     let nodes = start_at_once(&cluster, 6);
     eventually(PATIENCE, "a leader", || nodes.iter().any(Node::is_leader));
     let (renewals, spent) = (0..5).find_map(|_| quiet_window(&server, &nodes)).expect("some quiet");
