@@ -43,3 +43,21 @@ fn renewals_that_overtake_every_read_cost_no_trust() {
     let noticed = desk.now;
     assert_eq!(desk.election.leader(noticed + secs(9)).map(|(id, _)| id), Some("other".into()));
 }
+
+/// What the error's documentation says is needed: deleting the key is not enough.
+#[test]
+fn the_largest_epoch_outlives_its_record_in_whoever_saw_it() {
+    let marker = Entry { revision: 6, content: Content::Marker };
+    let delete = |desk: &mut Desk| {
+        desk.answer_read(snapshot(Some(marker.clone())));
+        desk.pass(TTL);
+        desk.answer_read(snapshot(Some(marker.clone())));
+    };
+    let mut desk = Desk::following(&held("other", 2, Epoch::MAX, 3), 5);
+    desk.pass(TTL);
+    delete(&mut desk);
+    assert_eq!(desk.command, None);
+    let mut fresh = Desk::new(settings("me", 1));
+    delete(&mut fresh);
+    assert_eq!(fresh.written().1.epoch, epoch(7));
+}
