@@ -9,6 +9,10 @@ use crate::clock::Timestamp;
 use crate::lease::{Epoch, Lease, SessionId};
 use crate::store::{Content, Entry, Expect, Incarnation, Snapshot};
 
+/// Notices that are acted upon between two reads. A leader renews some ten times in between; who
+/// sends hundreds must not fill the queues and logs of those who listen.
+const MAX_UNREAD: u32 = 256;
+
 /// What stands under the key.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Seen {
@@ -95,6 +99,8 @@ pub(super) struct Knowledge {
     /// The oldest notice of a revision that no read has shown yet, and when it came. Later ones do
     /// not replace it: whoever has always one more ready could not be contradicted otherwise.
     claim: Option<(u64, Timestamp)>,
+    /// Notices since the last read.
+    unread: u32,
     trusts_notices: bool,
     highest_epoch: u64,
     longest_ttl: Duration,
@@ -116,6 +122,7 @@ impl Knowledge {
             standing: None,
             noticed: None,
             claim: None,
+            unread: 0,
             trusts_notices: true,
             highest_epoch: 0,
             longest_ttl: ttl,
@@ -196,6 +203,7 @@ impl Knowledge {
     /// Takes in a read that was sent at `sent` and answered at `now`.
     pub(super) fn read(&mut self, now: Timestamp, sent: Timestamp, shown: &Snapshot) -> Finding {
         self.last_read = Some(sent);
+        self.unread = 0;
         let sighting = sighting_of(shown, now);
         self.learn(&sighting.seen);
         let replaced = self.incarnation.as_ref().is_some_and(|known| *known != shown.incarnation);
@@ -249,6 +257,8 @@ impl Knowledge {
             Some(_) => false,
             None => true,
         };
+        self.unread = self.unread.saturating_add(1);
+        let doubtful = doubtful || self.unread > MAX_UNREAD;
         self.behind_since = None;
         self.claim.get_or_insert((entry.revision, now));
         self.noticed = Some(Noticed { sighting, entry, doubtful });

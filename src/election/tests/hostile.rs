@@ -25,6 +25,25 @@ fn a_stream_of_forged_notices_keeps_nobody_from_taking_over() {
     panic!("no challenge within 4 TTLs");
 }
 
+#[test]
+fn a_flood_of_forged_notices_is_soon_read_and_no_longer_told() {
+    let record = held("other", 2, 7, 3);
+    let mut desk = Desk::following(&record, 5);
+    desk.pass(secs(2));
+    for revision in 6..10_000 {
+        desk.now = desk.now + Duration::from_micros(1);
+        let ttl = Some(secs(10 + revision % 2));
+        desk.notice(revision, &Lease { ttl, ..held(&format!("n{revision}"), 3, 7, revision) });
+    }
+    assert!(desk.is_reading());
+    desk.pass(Duration::from_millis(1));
+    desk.answer_read(snapshot(Some(entry(5, &record))));
+    assert!(desk.changes.len() < 1_000, "{} changes", desk.changes.len());
+    desk.changes.clear();
+    desk.notice(20_000, &held("forger", 3, 7, 1));
+    assert_eq!(desk.changes, []);
+}
+
 /// The other side of it: what arrived while a read was under way may be true.
 #[test]
 fn renewals_that_overtake_every_read_cost_no_trust() {
