@@ -318,6 +318,12 @@ impl Election {
         }
         match &self.phase {
             Phase::Leading(_) | Phase::Draining(..) => self.check_tenure(now, finding),
+            // Revisions count anew there: that of the challenge may be another holder's.
+            Phase::Challenging(_)
+                if matches!(finding, Finding::NewIncarnation | Finding::WentBack) =>
+            {
+                self.phase = Phase::Following;
+            }
             Phase::Challenging(_) => self.after_read_while_challenging(now),
             Phase::Releasing(release) => {
                 if !self.stands_under(release.epoch) {

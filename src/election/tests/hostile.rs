@@ -80,3 +80,18 @@ fn the_largest_epoch_outlives_its_record_in_whoever_saw_it() {
     delete(&mut fresh);
     assert_eq!(fresh.written().1.epoch, epoch(7));
 }
+
+/// Revisions of the new bucket coincide with those of the old one.
+#[test]
+fn a_challenge_is_not_repeated_in_a_bucket_that_was_made_meanwhile() {
+    let record = held("other", 2, 7, 3);
+    let mut desk = Desk::following(&record, 5);
+    desk.pass(TTL);
+    desk.answer_read(snapshot(Some(entry(5, &record))));
+    desk.written();
+    desk.pass(secs(1));
+    let new = Some(entry(5, &held("third", 3, 1, 4)));
+    desk.answer_read(Snapshot { incarnation: Incarnation::new("two"), ..snapshot(new) });
+    assert_eq!(desk.command, None, "a full wait from here on");
+    assert_eq!(desk.wake_at, desk.now + TTL);
+}
