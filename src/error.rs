@@ -71,7 +71,8 @@ pub enum StoreError {
     #[error("no answer in time")]
     TimedOut,
     /// The record carries the largest epoch there is: no term can follow. Only a mistaken or
-    /// malicious writer brings it there. Delete the key, then reset what is fenced by hand.
+    /// malicious writer brings it there. Stop every node, as each remembers the highest epoch it
+    /// saw; delete the key; reset what is fenced by hand; start them again.
     #[error("the record carries the largest epoch there is; no term can follow it")]
     EpochsExhausted,
 }

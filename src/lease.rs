@@ -15,6 +15,8 @@ use time::format_description::well_known::Rfc3339;
 pub const MAX_META_BYTES: usize = 4096;
 /// Longest record that is decoded, in bytes; anything longer is undecodable.
 pub const MAX_RECORD_BYTES: usize = 16 * 1024;
+/// Longest node id in a record, in bytes. Our own are shorter; go-cluster takes any.
+pub const MAX_NODE_ID_BYTES: usize = 256;
 /// Smallest `ttl_ms` that counts.
 pub const MIN_TTL: Duration = Duration::from_millis(100);
 /// Largest `ttl_ms` that counts.
@@ -216,6 +218,12 @@ impl TryFrom<Raw> for Lease {
             Some(session) => session,
             None => None,
         };
+        for (field, id) in [("node_id", Some(&raw.node_id)), ("successor", raw.successor.as_ref())]
+        {
+            if id.is_some_and(|id| !is_presentable(id)) {
+                return bad(format!("{field} is longer than {MAX_NODE_ID_BYTES} bytes or no text"));
+            }
+        }
         // A release promises that the holder's work had stopped; only a session can promise.
         let clean = raw.clean && session.is_some() && raw.node_id.is_empty();
         Ok(Self {
@@ -229,6 +237,14 @@ impl TryFrom<Raw> for Lease {
             meta: raw.meta,
         })
     }
+}
+
+/// Whether an id of any origin can go into a log line or onto a terminal as it is: nothing in it
+/// moves a cursor, ends a line, hides, or turns the writing around.
+fn is_presentable(id: &str) -> bool {
+    let visible =
+        |c: char| c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric());
+    id.len() <= MAX_NODE_ID_BYTES && id.chars().all(visible)
 }
 
 fn rfc3339(wall: SystemTime) -> String {
@@ -295,6 +311,22 @@ mod tests {
         ] {
             let error = Lease::decode(bytes.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(names), "{bytes}: {error}");
+        }
+    }
+
+    /// Ids of records are logged and shown; whoever may write one must not be able to forge a line.
+    #[test]
+    fn an_id_that_could_forge_a_log_line_is_undecodable() {
+        for id in ["a\\nb", "\\u001b[2J", "\\u0000", "\\u202eb", "\\u2028", &"a".repeat(257)] {
+            for field in ["node_id", "successor"] {
+                let bytes = format!(r#"{{"epoch":1,"{field}":"{id}"}}"#);
+                let error = Lease::decode(bytes.as_bytes()).unwrap_err().to_string();
+                assert!(error.contains(field) && error.len() < 100, "{bytes}: {error}");
+            }
+        }
+        for id in ["", "node-1.example", "büro 7", "節点", "host:4222/x"] {
+            let bytes = format!(r#"{{"epoch":1,"node_id":"{id}"}}"#);
+            assert_eq!(Lease::decode(bytes.as_bytes()).unwrap().node_id, id);
         }
     }
 

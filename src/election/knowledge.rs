@@ -10,6 +10,10 @@ use crate::clock::Timestamp;
 use crate::lease::{Epoch, Lease, SessionId};
 use crate::store::{Content, Entry, Expect, Incarnation, Snapshot};
 
+/// Notices that are acted upon between two reads. A leader renews some ten times in between; who
+/// sends hundreds must not fill the queues and logs of those who listen.
+const MAX_UNREAD: u32 = 256;
+
 /// What stands under the key.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Seen {
@@ -127,6 +131,8 @@ pub(super) struct Knowledge {
     /// The oldest notice of a revision that no read has shown yet, and when it came. Later ones do
     /// not replace it: whoever has always one more ready could not be contradicted otherwise.
     claim: Option<(u64, Timestamp)>,
+    /// Notices since the last read.
+    unread: u32,
     trusts_notices: bool,
     highest_epoch: u64,
     longest_ttl: Duration,
@@ -149,6 +155,7 @@ impl Knowledge {
             noticed: None,
             doubted: None,
             claim: None,
+            unread: 0,
             trusts_notices: true,
             highest_epoch: 0,
             longest_ttl: ttl,
@@ -229,6 +236,7 @@ impl Knowledge {
     /// Takes in a read that was sent at `sent` and answered at `now`.
     pub(super) fn read(&mut self, now: Timestamp, sent: Timestamp, shown: &Snapshot) -> Finding {
         self.last_read = Some(sent);
+        self.unread = 0;
         let sighting = sighting_of(shown, now);
         self.learn(&sighting.seen);
         let replaced = self.incarnation.as_ref().is_some_and(|known| *known != shown.incarnation);
@@ -283,6 +291,8 @@ impl Knowledge {
             Some(lease) if self.may_be_released_by(lease) => Heard::Released,
             Some(_) | None => Heard::Doubtful,
         };
+        self.unread = self.unread.saturating_add(1);
+        let doubtful = doubtful || self.unread > MAX_UNREAD;
         self.behind_since = None;
         self.claim.get_or_insert((entry.revision, now));
         let slot = if heard == Heard::News { &mut self.noticed } else { &mut self.doubted };

@@ -342,7 +342,8 @@ impl Election {
         }
         let sighting = self.knowledge.standing()?;
         let write = self.requests.write_of(sighting.lease()?)?;
-        Some((write.clone(), sighting.revision))
+        let here = write.incarnation.as_ref() == self.knowledge.incarnation();
+        here.then(|| (write.clone(), sighting.revision))
     }
 
     fn check_tenure(&mut self, now: Timestamp, finding: Finding) {

@@ -25,6 +25,25 @@ fn a_stream_of_forged_notices_keeps_nobody_from_taking_over() {
     panic!("no challenge within 4 TTLs");
 }
 
+#[test]
+fn a_flood_of_forged_notices_is_soon_read_and_no_longer_told() {
+    let record = held("other", 2, 7, 3);
+    let mut desk = Desk::following(&record, 5);
+    desk.pass(secs(2));
+    for revision in 6..10_000 {
+        desk.now = desk.now + Duration::from_micros(1);
+        let ttl = Some(secs(10 + revision % 2));
+        desk.notice(revision, &Lease { ttl, ..held(&format!("n{revision}"), 3, 7, revision) });
+    }
+    assert!(desk.is_reading());
+    desk.pass(Duration::from_millis(1));
+    desk.answer_read(snapshot(Some(entry(5, &record))));
+    assert!(desk.changes.len() < 1_000, "{} changes", desk.changes.len());
+    desk.changes.clear();
+    desk.notice(20_000, &held("forger", 3, 7, 1));
+    assert_eq!(desk.changes, []);
+}
+
 /// The other side of it: what arrived while a read was under way may be true.
 #[test]
 fn renewals_that_overtake_every_read_cost_no_trust() {
@@ -42,4 +61,37 @@ fn renewals_that_overtake_every_read_cost_no_trust() {
     }
     let noticed = desk.now;
     assert_eq!(desk.election.leader(noticed + secs(9)).map(|(id, _)| id), Some("other".into()));
+}
+
+/// What the error's documentation says is needed: deleting the key is not enough.
+#[test]
+fn the_largest_epoch_outlives_its_record_in_whoever_saw_it() {
+    let marker = Entry { revision: 6, content: Content::Marker };
+    let delete = |desk: &mut Desk| {
+        desk.answer_read(snapshot(Some(marker.clone())));
+        desk.pass(TTL);
+        desk.answer_read(snapshot(Some(marker.clone())));
+    };
+    let mut desk = Desk::following(&held("other", 2, Epoch::MAX, 3), 5);
+    desk.pass(TTL);
+    delete(&mut desk);
+    assert_eq!(desk.command, None);
+    let mut fresh = Desk::new(settings("me", 1));
+    delete(&mut fresh);
+    assert_eq!(fresh.written().1.epoch, epoch(7));
+}
+
+/// Revisions of the new bucket coincide with those of the old one.
+#[test]
+fn a_challenge_is_not_repeated_in_a_bucket_that_was_made_meanwhile() {
+    let record = held("other", 2, 7, 3);
+    let mut desk = Desk::following(&record, 5);
+    desk.pass(TTL);
+    desk.answer_read(snapshot(Some(entry(5, &record))));
+    desk.written();
+    desk.pass(secs(1));
+    let new = Some(entry(5, &held("third", 3, 1, 4)));
+    desk.answer_read(Snapshot { incarnation: Incarnation::new("two"), ..snapshot(new) });
+    assert_eq!(desk.command, None, "a full wait from here on");
+    assert_eq!(desk.wake_at, desk.now + TTL);
 }
