@@ -292,7 +292,7 @@ impl Knowledge {
             Some(_) | None => Heard::Doubtful,
         };
         self.unread = self.unread.saturating_add(1);
-        let doubtful = doubtful || self.unread > MAX_UNREAD;
+        let heard = if self.unread > MAX_UNREAD { Heard::Doubtful } else { heard };
         self.behind_since = None;
         self.claim.get_or_insert((entry.revision, now));
         let slot = if heard == Heard::News { &mut self.noticed } else { &mut self.doubted };
