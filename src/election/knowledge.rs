@@ -371,8 +371,9 @@ impl Knowledge {
         if shown.revision < standing.revision {
             return self.weigh_behind(now, shown);
         }
-        self.behind_since = None;
-        if shown.revision == standing.revision && shown.seen == standing.seen {
+        // All markers are alike: one that stands where less stood a moment ago is another.
+        let fell_back = self.behind_since.take().is_some() && standing.lease().is_none();
+        if shown.revision == standing.revision && shown.seen == standing.seen && !fell_back {
             return Finding::Unchanged;
         }
         shown.first_seen = noticed_at.unwrap_or(now);

@@ -398,6 +398,22 @@ fn a_store_that_went_back_is_believed_after_a_ttl() {
     assert_eq!((expect.revision, lease.epoch), (40, epoch(8)), "the epoch never goes back");
 }
 
+/// Markers do not tell which they are; a store that fell back and climbed again shows another one.
+#[test]
+fn a_marker_that_stands_again_where_less_stood_is_waited_for_anew() {
+    let marker = |revision| snapshot(Some(Entry { revision, content: Content::Marker }));
+    let mut desk = Desk::new(settings("me", 1));
+    desk.answer_read(marker(2));
+    desk.pass(secs(6));
+    desk.store(StoreEvent::Hint);
+    desk.answer_read(marker(1));
+    desk.pass(secs(6));
+    desk.store(StoreEvent::Hint);
+    desk.answer_read(marker(2));
+    assert_eq!(desk.command, None);
+    assert_eq!(desk.wake_at, desk.now + TTL);
+}
+
 #[test]
 fn a_second_process_of_our_name_is_told_once_it_proves_alive() {
     let mut desk = Desk::following(&held("me", 2, 7, 3), 5);

@@ -93,10 +93,15 @@ impl World {
         let node = &mut self.processes[process];
         let promotes = matches!(input, Input::Promote);
         let step = node.election.step(now, input);
-        if promotes && step.refused.is_none() {
+        let promoted = promotes && step.refused.is_none();
+        if promoted {
             node.shadow.cooldown = None;
         }
         self.examine(process, now, &step);
+        if promoted {
+            // It also ends the cooldown of a term that was found to have expired just before.
+            self.processes[process].shadow.cooldown = None;
+        }
         step
     }
 
