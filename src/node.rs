@@ -44,7 +44,14 @@ impl Node {
     /// To start a node with hooks, on another store, or with another clock.
     #[must_use]
     pub fn builder(config: Config) -> NodeBuilder {
-        NodeBuilder { config, hooks: None, store: None, clock: Clock::boot(), follower: None }
+        NodeBuilder {
+            config,
+            hooks: None,
+            store: None,
+            clock: Clock::boot(),
+            follower: None,
+            unfit: None,
+        }
     }
 
     /// Whether this node leads now: a comparison of the clock with the term's deadline, wait-free,
@@ -243,6 +250,8 @@ pub struct NodeBuilder {
     store: Option<Box<dyn Store>>,
     clock: Clock,
     follower: Option<Box<dyn Follower>>,
+    /// Why what was asked for does not go together.
+    unfit: Option<StartError>,
 }
 
 impl std::fmt::Debug for NodeBuilder {
@@ -276,9 +285,15 @@ impl NodeBuilder {
     /// Virtual IPs that go along with the lead: on their interfaces while this node leads, gone
     /// from them before the lease is released, and at the deadline at the latest. What happens to
     /// them is told by [`Worker::events`](crate::vip::Worker::events).
+    ///
+    /// Starting fails with [`StartError::Vip`] when [`check_ttl`](crate::vip::check_ttl) finds the
+    /// lease too short for the kernel, unless the policy is
+    /// [permanent](crate::vip::Policy::permanent).
     #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
     #[must_use]
     pub fn vip(mut self, worker: crate::vip::Worker) -> Self {
+        self.unfit =
+            check_lease(&self.config, &worker).err().map(|error| StartError::Vip(error.into()));
         self.follower = Some(Box::new(worker));
         self
     }
@@ -288,7 +303,8 @@ impl NodeBuilder {
     /// # Errors
     /// See [`Node::start`].
     pub fn start(self) -> Result<Node, StartError> {
-        let Self { config, hooks, store, clock, follower } = self;
+        let Self { config, hooks, store, clock, follower, unfit } = self;
+        unfit.map_or(Ok(()), Err)?;
         let store = store.unwrap_or_else(|| Box::new(nats_store(&config, clock.clone())));
         let mut sinks = Vec::new();
         let hooks = hooks.map(|hooks| {
@@ -310,6 +326,18 @@ impl NodeBuilder {
         let hooks = hooks.map(start_hooks).transpose()?;
         Ok(Node { running, _hooks: hooks })
     }
+}
+
+#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+fn check_lease(
+    config: &Config,
+    worker: &crate::vip::Worker,
+) -> Result<(), crate::vip::TtlTooShort> {
+    if worker.is_permanent() {
+        return Ok(());
+    }
+    let (ttl, validity) = (config.lease_ttl(), config.timing().validity());
+    crate::vip::check_ttl(ttl, validity, config.renew_interval(), config.request_timeout())
 }
 
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
@@ -411,5 +439,39 @@ impl Stats {
             last_round_trip: counters.last_round_trip,
             remaining: held_until.since(running.clock.now()),
         }
+    }
+}
+
+#[cfg(all(test, feature = "vip", target_os = "linux", not(leasehold_portable)))]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryServer;
+    use crate::vip::{Holder, Memory, Policy, TtlTooShort, VirtualAddress, Worker};
+
+    /// A node in memory that is to lead with a virtual IP.
+    fn start(ttl_ms: u64, policy: Policy) -> Result<Node, StartError> {
+        let ttl = Duration::from_millis(ttl_ms);
+        let config = Config::builder("orders", "first", ["127.0.0.1:4222"]).lease_ttl(ttl);
+        let config = config.renew_interval(Duration::from_millis(500)).build().unwrap();
+        let address = VirtualAddress::new("10.0.0.10".parse().unwrap(), "eth0").unwrap();
+        let (clock, store) = (Clock::boot(), MemoryServer::new().connect(Clock::boot()));
+        let host = Memory::new(clock.clone(), ["eth0"]);
+        let holder = Holder::with_backend(vec![address], policy, clock, host).unwrap();
+        Node::builder(config).store(store).vip(Worker::start(holder).unwrap()).start()
+    }
+
+    #[test]
+    fn a_lease_too_short_for_the_kernel_is_refused_with_one_that_is_not() {
+        let Err(StartError::Vip(error)) = start(3_000, Policy::default()) else {
+            panic!("a lease of three seconds has no room for the kernel's margin");
+        };
+        let smallest = error.downcast_ref::<TtlTooShort>().expect("the reason").smallest_ttl;
+        let millis = u64::try_from(smallest.as_millis()).unwrap();
+        assert!(start(millis, Policy::default()).is_ok(), "{smallest:?}");
+    }
+
+    #[test]
+    fn without_the_kernel_any_lease_will_do() {
+        assert!(start(3_000, Policy::default().permanent()).is_ok());
     }
 }

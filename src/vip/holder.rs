@@ -221,6 +221,10 @@ impl Holder {
         self.host.report.stats
     }
 
+    pub(super) fn is_permanent(&self) -> bool {
+        self.host.policy.is_permanent()
+    }
+
     pub(super) fn clock(&self) -> Clock {
         self.host.clock.clone()
     }
