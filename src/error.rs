@@ -139,6 +139,9 @@ pub enum StartError {
     /// The operating system gave no random bits for the session.
     #[error("no random bits for the session: {0}")]
     Random(String),
+    /// The virtual IPs cannot be held under this lease; the source says which would do.
+    #[error("virtual IP: {0}")]
+    Vip(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A wait that came to its end without what was waited for.

@@ -44,7 +44,14 @@ impl Node {
     /// To start a node with hooks, on another store, or with another clock.
     #[must_use]
     pub fn builder(config: Config) -> NodeBuilder {
-        NodeBuilder { config, hooks: None, store: None, clock: Clock::boot(), follower: None }
+        NodeBuilder {
+            config,
+            hooks: None,
+            store: None,
+            clock: Clock::boot(),
+            follower: None,
+            unfit: None,
+        }
     }
 
     /// Whether this node leads now: a comparison of the clock with the term's deadline, wait-free,
@@ -243,6 +250,8 @@ pub struct NodeBuilder {
     store: Option<Box<dyn Store>>,
     clock: Clock,
     follower: Option<Box<dyn Follower>>,
+    /// Why what was asked for does not go together.
+    unfit: Option<StartError>,
 }
 
 impl std::fmt::Debug for NodeBuilder {
@@ -276,9 +285,15 @@ impl NodeBuilder {
     /// Virtual IPs that go along with the lead: on their interfaces while this node leads, gone
     /// from them before the lease is released, and at the deadline at the latest. What happens to
     /// them is told by [`Worker::events`](crate::vip::Worker::events).
+    ///
+    /// Starting fails with [`StartError::Vip`] when [`check_ttl`](crate::vip::check_ttl) finds the
+    /// lease too short for the kernel, unless the policy is
+    /// [permanent](crate::vip::Policy::permanent).
     #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
     #[must_use]
     pub fn vip(mut self, worker: crate::vip::Worker) -> Self {
+        self.unfit =
+            check_lease(&self.config, &worker).err().map(|error| StartError::Vip(error.into()));
         self.follower = Some(Box::new(worker));
         self
     }
@@ -288,7 +303,8 @@ impl NodeBuilder {
     /// # Errors
     /// See [`Node::start`].
     pub fn start(self) -> Result<Node, StartError> {
-        let Self { config, hooks, store, clock, follower } = self;
+        let Self { config, hooks, store, clock, follower, unfit } = self;
+        unfit.map_or(Ok(()), Err)?;
         let store = store.unwrap_or_else(|| Box::new(nats_store(&config, clock.clone())));
         let mut sinks = Vec::new();
         let hooks = hooks.map(|hooks| {
@@ -310,6 +326,18 @@ impl NodeBuilder {
         let hooks = hooks.map(start_hooks).transpose()?;
         Ok(Node { running, _hooks: hooks })
     }
+}
+
+#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+fn check_lease(
+    config: &Config,
+    worker: &crate::vip::Worker,
+) -> Result<(), crate::vip::TtlTooShort> {
+    if worker.is_permanent() {
+        return Ok(());
+    }
+    let (ttl, validity) = (config.lease_ttl(), config.timing().validity());
+    crate::vip::check_ttl(ttl, validity, config.renew_interval(), config.request_timeout())
 }
 
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
@@ -413,3 +441,7 @@ impl Stats {
         }
     }
 }
+
+#[cfg(all(test, feature = "vip", target_os = "linux", not(leasehold_portable)))]
+#[path = "node_tests.rs"]
+mod tests;

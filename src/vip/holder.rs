@@ -49,7 +49,6 @@ pub enum Extension {
 pub struct Holder {
     host: Host,
     slots: Vec<Slot>,
-    deadline: Option<Timestamp>,
     /// How long the machine has slept since boot, as far as we know.
     slept: Duration,
 }
@@ -77,8 +76,9 @@ impl Holder {
     ) -> Result<Self, VipError> {
         check_set(&addresses)?;
         let slots = addresses.into_iter().map(Slot::new).collect();
-        let host = Host { backend: Box::new(backend), policy, clock, report: Report::new() };
-        let mut holder = Self { host, slots, deadline: None, slept: Duration::ZERO };
+        let (backend, report) = (Box::new(backend), Report::new());
+        let host = Host { backend, policy, clock, report, deadline: None };
+        let mut holder = Self { host, slots, slept: Duration::ZERO };
         holder.slept = (0..3).map(|_| holder.time_asleep()).max().unwrap_or_default();
         Ok(holder)
     }
@@ -91,7 +91,7 @@ impl Holder {
     /// The first address that could not be held. The others are; [`extend`](Self::extend) tries
     /// again, [`release`](Self::release) gives up.
     pub fn acquire(&mut self, deadline: Timestamp) -> Result<(), VipError> {
-        self.deadline = Some(deadline);
+        self.host.deadline = Some(deadline);
         // What was heard so far comes from who had the addresses before, and is no conflict.
         self.watch();
         let mut first = Ok(());
@@ -109,7 +109,7 @@ impl Holder {
     /// Each is looked at first. One that has gone is put back and announced; one that somebody
     /// replaced is left alone and counts as lost; one that could not be had before is tried again.
     pub fn extend(&mut self, deadline: Timestamp) -> Extension {
-        self.deadline = Some(deadline);
+        self.host.deadline = Some(deadline);
         self.wake_up();
         self.watch();
         let mut recreated = false;
@@ -139,7 +139,8 @@ impl Holder {
     /// gone. Returns when to call it again at the latest; `None` when nothing is held.
     pub fn tick(&mut self) -> Option<Timestamp> {
         let now = self.host.clock.now();
-        let Some(deadline) = self.deadline.filter(|deadline| now + REMOVAL_LEAD < *deadline) else {
+        let Some(deadline) = self.host.deadline.filter(|deadline| now + REMOVAL_LEAD < *deadline)
+        else {
             // What cannot be removed stays held and was told; the next tick tries again.
             let _ = self.release();
             return self.slots.iter().any(Slot::is_held).then(|| now + REVIEW_INTERVAL);
@@ -168,7 +169,7 @@ impl Holder {
     /// next call; the kernel removes it in the end, unless the policy is permanent.
     pub fn release(&mut self) -> Result<(), VipError> {
         let now = self.host.clock.now();
-        let over = self.deadline.take().is_some_and(|deadline| now + REMOVAL_LEAD >= deadline);
+        let over = self.host.deadline.take().is_some_and(|deadline| now + REMOVAL_LEAD >= deadline);
         self.remove_all(|address| {
             if over { VipEvent::Expired { address } } else { VipEvent::Released { address } }
         })
@@ -177,7 +178,7 @@ impl Holder {
     /// Whether every address is held and the lease is not over.
     #[must_use]
     pub fn is_acquired(&self) -> bool {
-        let alive = self.deadline.is_some_and(|deadline| self.host.clock.now() < deadline);
+        let alive = self.host.deadline.is_some_and(|deadline| self.host.clock.now() < deadline);
         alive && self.slots.iter().all(Slot::is_held)
     }
 
@@ -219,6 +220,10 @@ impl Holder {
     #[must_use]
     pub const fn stats(&self) -> VipStats {
         self.host.report.stats
+    }
+
+    pub(super) fn is_permanent(&self) -> bool {
+        self.host.policy.is_permanent()
     }
 
     pub(super) fn clock(&self) -> Clock {

@@ -467,3 +467,6 @@ fn ipv6_can_be_kept_from_being_a_source() {
     bench.acquire(8).unwrap();
     assert_eq!(bench.host.lifetime(ip).unwrap().preferred, 0);
 }
+
+#[path = "stopped_tests.rs"]
+mod stopped;

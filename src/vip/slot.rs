@@ -20,6 +20,8 @@ pub(super) struct Host {
     pub(super) policy: Policy,
     pub(super) clock: Clock,
     pub(super) report: Report,
+    /// Until when the addresses may be held.
+    pub(super) deadline: Option<Timestamp>,
 }
 
 impl Host {
@@ -92,9 +94,7 @@ impl Slot {
         if leftover.is_none() {
             self.probe(host, &link)?;
         }
-        // Probing takes time.
-        let lifetime = host.lifetime(&self.address, deadline)?;
-        self.place(host, link, lifetime, leftover.is_some())?;
+        self.place(host, link, deadline, leftover.is_some())?;
         host.report.tell(VipEvent::Acquired { address: self.address.clone() });
         Ok(())
     }
@@ -138,9 +138,11 @@ impl Slot {
         &mut self,
         host: &mut Host,
         link: Link,
-        lifetime: Lifetime,
+        deadline: Timestamp,
         there: bool,
     ) -> Result<(), Fault> {
+        // Read as late as can be: looks and probes take time, and the process may be stopped.
+        let lifetime = host.lifetime(&self.address, deadline)?;
         let result = if there {
             host.backend.refresh(&link, &self.address, lifetime)
         } else {
@@ -156,6 +158,7 @@ impl Slot {
         let held = Held { link, created, given, announced_from, announced, defended };
         self.held = Some(held);
         result?;
+        self.keep_unless_late(host, deadline)?;
         self.announce(host);
         if let Some(found) = self.find_on(host, index)? {
             if !found.marked {
@@ -165,6 +168,16 @@ impl Slot {
             self.held.iter_mut().for_each(|held| held.created = Some(found.created));
         }
         Ok(())
+    }
+
+    /// A change may have waited for the kernel, or the process have been stopped in it, while the
+    /// lease ran out. The lifetime that was given counts from the change: too much, then.
+    fn keep_unless_late(&mut self, host: &mut Host, deadline: Timestamp) -> Result<(), Fault> {
+        let Err(late) = host.lifetime(&self.address, deadline) else {
+            return Ok(());
+        };
+        self.remove(host)?;
+        Err(late)
     }
 
     fn find_on(&self, host: &mut Host, index: u32) -> Result<Option<Assigned>, Fault> {
@@ -180,10 +193,8 @@ impl Slot {
         deadline: Timestamp,
         refresh: bool,
     ) -> Result<Found, Fault> {
-        let lifetime = host.lifetime(&self.address, deadline);
-        if let (true, Err(too_near)) = (refresh, &lifetime) {
-            self.remove(host)?;
-            return Err(too_near.clone());
+        if refresh {
+            self.keep_unless_late(host, deadline)?;
         }
         let link = match host.backend.link(self.address.interface()) {
             Err(Fault::NoSuchInterface) => {
@@ -194,7 +205,7 @@ impl Slot {
         };
         let Some(found) = self.find_on(host, link.index)? else {
             self.held = None;
-            self.place(host, link, lifetime?, false)?;
+            self.place(host, link, deadline, false)?;
             host.report.tell(VipEvent::Recreated { address: self.address.clone() });
             return Ok(Found::Recreated);
         };
@@ -203,19 +214,20 @@ impl Slot {
             return Err(Fault::Replaced);
         }
         if refresh {
-            self.refresh(host, &link, lifetime?)?;
+            self.refresh(host, &link, deadline)?;
         }
         Ok(self.notice(host, link, found.created))
     }
 
-    fn refresh(&mut self, host: &mut Host, link: &Link, to: Lifetime) -> Result<(), Fault> {
+    fn refresh(&mut self, host: &mut Host, link: &Link, deadline: Timestamp) -> Result<(), Fault> {
+        let to = host.lifetime(&self.address, deadline)?;
         let result = host.backend.refresh(link, &self.address, to);
         if let (Some(held), Ok(()) | Err(Fault::NoAnswer(_))) = (&mut self.held, &result) {
             held.given = to.valid;
         }
         result?;
         host.report.stats.refreshed += 1;
-        Ok(())
+        self.keep_unless_late(host, deadline)
     }
 
     /// Compares the address and its link with what they were; a change is announced.
@@ -326,7 +338,12 @@ impl Slot {
 
 /// A frame that cannot be sent is no reason to give the address up: the link may be down, and is
 /// announced on when it comes back.
+///
+/// Past the deadline nothing is sent: clients would be led away from the next holder.
 fn send(host: &mut Host, link: &Link, address: &VirtualAddress) {
+    if host.deadline.is_none_or(|deadline| deadline <= host.clock.now()) {
+        return;
+    }
     match host.backend.announce(link, address.ip()) {
         Ok(()) => host.report.stats.announced += 1,
         Err(fault) => log::debug!(address:%, fault:%; "virtual IP not announced"),

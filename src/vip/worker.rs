@@ -47,6 +47,7 @@ pub struct Worker {
     told: Arc<Told>,
     ended: Receiver<()>,
     events: Receiver<VipEvent>,
+    permanent: bool,
 }
 
 #[derive(Default)]
@@ -74,6 +75,7 @@ impl Worker {
         let (alive, ended) = bounded(0);
         let told = Arc::<Told>::default();
         let (events, clock) = (holder.events(), holder.clock());
+        let permanent = holder.is_permanent();
         let keeper = Keeper {
             holder,
             clock,
@@ -90,7 +92,7 @@ impl Worker {
         let purpose = "start the thread of the virtual IP";
         thread::spawn("leasehold-vip", body)
             .map_err(|source| VipError::System { purpose, source })?;
-        Ok(Self { orders, told, ended, events })
+        Ok(Self { orders, told, ended, events, permanent })
     }
 
     /// A term has begun: acquire the addresses. A term that was held before is over.
@@ -125,6 +127,13 @@ impl Worker {
     #[must_use]
     pub fn events(&self) -> Receiver<VipEvent> {
         self.events.clone()
+    }
+
+    /// Whether the kernel is to have the addresses for good; see
+    /// [`Policy::permanent`](super::Policy::permanent).
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        self.permanent
     }
 
     fn order(&self, order: Order) {

@@ -69,6 +69,7 @@ fn again_as_root(test: &str) {
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");
+    print!("{said}");
 }
 
 /// The part this copy of the test binary was started to play; `None` in the test itself.
