@@ -53,6 +53,9 @@ impl Running {
     pub(crate) fn start(start: Start) -> Result<Self, StartError> {
         let Start { config, store, clock, observer, mut sinks, follower } = start;
         let session = new_session()?;
+        if let Some(warning) = config.timing().warning() {
+            log::warn!(cluster = config.cluster_id(), node = config.node_id(); "{warning}");
+        }
         let (sink, events) = queue(config.event_capacity());
         sinks.push(sink);
         let (startup, started) = bounded(16);

@@ -6,6 +6,8 @@
 //! is the whole case.
 //!
 //! `LEASEHOLD_SEEDS=N` plays N seeds, `LEASEHOLD_SEED=S` plays one and shows its trace.
+#![allow(clippy::struct_excessive_bools, reason = "each is a fault that is on or off")]
+#![allow(clippy::large_enum_variant, reason = "short-lived, and boxes cost more than they save")]
 
 #[path = "simulation/mod.rs"]
 mod simulation;

@@ -33,8 +33,8 @@ use timeline::Timeline;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-const TTL: Duration = Duration::from_secs(1);
-const RENEW_INTERVAL: Duration = Duration::from_millis(300);
+const TTL: Duration = Duration::from_secs(2);
+const RENEW_INTERVAL: Duration = Duration::from_millis(500);
 const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
 
 fn main() -> ExitCode {
@@ -98,6 +98,7 @@ fn choose_server(arguments: &Arguments) -> Result<Option<Server>> {
 fn config(cluster_id: &str, node_id: &str, url: &str) -> std::result::Result<Config, ConfigError> {
     Config::builder(cluster_id, node_id, [url])
         .lease_ttl(TTL)
+        .connect_timeout(Duration::from_secs(15))
         .renew_interval(RENEW_INTERVAL)
         .build()
 }

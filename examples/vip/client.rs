@@ -60,8 +60,8 @@ impl Client {
         answers[first].at.saturating_duration_since(before.at)
     }
 
-    /// Counts the answers. Sorted by question they must show one host after the other, with as
-    /// many changes as there were handovers: more means that two had the address at a time.
+    /// Counts the answers. Sorted by question they must show one host after the other, with no
+    /// more changes than there were handovers: more means that two had the address at a time.
     pub(crate) fn check(&self, handovers: usize) -> Result<usize, String> {
         let mut answers = self.answers.lock().expect("no thread of ours panics").clone();
         // A late answer is no second holder: what counts is who received which question.
@@ -71,7 +71,7 @@ impl Client {
             return Err(format!("question {} was answered twice", twice.question));
         }
         let changes = pairs().filter(|(a, b)| a.host != b.host).count();
-        if changes != handovers {
+        if changes > handovers {
             return Err(format!("{handovers} handovers, but {changes} changes of host"));
         }
         Ok(answers.len())

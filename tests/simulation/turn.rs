@@ -93,12 +93,12 @@ impl World {
         let node = &mut self.processes[process];
         let promotes = matches!(input, Input::Promote);
         let step = node.election.step(now, input);
-        let promoted = promotes && step.refused.is_none();
-        if promoted {
+        let obeyed = promotes && step.refused.is_none();
+        if obeyed {
             node.shadow.cooldown = None;
         }
         self.examine(process, now, &step);
-        if promoted {
+        if obeyed {
             // It also ends the cooldown of a term that was found to have expired just before.
             self.processes[process].shadow.cooldown = None;
         }

@@ -19,6 +19,8 @@ use crate::error::StoreError;
 
 /// The pause after the first round.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// One attempt of several gets at least this much of the connect timeout.
+const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 /// What an attempt gets beyond its own deadline before it is given up as stuck.
 const GRACE: Duration = Duration::from_millis(500);
 /// Threads that may hang in name resolution, or in the client's connect, which has no timeout.
@@ -101,7 +103,7 @@ impl Connector {
             self.failed();
             return Some(self.stuck("earlier connections have not ended yet"));
         }
-        let timeout = self.plan.connection.connect_timeout;
+        let timeout = self.attempt_timeout();
         self.number += 1;
         let attempt = Attempt {
             number: self.number,
@@ -115,6 +117,14 @@ impl Connector {
         }
         self.state = State::Trying { number: self.number, give_up_at: now + timeout + GRACE };
         None
+    }
+
+    /// A start waits for the connect timeout as a whole: one mute server of several must not use it
+    /// up alone.
+    fn attempt_timeout(&self) -> Duration {
+        let whole = self.plan.connection.connect_timeout;
+        let servers = u32::try_from(self.plan.connection.servers.len()).unwrap_or(u32::MAX);
+        (whole / servers.clamp(1, 3)).max(whole.min(SHORTEST_ATTEMPT))
     }
 
     /// Takes note of an attempt's end. False when it had been given up.

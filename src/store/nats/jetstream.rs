@@ -238,8 +238,7 @@ pub(super) fn parse_create(body: &[u8], stream: &str) -> Creation {
         Err(error) => Creation::Doubtful(error),
         Ok(RawInfo { error: Some(error), .. }) => match error.err_code {
             code::NAME_IN_USE => Creation::Created,
-            code::NOT_ENABLED | code::NOT_FOR_ACCOUNT => Creation::Refused(error.into_error()),
-            _ if error.is_doubtful() => Creation::Doubtful(error.into_error()),
+            // Whatever the server did in spite of it, the read that follows finds.
             _ => Creation::Refused(error.into_error()),
         },
         Ok(RawInfo { config: Some(config), .. }) if config.name == stream => Creation::Created,

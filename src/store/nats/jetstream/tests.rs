@@ -148,7 +148,7 @@ fn a_name_in_use_counts_as_created() {
     let off = br#"{"error":{"code":503,"err_code":10039,"description":"JetStream not enabled for account"}}"#;
     assert!(matches!(parse_create(off, STREAM), Creation::Refused(StoreError::JetStream(_))));
     let busy = br#"{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}"#;
-    assert!(matches!(parse_create(busy, STREAM), Creation::Doubtful(_)));
+    assert!(matches!(parse_create(busy, STREAM), Creation::Refused(_)));
     assert!(matches!(parse_create(b"{}", STREAM), Creation::Doubtful(_)));
 }
 
