@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use super::member::{Answer, IPV4, PORT};
 use crate::netns::Host;
-use crate::nodes::{PATIENCE, millis_between, now};
+use crate::nodes::{millis_between, now};
 use crate::support::wait::{eventually, eventually_some};
 
 /// How often it asks.
 const PACE: Duration = Duration::from_millis(1);
+/// How long a handover may take on an overloaded machine.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// How often it looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(100);
 
