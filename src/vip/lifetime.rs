@@ -4,6 +4,10 @@
 //! `SIGSTOP`, in a hang. Lifetimes are whole seconds, and the removal comes between 0.02 s early
 //! and 1.3 s late (rounding and batching in the kernel). Two seconds are therefore taken off
 //! ([`KERNEL_MARGIN`]), and what is left is rounded down.
+//!
+//! That is no bound: a work queue does it, and on a machine with far too little processor time it
+//! was seen half a minute late. No margin would do then; the holder's own removal at the deadline
+//! does, where there is a holder left.
 
 use std::time::Duration;
 
