@@ -454,3 +454,47 @@ fn an_acknowledgement_from_a_bucket_that_is_gone_says_nothing_of_the_new_one() {
     desk.store(StoreEvent::Completed { ticket, outcome: Outcome::Stored { revision: 2 } });
     assert_eq!(desk.election.revision(), 0);
 }
+
+#[test]
+fn an_acknowledgement_from_a_bucket_that_is_gone_still_tells_of_its_epoch() {
+    let mut desk = Desk::following(&released(2, 7, 3), 5);
+    let ticket = desk.ticket();
+    desk.pass(secs(1));
+    desk.answer_read(Snapshot { incarnation: Incarnation::new("two"), ..absent(0) });
+    desk.store(StoreEvent::Completed { ticket, outcome: Outcome::Stored { revision: 6 } });
+    assert_eq!(desk.election.highest_epoch(), Some(epoch(8)));
+}
+
+#[test]
+fn a_follower_of_a_store_that_went_back_wakes_to_look_again() {
+    let mut desk = Desk::following(&held("other", 2, 7, 3), 50);
+    desk.pass(secs(20));
+    desk.answer_read(snapshot(Some(entry(40, &held("other", 2, 6, 2)))));
+    assert_eq!(desk.wake_at, desk.now + TTL);
+}
+
+/// The holder may have written into the gap since.
+#[test]
+fn a_bucket_is_waited_for_that_was_replaced_while_its_record_was_missing() {
+    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
+    desk.store(StoreEvent::Hint);
+    desk.pass(secs(1));
+    desk.answer_read(absent(5));
+    desk.pass(TTL);
+    desk.answer(Outcome::NoBucket);
+    desk.answer(Outcome::Created);
+    let incarnation = Incarnation::new("two");
+    desk.answer_read(Snapshot { incarnation, ..snapshot(None) });
+    assert_eq!(desk.command, None);
+    assert_eq!(desk.wake_at, desk.now + TTL);
+}
+
+#[test]
+fn the_first_read_keeps_the_moment_at_which_its_revision_was_noticed() {
+    let mut desk = Desk::new(settings("me", 1));
+    let noticed = desk.now;
+    desk.notice(5, &held("other", 2, 7, 3));
+    desk.now = desk.now + Duration::from_millis(900);
+    desk.answer_read(snapshot(Some(entry(5, &held("other", 2, 7, 3)))));
+    assert_eq!(desk.wake_at, noticed + TTL);
+}

@@ -20,8 +20,9 @@ pub(crate) struct Ledger {
     /// A backup was restored, or a bucket replaced by one in which a stale condition held:
     /// revisions repeat, and nothing can be told from them.
     pub(crate) restored: bool,
-    replaced: bool,
-    fell: bool,
+    /// A gate can see an epoch that is lower than one before: where a bucket was replaced or its
+    /// record lost, or where two led at once as the known limits allow.
+    pub(crate) epochs_may_fall: bool,
 }
 
 impl Ledger {
@@ -31,7 +32,7 @@ impl Ledger {
         if self.floor > last {
             self.floor = last;
             self.owner = None;
-            self.fell = true;
+            self.epochs_may_fall = true;
         }
     }
 
@@ -41,7 +42,7 @@ impl Ledger {
         if self.floor >= by.revision {
             self.floor = by.revision;
             self.owner = None;
-            self.fell = true;
+            self.epochs_may_fall = true;
         }
         if let Truth::Lease(lease) = &by.truth {
             if lease.epoch.as_u64() > self.floor {
@@ -52,14 +53,9 @@ impl Ledger {
 
     fn enter(&mut self, incarnation: u64) {
         if self.incarnation != incarnation {
-            self.replaced |= self.incarnation != 0;
+            self.epochs_may_fall |= self.incarnation != 0;
             (self.incarnation, self.floor, self.owner) = (incarnation, 0, None);
         }
-    }
-
-    /// Whether a gate can see an epoch that is lower than one before.
-    pub(crate) fn epochs_may_fall(&self) -> bool {
-        self.restored || self.replaced || self.fell
     }
 }
 
@@ -71,7 +67,8 @@ impl World {
         replaced: Option<&Record>,
         record: &Record,
     ) {
-        let Ask::Write { lease, sent, .. } = &request.ask else { return };
+        let Ask::Write(write) = &request.ask else { return };
+        let (lease, sent) = (&write.lease, write.sent);
         let process = request.process;
         let shadow = &mut self.processes[process].shadow;
         shadow.wrote_into = record.incarnation;
@@ -92,7 +89,7 @@ impl World {
         if lease.is_released() {
             self.check_release(process, lease, replaced);
         } else if challenges {
-            self.check_takeover(process, *sent, before, replaced);
+            self.check_takeover(process, sent, before, replaced);
             self.liveness.taken_over();
         }
         if lease.clean {

@@ -31,7 +31,8 @@ impl World {
         let leads = node.alive && node.leads(&self.origin, self.now) == Some(effect.epoch);
         let admitted = self.gate.admits(effect.epoch, effect.session);
         // Where a bucket was replaced or set back, gates are reset by hand.
-        if leads && !self.ledger.epochs_may_fall() {
+        let spared = self.ledger.restored || self.ledger.epochs_may_fall;
+        if leads && !spared {
             self.verdict.demand(Rule::I9, admitted, || {
                 format!("p{} leads epoch {} and is refused", effect.process, effect.epoch)
             });

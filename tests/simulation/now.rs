@@ -26,6 +26,7 @@ impl World {
     fn check_overlap(&mut self, one: usize, two: usize) {
         if self.is_excused(one, two) || self.is_excused(two, one) {
             self.tally.excused += 1;
+            self.ledger.epochs_may_fall = true;
             return;
         }
         let epochs = [one, two].map(|p| self.processes[p].leads(&self.origin, self.now));

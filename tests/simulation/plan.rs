@@ -102,6 +102,7 @@ pub(crate) struct Slot {
     pub(crate) latency: Option<u64>,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) family: Family,

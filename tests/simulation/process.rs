@@ -38,6 +38,7 @@ pub(crate) enum Held {
 /// A request without a definite answer, and on which connection it was sent.
 pub(crate) type Open = (Ticket, u64);
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) slot: usize,

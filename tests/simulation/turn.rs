@@ -11,7 +11,7 @@ use leasehold::store::StoreEvent;
 use super::clock::Instant;
 use super::plan::nanos;
 use super::process::{Held, Packet, Process};
-use super::world::{Ask, Effect, Event, World};
+use super::world::{Ask, Effect, Event, World, Write};
 
 impl World {
     pub(crate) fn start(&mut self, slot: usize) {
@@ -251,7 +251,8 @@ impl World {
                 let bytes = lease.encode(wall, wall);
                 let write = node.shadow.writes.iter().rev().find(|w| w.number == lease.write);
                 let sent = write.map_or(Timestamp::ZERO, |write| write.sent);
-                self.request(process, ticket, Ask::Write { expect, lease, bytes, sent });
+                let write = Write { expect, lease, bytes, sent };
+                self.request(process, ticket, Ask::Write(Box::new(write)));
             }
             Command::Reconnect => self.reconnect(process),
         }

@@ -148,7 +148,7 @@ impl World {
                 self.note(|| format!("bucket is there, created by p{} or before", request.process));
                 self.reply(&request, Outcome::Created, News::Nothing);
             }
-            Ask::Write { .. } => self.write(&request),
+            Ask::Write(_) => self.write(&request),
         }
     }
 
@@ -183,10 +183,10 @@ impl World {
     }
 
     fn write(&mut self, request: &Request) {
-        let Ask::Write { expect, lease, bytes, .. } = &request.ask else { return };
+        let Ask::Write(write) = &request.ask else { return };
         let before = self.server.bucket.clone();
-        let content = Content::Value(bytes.clone());
-        match self.server.write(*expect, content, Truth::Lease(lease.clone())) {
+        let content = Content::Value(write.bytes.clone());
+        match self.server.write(write.expect, content, Truth::Lease(write.lease.clone())) {
             Written::Stored { replaced, record } => {
                 let revision = record.revision;
                 self.check_commit(request, before.as_ref(), replaced.as_deref(), &record);

@@ -23,8 +23,16 @@ use super::trace::Trace;
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Read,
-    Write { expect: Expect, lease: Lease, bytes: Vec<u8>, sent: Timestamp },
+    Write(Box<Write>),
     Create { first: u64 },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    pub(crate) expect: Expect,
+    pub(crate) lease: Lease,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) sent: Timestamp,
 }
 
 #[derive(Clone, Debug)]

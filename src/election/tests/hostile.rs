@@ -95,3 +95,38 @@ fn a_challenge_is_not_repeated_in_a_bucket_that_was_made_meanwhile() {
     assert_eq!(desk.command, None, "a full wait from here on");
     assert_eq!(desk.wake_at, desk.now + TTL);
 }
+
+/// A read takes the record first and the bucket's newest revision after it.
+#[test]
+fn a_read_that_came_too_early_to_show_a_notice_costs_no_trust() {
+    let mut desk = Desk::new(settings("me", 1));
+    desk.notice(1, &held("other", 2, 1, 3));
+    desk.answer_read(absent(1));
+    let noticed = desk.now;
+    desk.notice(2, &held("other", 2, 1, 4));
+    assert_eq!(desk.wake_at, noticed + TTL, "the next one is heard");
+}
+
+#[test]
+fn a_purge_costs_no_trust() {
+    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
+    desk.notice(6, &held("other", 2, 7, 4));
+    desk.pass(TTL);
+    desk.answer_read(absent(6));
+    let noticed = desk.now;
+    desk.notice(7, &held("other", 2, 7, 5));
+    assert_eq!(desk.wake_at, noticed + TTL, "the next one is heard");
+}
+
+/// All markers are alike, and the next revision can be guessed.
+#[test]
+fn a_marker_that_was_told_of_beforehand_counts_from_when_it_was_read() {
+    let record = held("other", 2, 7, 3);
+    let marker = || Entry { revision: 6, content: Content::Marker };
+    let mut desk = Desk::following(&record, 5);
+    desk.store(StoreEvent::Notice(marker()));
+    let early = desk.now;
+    desk.pass(secs(1));
+    desk.answer_read(snapshot(Some(marker())));
+    assert!(desk.now > early && desk.wake_at == desk.now + TTL);
+}

@@ -295,3 +295,24 @@ fn a_leader_that_may_not_read_goes_on_renewing() {
     desk.pass(secs(2));
     assert_eq!(desk.written().0.revision, 1);
 }
+
+/// A challenge that was never stored leaves its epoch free, and the next one takes it.
+#[test]
+fn a_term_is_not_released_for_a_challenge_of_its_epoch_that_came_to_nothing() {
+    let release = released(2, 7, 3);
+    let mut desk = Desk::following(&release, 5);
+    desk.store(StoreEvent::Disconnected { error: StoreError::TimedOut });
+    desk.pass(secs(9));
+    desk.store(StoreEvent::Connected { server: "here".into() });
+    desk.answer_read(snapshot(Some(entry(5, &release))));
+    desk.pass(2 * TTL);
+    let (_, lease) = desk.written();
+    desk.stored(6);
+    assert!(desk.leads() && lease.epoch == epoch(8));
+    desk.store(StoreEvent::Disconnected { error: StoreError::TimedOut });
+    desk.pass(secs(9));
+    assert_eq!(desk.lost(), Some(&Cause::Expired));
+    desk.store(StoreEvent::Connected { server: "here".into() });
+    desk.answer_read(snapshot(Some(entry(6, &lease))));
+    assert!(!desk.written().1.clean, "its work may go on");
+}
