@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use leasehold::error::StoreError;
-use leasehold::store::{Outcome, Request, StoreEvent};
+use leasehold::store::{Outcome, Request, StoreEvent, Ticket};
 use serde_json::{Value, json};
 
 use store_driver::{CLUSTER, Driver, PATIENCE, SILENCE, nats_store, value, write};
@@ -17,7 +17,7 @@ use support::cluster::Cluster;
 use support::nats::{Client, Message, Subscription};
 use support::server::NatsServer;
 use support::version::Version;
-use support::wait::eventually;
+use support::wait::{eventually, eventually_some};
 
 const WRITES: &str = "$KV.cluster-test.lease";
 const GETS: &str = "$JS.API.STREAM.MSG.GET.KV_cluster-test";
@@ -371,6 +371,17 @@ on_both_servers!(hostile_notices_are_ignored, |version| {
     assert!(driver.seen.is_empty(), "{:?}", driver.seen);
 });
 
+/// What became of a request that a young cluster may swallow; nothing, when nothing is heard.
+fn heard_of(node: &mut Driver, wanted: Ticket) -> Option<Outcome> {
+    while let Some(event) = node.next(Duration::from_secs(3)) {
+        match event {
+            StoreEvent::Completed { ticket, outcome } if ticket == wanted => return Some(outcome),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Three replicas and two writers at once: one winner each time, whichever code the loser gets.
 #[test]
 fn replicated_writes_have_one_winner() {
@@ -381,25 +392,34 @@ fn replicated_writes_have_one_winner() {
         node.wait_connected();
         node
     });
-    // The leader of a young cluster may not know all its peers yet.
-    let created = |node: &mut Driver| node.ask(Request::CreateBucket { first_seq: 1 });
-    eventually(PATIENCE, "the bucket", || created(&mut nodes[0]) == Outcome::Created);
+    // The leader of a young cluster may not know all its peers yet, or answer nothing at all.
+    let client = Client::connect(&urls[0]);
+    let bucket = Bucket::of_cluster(&client, "test").limit(Duration::from_secs(2));
+    let mut config = bucket.usual_config();
+    config["num_replicas"] = json!(3);
+    eventually(PATIENCE, "the bucket", || bucket.create(&config).is_ok());
     cluster.stream_leader("KV_cluster-test");
     let mut revision = 0;
     for round in 0..100 {
         let name = round.to_string();
         let tickets = nodes.each_mut().map(|node| node.submit(write(revision, None, &name)));
-        let outcomes = [nodes[0].outcome(tickets[0]), nodes[1].outcome(tickets[1])];
+        let outcomes = [0, 1].map(|index| heard_of(&mut nodes[index], tickets[index]));
         let stored: Vec<_> = outcomes
             .iter()
             .filter_map(|outcome| match outcome {
-                Outcome::Stored { revision } => Some(*revision),
+                Some(Outcome::Stored { revision }) => Some(*revision),
                 _ => None,
             })
             .collect();
         assert!(stored.len() <= 1, "{outcomes:?}");
-        let snapshot = nodes[0].read();
-        let entry = snapshot.entry.expect("a record");
+        let snapshot = eventually_some(PATIENCE, "a read", || {
+            let ticket = nodes[0].submit(Request::Read);
+            match heard_of(&mut nodes[0], ticket) {
+                Some(Outcome::Read(snapshot)) => Some(snapshot),
+                _ => None,
+            }
+        });
+        let Some(entry) = snapshot.entry else { continue };
         assert!(stored.first().is_none_or(|won| *won == entry.revision), "{outcomes:?} {entry:?}");
         revision = entry.revision;
     }
