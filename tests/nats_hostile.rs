@@ -18,6 +18,9 @@ use support::wait::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const FLOOD: Duration = Duration::from_secs(4);
+/// A follower tells two things of a notice, heeds 256 of them between two reads, and finds the
+/// forger out by the third read of a connection.
+const EVENTS_OF_FORGERY: u64 = 2 * 256 * 3;
 
 fn config(server: &NatsServer, node: &str) -> ConfigBuilder {
     Config::builder("test", node, [server.url()])
@@ -62,8 +65,9 @@ on_both_servers!(a_flood_of_notices_costs_neither_the_lead_nor_memory, |version|
         assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
         assert!(peak < 100_000, "{peak} KiB more");
     });
-    let (sent, missed) = (sent.into_inner(), follower.stats().events_missed);
-    assert!(missed < 1_000, "{missed} events for {sent} notices");
+    let (sent, stats) = (sent.into_inner(), follower.stats());
+    let bound = EVENTS_OF_FORGERY * (1 + stats.reconnects + stats.abandoned_connections);
+    assert!(stats.events_missed < bound, "{stats:?} for {sent} notices");
     assert!(token.is_valid());
     assert!(!follower.is_leader());
     leader.stop();
