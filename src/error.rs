@@ -28,6 +28,10 @@ pub enum StoreError {
         /// Its words.
         reason: Arc<str>,
     },
+    /// The credentials cannot be used, and no server was asked: a file is missing, unreadable, or
+    /// not what it should be.
+    #[error("unusable credentials: {0}")]
+    Credentials(Arc<str>),
     /// TLS could not be agreed on.
     #[error("TLS with {server} failed: {reason}")]
     Tls {
@@ -116,6 +120,7 @@ impl StoreError {
             | Self::Disconnected(_)
             | Self::TimedOut => true,
             Self::Authentication { .. }
+            | Self::Credentials(_)
             | Self::Tls { .. }
             | Self::Permission(_)
             | Self::JetStream(_)

@@ -254,8 +254,8 @@ mod tests {
         gate.admit(token.epoch(), token.session())
     }
 
-    /// Invariant I9, over the order in which tokens were admitted: no epoch after a higher one, and
-    /// hence the tokens of one epoch side by side, which must be one session's.
+    /// The gate's promise, over the order in which tokens were admitted: no epoch after a higher
+    /// one, and hence the tokens of one epoch side by side, which must be one session's.
     fn assert_fenced_order(admitted: &[Token]) {
         for pair in admitted.windows(2) {
             assert!(pair[1].epoch > pair[0].epoch || pair[1] == pair[0], "{pair:?}");

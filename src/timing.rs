@@ -89,6 +89,13 @@ impl Timing {
         if timeout < shortest {
             return Err(TimingError::RequestTimeoutTooShort { given: ms(timeout) });
         }
+        if given.is_some() && self.renew < per_renewal * timeout && self.renew >= 2 * shortest {
+            return Err(TimingError::RequestTimeoutTooLong {
+                given: ms(timeout),
+                longest: ms(self.renew / per_renewal),
+                renew_interval: ms(self.renew),
+            });
+        }
         if self.renew < per_renewal * timeout {
             return Err(TimingError::RenewIntervalTooShort {
                 renew_interval: ms(self.renew),
@@ -219,6 +226,19 @@ pub enum TimingError {
     },
     /// Renewals would overtake the answers.
     #[error(
+        "request timeout is {given:?}, must be 20ms to {longest:?} with a renew interval of \
+         {renew_interval:?}"
+    )]
+    RequestTimeoutTooLong {
+        /// What was given.
+        given: Duration,
+        /// The longest for this renew interval.
+        longest: Duration,
+        /// What was given.
+        renew_interval: Duration,
+    },
+    /// There is no room for an answer between two renewals.
+    #[error(
         "renew interval is {renew_interval:?}, must be at least {nearest:?} with a request timeout \
          of {request_timeout:?}"
     )]
@@ -320,7 +340,9 @@ mod tests {
         assert!(matches!(timing(1_000, 0), Err(TimingError::RenewIntervalTooShort { .. })));
         let with = |rt| Timing::new(ms(10_000), ms(3_000), Some(ms(rt)), 10);
         assert!(matches!(with(19), Err(TimingError::RequestTimeoutTooShort { .. })));
-        assert!(matches!(with(1_501), Err(TimingError::RenewIntervalTooShort { .. })));
+        assert!(matches!(with(1_501), Err(TimingError::RequestTimeoutTooLong { .. })));
+        let hasty = Timing::new(ms(10_000), ms(39), Some(ms(20)), 10);
+        assert!(matches!(hasty, Err(TimingError::RenewIntervalTooShort { .. })));
         assert!(with(1_500).is_ok());
         let drift = |percent| Timing::new(ms(10_000), ms(3_000), None, percent);
         assert!(matches!(drift(0), Err(TimingError::Drift { .. })));

@@ -173,8 +173,8 @@ impl ConfigBuilder {
     }
 
     /// How long others wait before they take over a lease that is not renewed; one value per
-    /// cluster. `election.leaseTtlMs`, default 10 s, 100 ms to 1 h; bounded below by the renew
-    /// interval, see [`Timing::new`].
+    /// cluster. `election.leaseTtlMs`, default 10 s, 147 ms (123 ms with a request timeout, both at
+    /// the default drift) to 1 h; bounded below by the renew interval too, see [`Timing::new`].
     pub fn lease_ttl(self, ttl: Duration) -> Self {
         Self { lease_ttl: whole(ttl), ..self }
     }

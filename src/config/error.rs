@@ -147,7 +147,8 @@ impl From<TimingError> for ConfigError {
         let field = match source {
             TimingError::Drift { .. } => "clockDriftPercent",
             TimingError::Ttl { .. } => "leaseTtlMs",
-            TimingError::RequestTimeoutTooShort { .. } => "requestTimeoutMs",
+            TimingError::RequestTimeoutTooShort { .. }
+            | TimingError::RequestTimeoutTooLong { .. } => "requestTimeoutMs",
             TimingError::RenewIntervalTooShort { .. }
             | TimingError::RenewIntervalTooLong { .. } => "renewIntervalMs",
         };

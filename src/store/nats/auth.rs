@@ -33,19 +33,16 @@ impl Login {
         server: &ServerAddress,
     ) -> Result<Self, StoreError> {
         let auth = if server.auth == Auth::None { &connection.auth } else { &server.auth };
-        let refused = |reason: String| StoreError::Authentication {
-            server: server.to_string().into(),
-            reason: reason.into(),
-        };
+        let unusable = |reason: String| StoreError::Credentials(reason.into());
         match auth {
             Auth::None => Ok(Self::None),
             Auth::UserPassword { user, password } => {
                 Ok(Self::UserPassword(user.clone(), password.clone()))
             }
             Auth::Token(token) => Ok(Self::Token(token.clone())),
-            Auth::NkeySeed(seed) => key_pair(seed.expose()).map(Self::Nkey).map_err(refused),
+            Auth::NkeySeed(seed) => key_pair(seed.expose()).map(Self::Nkey).map_err(unusable),
             Auth::CredentialsFile(path) => read_credentials(path)
-                .map_err(|reason| refused(format!("{}: {reason}", path.display()))),
+                .map_err(|reason| unusable(format!("{}: {reason}", path.display()))),
         }
     }
 
