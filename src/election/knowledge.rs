@@ -123,6 +123,9 @@ pub(super) enum Heard {
 pub(super) struct Knowledge {
     incarnation: Option<Incarnation>,
     standing: Option<Sighting>,
+    /// The highest revision of this bucket whose record was seen. What stands may be higher: where
+    /// a read shows no record, its number may be that of one which came after it took the record.
+    shown: u64,
     /// A held record: it delays a challenge.
     noticed: Option<Noticed>,
     /// What would hurry one, or end a term: worth a read, but nothing to act upon. Whoever can
@@ -152,6 +155,7 @@ impl Knowledge {
         Self {
             incarnation: None,
             standing: None,
+            shown: 0,
             noticed: None,
             doubted: None,
             claim: None,
@@ -273,14 +277,15 @@ impl Knowledge {
         self.noticed.take_if(|noticed| noticed.sighting.revision <= revision);
         self.doubted.take_if(|doubted| doubted.sighting.revision <= revision);
         self.claim.take_if(|(claimed, _)| *claimed <= revision);
-        self.standing = Some(Sighting { revision, seen, first_seen: now });
+        self.stand(Sighting { revision, seen, first_seen: now });
     }
 
     /// Takes in hearsay.
     pub(super) fn notice(&mut self, now: Timestamp, entry: Entry, own: SessionId) -> Heard {
-        let known = self.newest().map_or(0, |sighting| sighting.revision);
-        let doubted = self.doubted.as_ref().map_or(0, |doubted| doubted.sighting.revision);
-        if !self.trusts_notices || entry.revision <= known.max(doubted) {
+        let heard_of = [&self.noticed, &self.doubted].into_iter().flatten();
+        let known = heard_of.map(|noticed| noticed.sighting.revision).fold(self.shown, u64::max);
+        let counted = self.standing().map_or(0, |standing| standing.revision);
+        if !self.trusts_notices || entry.revision <= known || entry.revision < counted {
             return Heard::Nothing;
         }
         let seen = Seen::of(&entry.content);
@@ -337,6 +342,7 @@ impl Knowledge {
     fn forget(&mut self, now: Timestamp) {
         let standing = self.standing.take();
         let noticed = self.noticed.take();
+        self.shown = 0;
         self.doubted = None;
         self.claim = None;
         // Also when nothing stood there at the last look: a holder writes into a gap again.
@@ -404,7 +410,7 @@ impl Knowledge {
                 Proof::Nothing => self.trusts_notices = false,
                 Proof::True => came = came.or(dates.then_some(noticed.sighting.first_seen)),
                 Proof::False => self.trusts_notices = false,
-                Proof::Outdated => {}
+                Proof::Outdated => self.shown = self.shown.max(noticed.sighting.revision),
             }
             *slot = None;
         }
@@ -427,6 +433,9 @@ impl Knowledge {
     }
 
     fn stand(&mut self, sighting: Sighting) {
+        if sighting.seen != Seen::Absent {
+            self.shown = self.shown.max(sighting.revision);
+        }
         self.standing = Some(sighting);
     }
 }

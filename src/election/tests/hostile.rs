@@ -107,6 +107,27 @@ fn a_read_that_came_too_early_to_show_a_notice_costs_no_trust() {
     assert_eq!(desk.wake_at, noticed + TTL, "the next one is heard");
 }
 
+/// The other order: the notice comes after such a read.
+#[test]
+fn a_notice_is_heard_of_what_a_read_counted_but_came_too_early_to_show() {
+    let mut desk = Desk::new(settings("me", 1));
+    desk.answer_read(absent(1));
+    let noticed = desk.now;
+    desk.notice(1, &held("other", 2, 1, 3));
+    assert!(desk.changes.contains(&Change::LeaderChanged(Some(("other".into(), epoch(1))))));
+    assert_eq!(desk.wake_at, noticed + TTL);
+}
+
+#[test]
+fn a_late_notice_of_a_record_that_was_seen_and_purged_is_no_news() {
+    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
+    desk.pass(TTL);
+    desk.answer_read(absent(5));
+    desk.changes.clear();
+    desk.notice(5, &held("other", 2, 7, 3));
+    assert_eq!(desk.changes, []);
+}
+
 #[test]
 fn a_purge_costs_no_trust() {
     let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
