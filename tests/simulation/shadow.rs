@@ -197,7 +197,7 @@ impl Shadow {
     }
 
     pub(crate) fn remember(&mut self, write: Write) {
-        if self.writes.len() > 48 {
+        if self.writes.len() > 160 {
             self.writes.pop_front();
         }
         self.writes.push_back(write);
