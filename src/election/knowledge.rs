@@ -145,7 +145,8 @@ pub(super) struct Knowledge {
     missing_since: Option<Timestamp>,
     /// The bucket was found missing a moment ago and is empty now: nobody can hold a lease in it.
     brand_new: bool,
-    /// A holder in an earlier bucket may believe in its lease until then.
+    /// A holder in an earlier bucket, or of a record that the store lost, may believe in its lease
+    /// until then.
     embargo: Timestamp,
     last_read: Option<Timestamp>,
 }
@@ -368,7 +369,7 @@ impl Knowledge {
         mut shown: Sighting,
         entry: Option<&Entry>,
     ) -> Finding {
-        let noticed_at = self.weigh_notices(sent, &shown, entry);
+        let noticed_at = self.weigh_notices(now, sent, &shown, entry);
         let Some(standing) = &self.standing else {
             shown.first_seen = noticed_at.unwrap_or(now);
             self.stand(shown);
@@ -387,11 +388,16 @@ impl Knowledge {
         Finding::Changed
     }
 
-    /// Drops what a read settles, and with what it contradicts the trust in notices. A notice of a
-    /// held record that turns out to have been true to the byte gives its revision the moment at
-    /// which it came. One of a marker does not: they are all alike, and it may have come before.
+    /// Drops what a read settles, and with what it contradicts the trust in notices. Unless such a
+    /// notice was forged, the store has lost what it told of, and whoever wrote that may believe in
+    /// its lease for a TTL from now at the longest.
+    ///
+    /// A notice of a held record that turns out to have been true to the byte gives its revision
+    /// the moment at which it came. One of a marker does not: they are all alike, and it may have
+    /// come before.
     fn weigh_notices(
         &mut self,
+        now: Timestamp,
         sent: Timestamp,
         shown: &Sighting,
         entry: Option<&Entry>,
@@ -407,9 +413,13 @@ impl Knowledge {
                     self.claim.get_or_insert((latest.revision, latest.first_seen));
                     continue;
                 }
-                Proof::Nothing => self.trusts_notices = false,
+                Proof::Nothing | Proof::False => {
+                    self.trusts_notices = false;
+                    if dates {
+                        self.embargo = self.embargo.max(now + self.longest_ttl);
+                    }
+                }
                 Proof::True => came = came.or(dates.then_some(noticed.sighting.first_seen)),
-                Proof::False => self.trusts_notices = false,
                 Proof::Outdated => self.shown = self.shown.max(noticed.sighting.revision),
             }
             *slot = None;

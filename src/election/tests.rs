@@ -359,15 +359,22 @@ fn a_notice_that_differs_from_what_is_read_gives_no_moment_and_costs_the_trust()
     assert!(desk.is_reading(), "it looks for itself now");
 }
 
+/// It may as well have been true, of a record that the store lost: whoever wrote that leads still.
 #[test]
-fn a_forged_notice_of_the_largest_revision_stalls_nobody() {
+fn a_notice_of_a_record_that_is_not_there_costs_one_more_wait() {
     let record = held("other", 2, 7, 3);
     let mut desk = Desk::following(&record, 5);
     desk.pass(secs(3));
     desk.notice(u64::MAX, &held("forger", 3, 7, 4));
     desk.pass(TTL);
     desk.answer_read(snapshot(Some(entry(5, &record))));
-    assert_eq!(desk.written().0.revision, 5, "the wait of what stands was over long since");
+    assert_eq!(desk.command, None, "although the wait of what stands was over long since");
+    desk.notice(u64::MAX, &held("forger", 3, 7, 4));
+    desk.pass(TTL / 2);
+    desk.answer_read(snapshot(Some(entry(5, &record))));
+    desk.pass(TTL / 2);
+    desk.answer_read(snapshot(Some(entry(5, &record))));
+    assert_eq!(desk.written().0.revision, 5);
 }
 
 #[test]

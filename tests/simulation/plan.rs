@@ -89,7 +89,7 @@ const COMMON: [Fault; 18] = [
     Forge,
 ];
 /// What makes some promises impossible to keep; see the known limits.
-const RARE: [Fault; 3] = [DropBucket, ResetBucket, Restore];
+const RARE: [Fault; 4] = [DropBucket, DropBucket, ResetBucket, Restore];
 
 /// Where a node runs, and as what.
 #[derive(Clone, Debug)]
@@ -197,7 +197,7 @@ impl Plan {
         (self.late, self.late_notices) = (maybe(2), maybe(3));
         (self.stalls, self.stuck_drains) = (maybe(3) / 10.0, maybe(2));
         self.ambushes = maybe(2);
-        let rare = dice.one_in(4).then(|| dice.pick(&RARE));
+        let rare = dice.one_in(3).then(|| dice.pick(&RARE));
         for fault in COMMON.into_iter().chain(rare) {
             if rare == Some(fault) || dice.one_in(4) {
                 self.faults.push((fault, dice.log(ttl, 60 * ttl)));
