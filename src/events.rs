@@ -82,6 +82,10 @@ impl Events {
         self.shared.missed.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn missed_counter(&self) -> Missed {
+        Missed(Arc::clone(&self.shared))
+    }
+
     pub(crate) fn attach(&self) {
         self.shared.attached.store(true, Ordering::SeqCst);
     }
@@ -90,6 +94,16 @@ impl Events {
     /// and what its sink would still put there.
     pub(crate) fn nobodys() -> Self {
         queue(1).1
+    }
+}
+
+/// How many events were dropped; no promise to take any.
+#[derive(Clone, Debug)]
+pub(crate) struct Missed(Arc<Shared>);
+
+impl Missed {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.missed.load(Ordering::Relaxed)
     }
 }
 

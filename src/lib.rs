@@ -97,18 +97,24 @@
 
 pub mod clock;
 pub mod config;
+mod desk;
 pub mod election;
 pub mod error;
 pub mod event;
 mod events;
 pub mod fence;
+pub mod health;
 mod hooks;
+mod inquiry;
 pub mod leadership;
 pub mod lease;
+pub mod manager;
+pub mod metrics;
 mod node;
 mod observer;
 mod renewal;
 mod running;
+pub mod service;
 pub mod store;
 mod thread;
 pub mod timing;
@@ -122,7 +128,8 @@ pub use events::Events;
 pub use hooks::Hooks;
 pub use leadership::{Leadership, LeadershipLost};
 pub use lease::{Epoch, SessionId};
-pub use node::{Node, NodeBuilder, Stats, Status, Stopped, TransferError};
+pub use manager::{Manager, ManagerError};
+pub use node::{Node, NodeBuilder, NodeHandle, Pulse, Stats, Status, Stopped, TransferError};
 pub use observer::Observer;
 
 /// What the README shows compiles.

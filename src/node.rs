@@ -1,10 +1,12 @@
 //! A node: one candidate for the lead, with the handles to it.
 
+mod handle;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, check_meta, check_node_id};
+use crate::config::{Config, ConfigError};
 use crate::error::{Refused, StartError, WaitError};
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
 use crate::event::DrainGuard;
@@ -14,8 +16,12 @@ use crate::hooks::{self, HookThread, Hooks};
 use crate::leadership::Leadership;
 use crate::lease::{Epoch, SessionId};
 use crate::renewal::{Follower, View};
-use crate::running::{Running, Start, nats_store};
+use crate::running::{Core, Running, Start, nats_store};
 use crate::store::Store;
+
+pub use crate::running::TransferError;
+pub(crate) use handle::Wish;
+pub use handle::{NodeHandle, Pulse};
 
 /// A member of a cluster, of which one at a time leads.
 ///
@@ -65,15 +71,13 @@ impl Node {
     /// [`Role::Leader`] while [`is_leader`](Self::is_leader).
     #[must_use]
     pub fn role(&self) -> Role {
-        if self.is_leader() { Role::Leader } else { Role::Follower }
+        self.running.role()
     }
 
     /// The token of the present term, if this node leads.
     #[must_use]
     pub fn leadership(&self) -> Option<Leadership> {
-        let (epoch, _) = self.running.cell.in_force(&self.running.clock)?;
-        let (cell, clock) = (Arc::clone(&self.running.cell), self.running.clock.clone());
-        Some(Leadership::new(cell, clock, Epoch::new(epoch)?, self.running.session))
+        self.running.leadership()
     }
 
     /// The holder's node id; `None` when there is none, or none was heard of for a TTL.
@@ -98,6 +102,12 @@ impl Node {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.running.board.read(|view| view.connected)
+    }
+
+    /// A handle that can be cloned and handed around, and keeps nothing running.
+    #[must_use]
+    pub fn handle(&self) -> NodeHandle {
+        NodeHandle::new(self.running.core.clone())
     }
 
     /// This start's session.
@@ -168,8 +178,7 @@ impl Node {
     /// [`TransferError::NodeId`] when it is no node id; [`TransferError::Refused`] as above, or
     /// when it is this node's own.
     pub fn transfer_to(&self, node_id: &str) -> Result<(), TransferError> {
-        check_node_id(node_id)?;
-        Ok(self.running.orders.ask_resign(Reason::Transfer { to: node_id.to_owned() })?)
+        self.running.transfer_to(node_id)
     }
 
     /// Ends the cooldown: the node takes part in the election again. It takes nothing from a leader
@@ -186,8 +195,7 @@ impl Node {
     ///
     /// Waits for the next turn of the renewal thread only.
     pub fn set_healthy(&self, healthy: bool) {
-        // Refused only when the node has stopped, or has nothing to step down from.
-        let _ = self.running.orders.ask(crate::election::Input::SetHealthy(healthy));
+        self.running.set_healthy(healthy);
     }
 
     /// The value that this node's records carry from the next renewal on, which is brought forward
@@ -196,12 +204,7 @@ impl Node {
     /// # Errors
     /// [`ConfigError`] when it is longer than 4096 bytes of JSON.
     pub fn set_meta(&self, meta: Option<serde_json::Value>) -> Result<(), ConfigError> {
-        if let Some(meta) = &meta {
-            check_meta(meta)?;
-        }
-        // Refused only when the node has stopped, and carries nothing any more.
-        let _ = self.running.orders.ask(crate::election::Input::SetMeta(meta));
-        Ok(())
+        self.running.set_meta(meta)
     }
 
     /// Gives back what is held and ends every thread, within the stop timeout (default 5 s).
@@ -221,18 +224,6 @@ impl Node {
     pub fn stop_within(mut self, bound: Duration) -> Stopped {
         Stopped { left_to_lapse: !self.running.stop(bound) }
     }
-}
-
-/// Why a transfer was not begun.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TransferError {
-    /// It is no node id.
-    #[error(transparent)]
-    NodeId(#[from] ConfigError),
-    /// The node refused.
-    #[error(transparent)]
-    Refused(#[from] Refused),
 }
 
 /// How a node stopped.
@@ -383,7 +374,7 @@ pub struct Status {
 }
 
 impl Status {
-    pub(crate) fn of(running: &Running, role: Role, view: &View) -> Self {
+    pub(crate) fn of(running: &Core, role: Role, view: &View) -> Self {
         Self {
             cluster_id: running.config.cluster_id().to_owned(),
             node_id: running.config.node_id().to_owned(),
@@ -424,7 +415,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn of(running: &Running, view: &View) -> Self {
+    pub(crate) fn of(running: &Core, view: &View) -> Self {
         let counters = &view.counters;
         let held_until = view.held_until.unwrap_or_default();
         Self {
@@ -435,7 +426,7 @@ impl Stats {
             lost_races: counters.lost_races,
             reconnects: counters.connections.saturating_sub(1),
             abandoned_connections: counters.abandoned_connections,
-            events_missed: running.events.missed(),
+            events_missed: running.missed.count(),
             last_round_trip: counters.last_round_trip,
             remaining: held_until.since(running.clock.now()),
         }

@@ -4,9 +4,10 @@
 //! election, and carries the step out: changes to whoever listens, then the command to the store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use parking_lot::{Condvar, Mutex};
 
 use crate::clock::{Clock, Timestamp};
@@ -56,6 +57,20 @@ impl Orders {
         answer.recv().map_err(|_| Refused::Stopped)?.map_or(Ok(()), Err)
     }
 
+    /// As [`ask`](Self::ask), for callers that must not hang with the loop: nothing is known when
+    /// `None` comes, as the order stands.
+    pub(crate) fn ask_within(&self, bound: Duration, input: Input) -> Option<Result<(), Refused>> {
+        let (reply, answer) = bounded(1);
+        if !self.send(Order { input, reply: Some(reply) }) {
+            return Some(Err(Refused::Stopped));
+        }
+        match answer.recv_timeout(bound) {
+            Ok(refused) => Some(refused.map_or(Ok(()), Err)),
+            Err(RecvTimeoutError::Disconnected) => Some(Err(Refused::Stopped)),
+            Err(RecvTimeoutError::Timeout) => None,
+        }
+    }
+
     pub(crate) fn ask_resign(&self, reason: Reason) -> Result<(), Refused> {
         self.ask(Input::Resign(reason))
     }
@@ -88,6 +103,15 @@ pub(crate) struct View {
 pub(crate) struct Board {
     view: Mutex<View>,
     changed: Condvar,
+    beat: Beat,
+}
+
+/// When the loop last turned, and when it meant to turn again at the latest, in nanoseconds of its
+/// clock. What hangs, a store or a logger, keeps it from both.
+#[derive(Debug, Default)]
+struct Beat {
+    last: AtomicU64,
+    due: AtomicU64,
 }
 
 impl Board {
@@ -114,6 +138,12 @@ impl Board {
             // In slices, for the sake of suspends and of clocks moved by hand.
             self.changed.wait_for(&mut view, left.min(LONGEST_WAIT_HOLDING));
         }
+    }
+
+    /// When the loop last turned, and when it meant to turn again at the latest.
+    pub(crate) fn beat(&self) -> (Timestamp, Timestamp) {
+        let read = |at: &AtomicU64| Timestamp::from_nanos(at.load(Ordering::Relaxed));
+        (read(&self.beat.last), read(&self.beat.due))
     }
 
     fn post(&self, view: View) {
@@ -221,6 +251,7 @@ impl Renewal {
         }
         // Read after the input was there, and before anything is sent: writes count from it.
         let now = self.parts.clock.now();
+        self.board.beat.last.store(now.as_nanos(), Ordering::Relaxed);
         let step = self.parts.election.step(now, input);
         let (finished, refused) = (step.finished, step.refused.clone());
         self.carry_out(step);
@@ -258,7 +289,9 @@ impl Renewal {
                 longest = BACKED_UP_WAIT;
             }
         }
-        self.wake_at.min(self.parts.clock.now() + longest)
+        let until = self.wake_at.min(self.parts.clock.now() + longest);
+        self.board.beat.due.store(until.as_nanos(), Ordering::Relaxed);
+        until
     }
 
     fn carry_out(&mut self, step: Step) {

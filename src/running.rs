@@ -1,5 +1,6 @@
 //! A renewal thread with the handles to it: what a node and an observer have in common.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -7,12 +8,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
+use crate::config::{Config, ConfigError, check_meta, check_node_id};
 use crate::election::{Election, Input, Settings};
-use crate::error::{StartError, StoreError, WaitError};
-use crate::events::{EventSink, Events, queue};
-use crate::leadership::TermCell;
-use crate::lease::SessionId;
+use crate::error::{Refused, StartError, StoreError, WaitError};
+use crate::event::{Reason, Role};
+use crate::events::{EventSink, Events, Missed, queue};
+use crate::leadership::{Leadership, TermCell};
+use crate::lease::{Epoch, SessionId};
 use crate::renewal::{Board, Follower, Orders, Parts, Renewal, View};
 use crate::store::Store;
 use crate::store::nats::{BucketOptions, NatsStore};
@@ -23,18 +25,94 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What scheduling may add to a bound before a thread that does not end is left behind.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A started renewal thread.
-#[derive(Debug)]
-pub(crate) struct Running {
+/// What can be seen of a renewal thread and asked of it, from anywhere; keeps nothing running.
+#[derive(Clone, Debug)]
+pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) session: SessionId,
     pub(crate) clock: Clock,
     pub(crate) cell: Arc<TermCell>,
     pub(crate) orders: Orders,
     pub(crate) board: Arc<Board>,
+    pub(crate) missed: Missed,
+    pub(crate) started: Timestamp,
+}
+
+/// A started renewal thread.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) core: Core,
     pub(crate) events: Events,
     thread: Option<JoinHandle<()>>,
     ended: Receiver<()>,
+}
+
+impl Core {
+    /// The token of the present term, if there is one.
+    pub(crate) fn leadership(&self) -> Option<Leadership> {
+        let (epoch, _) = self.cell.in_force(&self.clock)?;
+        let (cell, clock) = (Arc::clone(&self.cell), self.clock.clone());
+        Some(Leadership::new(cell, clock, Epoch::new(epoch)?, self.session))
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        if self.cell.in_force(&self.clock).is_some() { Role::Leader } else { Role::Follower }
+    }
+
+    /// Tells the loop whether the application is fit to lead.
+    pub(crate) fn set_healthy(&self, healthy: bool) {
+        // Refused only when the node has stopped, or has nothing to step down from.
+        let _ = self.orders.ask(Input::SetHealthy(healthy));
+    }
+
+    /// Gives the loop a value for the records to carry.
+    pub(crate) fn set_meta(&self, meta: Option<serde_json::Value>) -> Result<(), ConfigError> {
+        if let Some(meta) = &meta {
+            check_meta(meta)?;
+        }
+        // Refused only when the node has stopped, and carries nothing any more.
+        let _ = self.orders.ask(Input::SetMeta(meta));
+        Ok(())
+    }
+
+    pub(crate) fn transfer_to(&self, node_id: &str) -> Result<(), TransferError> {
+        check_node_id(node_id)?;
+        Ok(self.orders.ask_resign(Reason::Transfer { to: node_id.to_owned() })?)
+    }
+
+    /// Waits until `look` finds what it wants.
+    pub(crate) fn wait<T>(
+        &self,
+        timeout: Duration,
+        mut look: impl FnMut(&View) -> Option<T>,
+    ) -> Result<T, WaitError> {
+        let until = self.clock.now() + timeout;
+        let found = self.board.wait(&self.clock, until, |view| match view.ended {
+            Some(_) => Some(Err(WaitError::Stopped)),
+            None => look(view).map(Ok),
+        });
+        found.unwrap_or(Err(WaitError::TimedOut))
+    }
+}
+
+impl Deref for Running {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+/// Why a transfer was not begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// It is no node id.
+    #[error(transparent)]
+    NodeId(#[from] ConfigError),
+    /// The node refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// What to start besides the configuration.
@@ -58,7 +136,7 @@ impl Running {
         }
         let (sink, events) = queue(config.event_capacity());
         sinks.push(sink);
-        let (startup, started) = bounded(16);
+        let (startup, usable) = bounded(16);
         let election = Election::new(settings(&config, session, observer));
         let cell = Arc::clone(election.cell());
         let (renewal, orders, board) = Renewal::new(Parts {
@@ -80,14 +158,16 @@ impl Running {
         })
         .map_err(StartError::Thread)?;
         let thread = Some(thread);
-        let running = Self { config, session, clock, cell, orders, board, events, thread, ended };
-        running.wait_until_usable(&started)?;
+        let (missed, started) = (events.missed_counter(), clock.now());
+        let core = Core { config, session, clock, cell, orders, board, missed, started };
+        let running = Self { core, events, thread, ended };
+        running.wait_until_usable(&usable)?;
         Ok(running)
     }
 
     fn wait_until_usable(
         &self,
-        started: &Receiver<Result<(), StoreError>>,
+        usable: &Receiver<Result<(), StoreError>>,
     ) -> Result<(), StartError> {
         if self.config.start_disconnected() {
             return Ok(());
@@ -95,7 +175,7 @@ impl Running {
         let until = self.clock.now() + self.config.connect_timeout();
         let mut problem = unanswered(&self.config);
         loop {
-            match started.recv_timeout(until.since(self.clock.now())) {
+            match usable.recv_timeout(until.since(self.clock.now())) {
                 Ok(Ok(())) => return Ok(()),
                 // The first server of several may be down; credentials are wrong everywhere.
                 Ok(Err(error)) if error.may_pass() => problem = error,
@@ -103,20 +183,6 @@ impl Running {
                 Err(_) => return Err(StartError::Store(problem)),
             }
         }
-    }
-
-    /// Waits until `look` finds what it wants.
-    pub(crate) fn wait<T>(
-        &self,
-        timeout: Duration,
-        mut look: impl FnMut(&View) -> Option<T>,
-    ) -> Result<T, WaitError> {
-        let until = self.clock.now() + timeout;
-        let found = self.board.wait(&self.clock, until, |view| match view.ended {
-            Some(_) => Some(Err(WaitError::Stopped)),
-            None => look(view).map(Ok),
-        });
-        found.unwrap_or(Err(WaitError::TimedOut))
     }
 
     /// Stops within `bound`, give or take a moment of scheduling. False when a lease was left to

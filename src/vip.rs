@@ -74,4 +74,4 @@ pub use lifetime::{KERNEL_MARGIN, TtlTooShort, check_ttl};
 pub use memory::Memory;
 pub use policy::{Existing, Lifetime, Policy};
 pub use report::{VipEvent, VipStats};
-pub use worker::{Term, Worker};
+pub use worker::{Term, Watch, Worker};

@@ -34,6 +34,7 @@
 mod auth;
 mod bucket;
 mod connector;
+pub(crate) mod courier;
 mod exchange;
 mod handshake;
 mod jetstream;
@@ -44,6 +45,7 @@ mod tls;
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -149,14 +151,14 @@ impl NatsStore {
 
     fn receive_messages(&mut self) {
         let Some(link) = &self.link else { return };
-        let (inbox, notices) = (link.inbox.clone(), link.notices.clone());
+        let (inbox, notices) = (link.inbox.clone(), link.heard.first().cloned());
         let prefix = link.inbox_prefix.clone();
         for message in inbox.try_iter().take(BATCH) {
             if let Some(reply) = protocol::Reply::of(&message, &prefix) {
                 self.replied(&reply);
             }
         }
-        for message in notices.try_iter().take(BATCH) {
+        for message in notices.iter().flat_map(Receiver::try_iter).take(BATCH) {
             self.events.extend(self.noticed(&message));
         }
     }
@@ -182,7 +184,9 @@ impl NatsStore {
         if !self.wants_connection() {
             return;
         }
-        if let Some(error) = self.connector.advance(self.link.is_some(), &self.notice_subject) {
+        if let Some(error) =
+            self.connector.advance(self.link.is_some(), from_ref(&self.notice_subject))
+        {
             self.attempt_failed(error);
         }
     }
@@ -262,7 +266,9 @@ impl NatsStore {
             select.recv(&self.signals);
             if let Some(link) = &self.link {
                 select.recv(&link.inbox);
-                select.recv(&link.notices);
+                for heard in &link.heard {
+                    select.recv(heard);
+                }
             }
         });
     }

@@ -123,6 +123,12 @@ impl Worker {
         self.told.acquired.load(Ordering::Acquire)
     }
 
+    /// The same question, for whoever does not own the worker.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.told))
+    }
+
     /// What happens to the addresses; see [`Holder::events`].
     #[must_use]
     pub fn events(&self) -> Receiver<VipEvent> {
@@ -139,6 +145,24 @@ impl Worker {
     fn order(&self, order: Order) {
         // The thread ends only when told to; were it gone, so would be its addresses.
         let _ = self.orders.send(order);
+    }
+}
+
+/// Whether a worker holds its addresses; cheap to clone, and keeps nothing running.
+#[derive(Clone)]
+pub struct Watch(Arc<Told>);
+
+impl Watch {
+    /// As [`Worker::is_acquired`]; false once the worker is gone.
+    #[must_use]
+    pub fn is_acquired(&self) -> bool {
+        self.0.acquired.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("acquired", &self.is_acquired()).finish()
     }
 }
 
@@ -186,6 +210,7 @@ impl Keeper {
         }
         // Before the guards of a term, which say that the addresses are gone.
         let _ = self.holder.release();
+        self.told.acquired.store(self.holder.is_acquired(), Ordering::Release);
     }
 
     fn next_order(&self, wake_at: Option<Timestamp>) -> Result<Order, RecvTimeoutError> {

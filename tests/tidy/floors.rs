@@ -24,12 +24,15 @@ const FLOORS: &[(&str, u8)] = &[
     ("hooks", 4),
     ("renewal", 4),
     ("running", 5),
-    ("health", 6),
+    ("desk", 6),
+    ("inquiry", 6),
     ("node", 6),
-    ("service", 6),
+    ("health", 7),
+    ("metrics", 7),
     ("observer", 7),
-    ("manager", 8),
-    ("capi", 9),
+    ("service", 8),
+    ("manager", 9),
+    ("capi", 10),
 ];
 
 /// A module that knows nothing of the election: it imports from here only.

@@ -79,7 +79,7 @@ impl Connector {
     }
 
     /// Starts an attempt when it is time, and gives up one that is stuck. Returns what failed.
-    pub(super) fn advance(&mut self, lame: bool, notice_subject: &str) -> Option<StoreError> {
+    pub(super) fn advance(&mut self, lame: bool, subjects: &[String]) -> Option<StoreError> {
         let now = self.clock.now();
         match self.state {
             State::Trying { give_up_at, .. } if now >= give_up_at => {
@@ -92,13 +92,13 @@ impl Connector {
                     self.state = State::Idle { not_before: now + Duration::from_secs(1) };
                     return None;
                 }
-                self.start(now, notice_subject)
+                self.start(now, subjects)
             }
             _ => None,
         }
     }
 
-    fn start(&mut self, now: Timestamp, notice_subject: &str) -> Option<StoreError> {
+    fn start(&mut self, now: Timestamp, subjects: &[String]) -> Option<StoreError> {
         if alive(&self.plan.attempts) >= MAX_ATTEMPTS || alive(&self.plan.clients) >= MAX_CLIENTS {
             self.failed();
             return Some(self.stuck("earlier connections have not ended yet"));
@@ -108,7 +108,7 @@ impl Connector {
         let attempt = Attempt {
             number: self.number,
             server: self.plan.connection.servers.get(self.turn)?.clone(),
-            notice_subject: notice_subject.to_owned(),
+            subjects: subjects.to_vec(),
             deadline: Instant::now() + timeout,
         };
         if self.plan.start(attempt).is_err() {

@@ -71,7 +71,8 @@ pub(super) struct Plan {
 pub(super) struct Attempt {
     pub(super) number: u64,
     pub(super) server: ServerAddress,
-    pub(super) notice_subject: String,
+    /// What to listen on besides the inbox.
+    pub(super) subjects: Vec<String>,
     pub(super) deadline: Instant,
 }
 
@@ -111,18 +112,19 @@ impl Plan {
             .connect(client_url(server).as_str())
             .map_err(failed)?;
         let inbox_prefix = format!("{}.{}", self.connection.inbox_prefix, token());
-        let held = Held::open(client, &inbox_prefix, &attempt.notice_subject).map_err(failed)?;
+        let held = Held::open(client, &inbox_prefix, &attempt.subjects).map_err(failed)?;
         let inbox = held.inbox.receiver().clone();
-        let notices = held.notices.receiver().clone();
+        let heard = held.others.iter().map(|other| other.receiver().clone()).collect();
         wires.put(held, &inbox_prefix).map_err(failed)?;
         Ok(Link {
             number: attempt.number,
             server: server.to_string(),
             version: facts.version,
+            secure: facts.tls.is_some(),
             inbox_prefix,
-            notice_subject: attempt.notice_subject.clone(),
+            subjects: attempt.subjects.clone(),
             inbox,
-            notices,
+            heard,
             wires,
         })
     }
@@ -183,17 +185,26 @@ fn token() -> String {
 struct Held {
     connection: nats::Connection,
     inbox: nats::Subscription,
-    notices: nats::Subscription,
+    /// One for each subject of the link, in the same order.
+    others: Vec<nats::Subscription>,
 }
 
 impl Held {
     /// Subscribes, and returns when the server has processed that.
-    fn open(connection: nats::Connection, inbox: &str, notices: &str) -> std::io::Result<Self> {
+    fn open(
+        connection: nats::Connection,
+        inbox: &str,
+        subjects: &[String],
+    ) -> std::io::Result<Self> {
         let inbox = connection.subscribe(&format!("{inbox}.*"))?;
         inbox.set_message_limits(MAX_WAITING);
-        let notices = connection.subscribe(notices)?;
-        notices.set_message_limits(MAX_WAITING);
-        let held = Self { connection, inbox, notices };
+        let listen = |subject: &String| {
+            let subscription = connection.subscribe(subject)?;
+            subscription.set_message_limits(MAX_WAITING);
+            Ok(subscription)
+        };
+        let others = subjects.iter().map(listen).collect::<std::io::Result<_>>()?;
+        let held = Self { connection, inbox, others };
         held.connection.flush()?;
         Ok(held)
     }
@@ -272,10 +283,13 @@ pub(super) struct Link {
     pub(super) number: u64,
     pub(super) server: String,
     pub(super) version: super::bucket::Version,
+    /// Whether it is encrypted.
+    pub(super) secure: bool,
     pub(super) inbox_prefix: String,
-    pub(super) notice_subject: String,
+    pub(super) subjects: Vec<String>,
     pub(super) inbox: Receiver<nats::Message>,
-    pub(super) notices: Receiver<nats::Message>,
+    /// What comes on each of the subjects, in their order.
+    pub(super) heard: Vec<Receiver<nats::Message>>,
     wires: Arc<Wires>,
 }
 
@@ -298,13 +312,12 @@ impl Link {
     pub(super) fn send(
         &self,
         subject: &str,
-        reply: &str,
+        reply: Option<&str>,
         headers: Option<&nats::HeaderMap>,
         body: &[u8],
     ) -> Sent {
         let held = self.wires.held.lock();
         let Some((held, _)) = held.as_ref() else { return Sent::Gone };
-        let reply = Some(reply);
         match held.connection.try_publish_with_reply_or_headers(subject, reply, headers, body) {
             None => Sent::Busy,
             Some(Ok(())) => Sent::Yes,
@@ -312,12 +325,14 @@ impl Link {
         }
     }
 
-    /// Listens for notices on another subject, from a helper thread; [`take_resubscribed`] has the
-    /// result.
+    /// Listens on another first subject than before, from a helper thread; [`take_resubscribed`] has
+    /// the result.
     ///
     /// [`take_resubscribed`]: Self::take_resubscribed
     pub(super) fn resubscribe(&mut self, subject: &str, signals: &Sender<Signal>) {
-        subject.clone_into(&mut self.notice_subject);
+        if let Some(first) = self.subjects.first_mut() {
+            subject.clone_into(first);
+        }
         let (wires, signals) = (Arc::clone(&self.wires), signals.clone());
         let subject = subject.to_owned();
         let work = move || {
@@ -328,9 +343,9 @@ impl Link {
             new.set_message_limits(MAX_WAITING);
             let receiver = new.receiver().clone();
             // Whichever subscription is not needed is dropped without the lock.
-            let unneeded = match wires.held.lock().as_mut() {
-                Some((held, _)) => std::mem::replace(&mut held.notices, new),
-                None => new,
+            let unneeded = match wires.held.lock().as_mut().map(|(held, _)| &mut held.others[..]) {
+                Some([first, ..]) => std::mem::replace(first, new),
+                _ => new,
             };
             *wires.resubscribed.lock() = Some((subject, receiver));
             drop(unneeded);
@@ -343,8 +358,8 @@ impl Link {
     /// Takes a new subscription into use. True when there was one: something may have been missed.
     pub(super) fn take_resubscribed(&mut self) -> bool {
         match self.wires.resubscribed.lock().take() {
-            Some((subject, receiver)) if subject == self.notice_subject => {
-                self.notices = receiver;
+            Some((subject, receiver)) if self.subjects.first() == Some(&subject) => {
+                self.heard[0] = receiver;
                 true
             }
             _ => false,

@@ -78,14 +78,14 @@ impl NatsStore {
 }
 
 /// A permission violation, as the server words it.
-struct Violation<'a> {
-    subject: &'a str,
+pub(super) struct Violation<'a> {
+    pub(super) subject: &'a str,
     /// Of publishing; else of subscribing, or of asking for a reply there.
-    publish: bool,
+    pub(super) publish: bool,
 }
 
 impl<'a> Violation<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
         let lower = text.to_ascii_lowercase();
         if !lower.starts_with("permissions violation") {
             return None;

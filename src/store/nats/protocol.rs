@@ -141,7 +141,7 @@ impl NatsStore {
         let Some(link) = &self.link else { return Sent::Gone };
         let reply = format!("{}.{}", link.inbox_prefix, message.number);
         let attempt =
-            || link.send(&message.subject, &reply, message.headers.as_ref(), &message.body);
+            || link.send(&message.subject, Some(&reply), message.headers.as_ref(), &message.body);
         for _ in 0..SPINS {
             let sent = attempt();
             if sent != Sent::Busy {

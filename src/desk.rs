@@ -1,0 +1,163 @@
+//! Where questions are answered: a thread with a connection of its own.
+//!
+//! It is apart from the renewal thread in everything, so that it can still tell how that one does
+//! when it hangs. What it runs is this library's code only, and nothing of it waits for long.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, ThreadId, current};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::config::connection::Connection;
+use crate::error::StoreError;
+use crate::store::nats::courier::{Courier, ERROR, ERROR_CODE, Letter, Told};
+use crate::thread;
+
+/// How long stopping waits for the connection's end.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// The longest wait; the courier has its own reasons to wake up earlier.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Somebody who answers what comes on some subjects.
+pub(crate) trait Clerk: Send {
+    /// Where it listens. Asked once.
+    fn subjects(&self) -> Vec<String>;
+
+    /// The answer to what came on one of them; `None` when it is another clerk's.
+    fn answer(&mut self, letter: &Letter) -> Option<Answer>;
+}
+
+/// What is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) body: Vec<u8>,
+    /// Its code and words, when it is an error of the services protocol.
+    pub(crate) error: Option<(u16, String)>,
+}
+
+/// The thread, and how to end it.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    stopping: Arc<AtomicBool>,
+    wake: Sender<()>,
+    thread: Option<JoinHandle<()>>,
+    id: ThreadId,
+    ended: Receiver<()>,
+    state: Arc<Mutex<State>>,
+}
+
+/// How the connection is.
+#[derive(Clone, Debug, Default)]
+struct State {
+    server: Option<String>,
+    problem: Option<StoreError>,
+}
+
+impl Desk {
+    /// Starts the thread, which connects, and connects again, in the background.
+    pub(crate) fn open(
+        connection: &Connection,
+        purpose: &str,
+        clock: Clock,
+        clerks: Vec<Box<dyn Clerk>>,
+    ) -> io::Result<Self> {
+        let (wake, woken) = bounded(1);
+        let stopping = Arc::<AtomicBool>::default();
+        let stopped = Arc::clone(&stopping);
+        let (alive, ended) = bounded::<()>(0);
+        let state = Arc::<Mutex<State>>::default();
+        let (connection, purpose) = (connection.clone(), purpose.to_owned());
+        let shared = Arc::clone(&state);
+        let thread = thread::spawn("leasehold-answer", move || {
+            let _alive = alive;
+            let subjects = clerks.iter().flat_map(|clerk| clerk.subjects()).collect();
+            let courier = Courier::new(&connection, &purpose, subjects, clock.clone());
+            Counter { courier, clerks, state: shared, clock, stopped }.serve(&woken);
+        })?;
+        let id = thread.thread().id();
+        Ok(Self { stopping, wake, thread: Some(thread), id, ended, state })
+    }
+
+    /// The server that is connected to.
+    pub(crate) fn server(&self) -> Option<String> {
+        self.state.lock().server.clone()
+    }
+
+    /// What went wrong last, while there is no connection, or what the server forbids.
+    pub(crate) fn problem(&self) -> Option<StoreError> {
+        self.state.lock().problem.clone()
+    }
+}
+
+impl Drop for Desk {
+    /// Ends the thread, and waits for it a moment.
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // Full: it wakes up anyway.
+        let _ = self.wake.try_send(());
+        // An answer may drop the last handle to what answers.
+        if current().id() == self.id {
+            return;
+        }
+        if self.ended.recv_timeout(FAREWELL * 2).is_err_and(|error| error.is_disconnected()) {
+            self.thread.take().map(JoinHandle::join);
+        }
+    }
+}
+
+/// The state of the thread.
+struct Counter {
+    courier: Courier,
+    clerks: Vec<Box<dyn Clerk>>,
+    state: Arc<Mutex<State>>,
+    clock: Clock,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Counter {
+    fn serve(mut self, wake: &Receiver<()>) {
+        while !self.stopped.load(Ordering::SeqCst) {
+            let until = self.clock.now() + LONGEST_WAIT;
+            match self.courier.poll(wake, until) {
+                Some(Told::Letter(letter)) => self.answer(&letter),
+                Some(Told::Connected { server }) => {
+                    *self.state.lock() = State { server: Some(server), problem: None };
+                }
+                Some(Told::Disconnected { error }) => {
+                    log::debug!("nobody can ask: {error}");
+                    *self.state.lock() = State { server: None, problem: Some(error) };
+                }
+                Some(Told::Denied { error, .. }) => {
+                    log::warn!("questions or their answers are not let through: {error}");
+                    self.state.lock().problem = Some(error);
+                }
+                None => {}
+            }
+        }
+        let until = self.clock.now() + FAREWELL;
+        self.courier.close(until);
+    }
+
+    fn answer(&mut self, letter: &Letter) {
+        // What wants no answer changes nothing either.
+        let Some(reply) = &letter.reply else { return };
+        let Some(answer) = self.clerks.iter_mut().find_map(|clerk| clerk.answer(letter)) else {
+            return;
+        };
+        let sent = match &answer.error {
+            None => self.courier.send(reply, &[], answer.body),
+            Some((code, words)) => {
+                let code = code.to_string();
+                self.courier.send(reply, &[(ERROR, words), (ERROR_CODE, &code)], answer.body)
+            }
+        };
+        if !sent {
+            log::debug!("an answer was not sent: the connection takes nothing");
+        }
+    }
+}

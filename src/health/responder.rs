@@ -1,0 +1,310 @@
+//! Answers for a node, or for a program that runs none.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::answer::Health;
+use super::{subject, subject_of_all};
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::desk::{Answer, Clerk, Desk};
+use crate::error::{StartError, StoreError};
+use crate::event::Role;
+use crate::lease::Epoch;
+use crate::node::NodeHandle;
+use crate::store::nats::courier::Letter;
+
+/// All custom values together, as JSON, in bytes.
+pub const MAX_CUSTOM_BYTES: usize = 32 * 1024;
+
+/// Answers questions about a node's health until it is dropped.
+///
+/// It connects in the background, and again whenever the connection goes away; a server that cannot
+/// be reached is shown by [`problem`](Self::problem). Dropping it closes the connection and takes a
+/// second at the most. Methods may be called from any thread and never wait for the network.
+#[derive(Debug)]
+pub struct Responder {
+    custom: Custom,
+    alone: Option<Arc<Mutex<Alone>>>,
+    desk: Desk,
+}
+
+/// What a responder without a node was told.
+#[derive(Debug, Default)]
+struct Alone {
+    leads: bool,
+    leader: Option<String>,
+    epoch: u64,
+}
+
+/// A value that cannot be added.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CustomError {
+    /// It cannot be written as JSON.
+    #[error("{key}: {source}")]
+    Unwritable {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// All values together would be too long.
+    #[error("{key}: all custom values are {bytes} bytes of JSON, {MAX_CUSTOM_BYTES} at most")]
+    TooLong {
+        /// Its key.
+        key: String,
+        /// How long they would be.
+        bytes: usize,
+    },
+}
+
+impl Responder {
+    /// Answers for a node: its role, leader and epoch, and how its renewal thread does.
+    ///
+    /// # Errors
+    /// [`StartError::Thread`].
+    pub fn of(node: NodeHandle) -> Result<Self, StartError> {
+        let (custom, config) = (Custom::default(), node.config().clone());
+        let clerk = HealthClerk::of(node, custom.clone());
+        Self::open(&config, clerk, custom, None)
+    }
+
+    /// Answers for a program that says itself what it is, as go-cluster's checker does. It is no
+    /// leader until told otherwise.
+    ///
+    /// # Errors
+    /// [`StartError::Thread`].
+    pub fn alone(config: &Config) -> Result<Self, StartError> {
+        let (custom, alone) = (Custom::default(), Arc::<Mutex<Alone>>::default());
+        let who = Who::Alone { alone: Arc::clone(&alone), started: Clock::boot().now() };
+        let clerk = HealthClerk::new(config, who, custom.clone());
+        Self::open(config, clerk, custom, Some(alone))
+    }
+
+    fn open(
+        config: &Config,
+        clerk: HealthClerk,
+        custom: Custom,
+        alone: Option<Arc<Mutex<Alone>>>,
+    ) -> Result<Self, StartError> {
+        let (connection, clerks) = (config.connection(), vec![Box::new(clerk) as Box<dyn Clerk>]);
+        let desk = Desk::open(connection, "health", Clock::boot(), clerks);
+        Ok(Self { custom, alone, desk: desk.map_err(StartError::Thread)? })
+    }
+
+    /// Adds a value to every answer, in place of one of that key. It is copied now.
+    ///
+    /// # Errors
+    /// [`CustomError`]: nothing has changed.
+    pub fn set_custom(&self, key: &str, value: impl Serialize) -> Result<(), CustomError> {
+        self.custom.set(key, value)
+    }
+
+    /// Takes a value out of the answers. True when there was one.
+    #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
+    pub fn remove_custom(&self, key: &str) -> bool {
+        self.custom.0.lock().remove(key).is_some()
+    }
+
+    /// What a responder that stands [alone](Self::alone) says of its role. A node's knows better.
+    pub fn set_role(&self, role: Role) {
+        self.tell(|alone| alone.leads = role == Role::Leader);
+    }
+
+    /// What a responder that stands [alone](Self::alone) says of the leader.
+    pub fn set_leader(&self, leader: Option<&str>) {
+        self.tell(|alone| alone.leader = leader.map(str::to_owned));
+    }
+
+    /// What a responder that stands [alone](Self::alone) says of the epoch.
+    pub fn set_epoch(&self, epoch: Option<Epoch>) {
+        self.tell(|alone| alone.epoch = epoch.map_or(0, Epoch::as_u64));
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Alone)) {
+        if let Some(alone) = &self.alone {
+            change(&mut alone.lock());
+        }
+    }
+
+    /// Whether it can be asked now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.desk.server().is_some()
+    }
+
+    /// Why it cannot be asked, or what the server forbids it.
+    #[must_use]
+    pub fn problem(&self) -> Option<StoreError> {
+        self.desk.problem()
+    }
+
+    /// Stops answering; so does dropping.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+/// The values that an application adds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Custom(Arc<Mutex<Map<String, Value>>>);
+
+impl Custom {
+    pub(crate) fn set(&self, key: &str, value: impl Serialize) -> Result<(), CustomError> {
+        let key = key.to_owned();
+        let value = match serde_json::to_value(value) {
+            Ok(value) => value,
+            Err(source) => return Err(CustomError::Unwritable { key, source }),
+        };
+        let mut all = self.0.lock();
+        let before = all.insert(key.clone(), value);
+        let bytes = serde_json::to_string(&*all).map_or(0, |text| text.len());
+        if bytes <= MAX_CUSTOM_BYTES {
+            return Ok(());
+        }
+        match before {
+            Some(before) => all.insert(key.clone(), before),
+            None => all.remove(&key),
+        };
+        Err(CustomError::TooLong { key, bytes })
+    }
+}
+
+/// Whom a clerk answers for.
+enum Who {
+    Node(NodeHandle),
+    Alone { alone: Arc<Mutex<Alone>>, started: Timestamp },
+}
+
+/// Answers questions about health.
+pub(crate) struct HealthClerk {
+    node_id: String,
+    subject: String,
+    subject_of_all: String,
+    who: Who,
+    custom: Custom,
+}
+
+impl fmt::Debug for HealthClerk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthClerk").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
+
+impl HealthClerk {
+    pub(crate) fn of(node: NodeHandle, custom: Custom) -> Self {
+        let config = node.config().clone();
+        Self::new(&config, Who::Node(node), custom)
+    }
+
+    fn new(config: &Config, who: Who, custom: Custom) -> Self {
+        Self {
+            node_id: config.node_id().to_owned(),
+            subject: subject(config.cluster_id(), config.node_id()),
+            subject_of_all: subject_of_all(config.cluster_id()),
+            who,
+            custom,
+        }
+    }
+
+    fn health(&self) -> Health {
+        let custom = self.custom.0.lock().clone();
+        let health = Health {
+            node_id: self.node_id.clone(),
+            role: Role::Follower,
+            leader: None,
+            epoch: 0,
+            uptime_ms: 0,
+            timestamp: wall_clock_ms(),
+            custom,
+            connected: None,
+            stuck: false,
+            heartbeat_age_ms: None,
+            session: None,
+        };
+        match &self.who {
+            Who::Node(node) => of_node(node, health),
+            Who::Alone { alone, started } => {
+                let alone = alone.lock();
+                Health {
+                    role: if alone.leads { Role::Leader } else { Role::Follower },
+                    leader: alone.leader.clone(),
+                    epoch: alone.epoch,
+                    uptime_ms: millis(Clock::boot().now().since(*started)),
+                    ..health
+                }
+            }
+        }
+    }
+}
+
+fn of_node(node: &NodeHandle, health: Health) -> Health {
+    let (status, pulse) = (node.status(), node.pulse());
+    Health {
+        role: status.role,
+        leader: status.leader,
+        epoch: status.epoch.map_or(0, Epoch::as_u64),
+        uptime_ms: millis(node.uptime()),
+        connected: Some(status.connected),
+        stuck: pulse.stuck,
+        heartbeat_age_ms: Some(millis(pulse.age)),
+        session: Some(node.session().to_string()),
+        ..health
+    }
+}
+
+impl Clerk for HealthClerk {
+    fn subjects(&self) -> Vec<String> {
+        vec![self.subject.clone(), self.subject_of_all.clone()]
+    }
+
+    fn answer(&mut self, letter: &Letter) -> Option<Answer> {
+        if letter.subject != self.subject && letter.subject != self.subject_of_all {
+            return None;
+        }
+        let body = serde_json::to_vec(&self.health()).expect("invariant: keys are texts");
+        Some(Answer { body, error: None })
+    }
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn wall_clock_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn custom_values_overwrite_are_copied_and_have_a_limit() {
+        let custom = Custom::default();
+        let mut list = vec![1];
+        custom.set("list", &list).unwrap();
+        list.push(2);
+        assert_eq!(custom.0.lock()["list"], serde_json::json!([1]));
+        custom.set("list", "other").unwrap();
+        assert_eq!(custom.0.lock()["list"], "other");
+
+        let long = "x".repeat(MAX_CUSTOM_BYTES);
+        let error = custom.set("list", &long).unwrap_err();
+        assert!(error.to_string().contains("32768 at most"), "{error}");
+        assert!(custom.set("new", &long).is_err());
+        assert_eq!(custom.0.lock().len(), 1);
+        assert_eq!(custom.0.lock()["list"], "other", "what was there is there still");
+
+        let unwritable = std::collections::HashMap::from([((1, 2), 3)]);
+        assert!(matches!(custom.set("map", unwritable), Err(CustomError::Unwritable { .. })));
+    }
+}

@@ -1,0 +1,200 @@
+//! Asking others, and waiting for what they say: on the caller's thread, within a bound.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, never};
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::connection::Connection;
+use crate::error::StoreError;
+use crate::store::nats::courier::{Courier, Letter, Told};
+
+/// Answers that are taken to one question asked of all; a flood of them ends there.
+const MAX_ANSWERS: usize = 4096;
+
+/// A connection to ask on.
+pub(crate) struct Inquiry {
+    courier: Courier,
+    clock: Clock,
+    nobody: Receiver<()>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// Nobody listens there.
+    Nobody,
+    /// Nobody said anything in time.
+    TimedOut,
+    /// The server does not let the question through, or there is no connection.
+    Store(StoreError),
+}
+
+/// What came, and how long after the question.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) letter: Letter,
+    pub(crate) round_trip: Duration,
+    /// Which of the questions it answers.
+    pub(crate) question: usize,
+}
+
+impl Inquiry {
+    /// Connects within `timeout`.
+    ///
+    /// # Errors
+    /// What the last attempt said; at once when waiting cannot help.
+    pub(crate) fn connect(connection: &Connection, timeout: Duration) -> Result<Self, StoreError> {
+        let mut inquiry = Self::lazy(connection);
+        let until = inquiry.clock.now() + timeout;
+        inquiry.connected(until)?;
+        Ok(inquiry)
+    }
+
+    /// Connects when it is needed, and in the background until then.
+    pub(crate) fn lazy(connection: &Connection) -> Self {
+        let clock = Clock::boot();
+        let courier = Courier::new(connection, "asks", Vec::new(), clock.clone());
+        Self { courier, clock, nobody: never() }
+    }
+
+    /// The server that is connected to.
+    pub(crate) fn server(&self) -> Option<&str> {
+        self.courier.server()
+    }
+
+    fn connected(&mut self, until: Timestamp) -> Result<(), StoreError> {
+        let mut problem = StoreError::TimedOut;
+        // What was told before is old, and what the connection is now is looked at last.
+        loop {
+            match self.courier.poll(&self.nobody, Timestamp::ZERO) {
+                Some(Told::Disconnected { error }) if error.may_pass() => problem = error,
+                Some(Told::Disconnected { error }) => return Err(error),
+                Some(_) => {}
+                None if self.courier.server().is_some() => return Ok(()),
+                None if self.clock.now() >= until => return Err(problem),
+                None => self.wait_for_connection(until, &mut problem)?,
+            }
+        }
+    }
+
+    fn wait_for_connection(
+        &mut self,
+        until: Timestamp,
+        problem: &mut StoreError,
+    ) -> Result<(), StoreError> {
+        match self.courier.poll(&self.nobody, until) {
+            Some(Told::Disconnected { error }) if error.may_pass() => *problem = error,
+            Some(Told::Disconnected { error }) => return Err(error),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Asks one, and returns the first answer.
+    pub(crate) fn ask(
+        &mut self,
+        subject: &str,
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<Heard, Unanswered> {
+        let mut heard = Vec::new();
+        self.ask_until(&[(subject.to_owned(), body.to_owned())], timeout, |found| {
+            heard.push(found);
+            true
+        })?;
+        heard.pop().ok_or(Unanswered::TimedOut)
+    }
+
+    /// Asks all who listen, and returns what was said within `timeout`, which passes unless nobody
+    /// listens on any of the subjects.
+    pub(crate) fn ask_all(
+        &mut self,
+        subjects: &[String],
+        timeout: Duration,
+    ) -> Result<Vec<Heard>, StoreError> {
+        self.gather(subjects, timeout, MAX_ANSWERS)
+    }
+
+    /// Asks several, and returns the first answer of any of them; none when nobody is there, or says
+    /// anything in time.
+    pub(crate) fn ask_any(
+        &mut self,
+        subjects: &[String],
+        timeout: Duration,
+    ) -> Result<Vec<Heard>, StoreError> {
+        self.gather(subjects, timeout, 1)
+    }
+
+    fn gather(
+        &mut self,
+        subjects: &[String],
+        timeout: Duration,
+        most: usize,
+    ) -> Result<Vec<Heard>, StoreError> {
+        let questions: Vec<_> = subjects.iter().map(|subject| (subject.clone(), vec![])).collect();
+        let mut heard = Vec::new();
+        let ended = self.ask_until(&questions, timeout, |found| {
+            heard.push(found);
+            heard.len() >= most
+        });
+        match ended {
+            Ok(()) | Err(Unanswered::Nobody | Unanswered::TimedOut) => Ok(heard),
+            // What was said is worth more than why no more was.
+            Err(Unanswered::Store(_)) if !heard.is_empty() => Ok(heard),
+            Err(Unanswered::Store(error)) => Err(error),
+        }
+    }
+
+    fn ask_until(
+        &mut self,
+        questions: &[(String, Vec<u8>)],
+        timeout: Duration,
+        mut take: impl FnMut(Heard) -> bool,
+    ) -> Result<(), Unanswered> {
+        let until = self.clock.now() + timeout;
+        self.connected(until).map_err(Unanswered::Store)?;
+        let asked = self.clock.now();
+        let numbers: Vec<_> = questions
+            .iter()
+            .map(|(subject, body)| self.courier.ask(subject, body.clone(), until))
+            .collect();
+        let mut open = numbers.iter().flatten().count();
+        if open < questions.len() {
+            return Err(gone("the connection takes nothing"));
+        }
+        loop {
+            let told = self.courier.poll(&self.nobody, until).ok_or(Unanswered::TimedOut)?;
+            match told {
+                Told::Letter(letter) => {
+                    let number = numbers.iter().position(|number| *number == letter.answers);
+                    let Some(question) = number.filter(|_| letter.answers.is_some()) else {
+                        continue;
+                    };
+                    if letter.nobody {
+                        open -= 1;
+                        if open == 0 {
+                            return Err(Unanswered::Nobody);
+                        }
+                        continue;
+                    }
+                    let round_trip = self.clock.now().since(asked);
+                    if take(Heard { letter, round_trip, question }) {
+                        return Ok(());
+                    }
+                }
+                Told::Disconnected { error } => return Err(Unanswered::Store(error)),
+                Told::Denied { subject, publish, error } => {
+                    if !publish || questions.iter().any(|(asked, _)| *asked == subject) {
+                        return Err(Unanswered::Store(error));
+                    }
+                }
+                Told::Connected { .. } => {}
+            }
+        }
+    }
+}
+
+fn gone(reason: &str) -> Unanswered {
+    Unanswered::Store(StoreError::Disconnected(reason.into()))
+}

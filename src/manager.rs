@@ -1,0 +1,230 @@
+//! A daemon from a configuration, and the commands that go with it.
+//!
+//! [`Manager::run`] is the daemon: a node, its virtual IP, health, and the control service, until it
+//! is told to stop. Everything else is what an operator does, from this process or another one:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use leasehold::{Config, Manager};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let manager = Manager::new(Config::load("cluster.json")?);
+//! let view = manager.query_all(Duration::from_secs(1))?;
+//! for node in &view.nodes {
+//!     println!("{} {} after {:?}", node.status.node_id, node.status.role, node.round_trip);
+//! }
+//!
+//! let (stop, stopped) = crossbeam_channel::bounded::<()>(1); // a signal handler keeps `stop`
+//! manager.run(&stopped)?;
+//! # drop(stop);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Commands never impersonate a node
+//! go-cluster's commands start a node of the configured id beside the daemon's: its `status` can
+//! take the lease, and its `demote` deletes another process's. Here a command reads, as an observer
+//! that never writes, and *asks* the daemon, over the [service](crate::service). So `promote`,
+//! `demote`, `transfer` and `leave` need a daemon that runs, and say so when none answers; and
+//! [`leave`](Manager::leave) ends the daemon, where go-cluster's only steps down. When the daemon
+//! runs in the same [`Manager`], they command it directly.
+//!
+//! # Two daemons of one node
+//! A daemon first asks for its own node id, and does not start when somebody answers. Two that start
+//! at the same moment, or one that was asked while it hung, are settled by the record: one leads at
+//! most, and each is told of the other
+//! ([`Event::DuplicateNodeId`](crate::Event::DuplicateNodeId)).
+//!
+//! # The virtual IP
+//! It has the netmask of the file, 24 when the file says nothing, as go-cluster has it. A netmask
+//! shorter than the address brings a route with it, and ties other addresses of that network to it;
+//! see [`VirtualAddress::with_prefix`](crate::vip::VirtualAddress::with_prefix). `"netmask": 32`
+//! (IPv6: 128) is right for nearly every virtual IP, and the safe choice.
+
+mod command;
+mod daemon;
+mod error;
+mod hooks;
+mod remote;
+mod view;
+mod watch;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::health::{Custom, CustomError};
+use crate::node::NodeHandle;
+
+pub use crate::service::Status;
+pub use error::ManagerError;
+pub use hooks::DaemonHooks;
+pub use view::{ClusterView, NodeView};
+pub use watch::{Watch, WatchEvent};
+
+use daemon::Slot;
+use hooks::SharedHooks;
+
+/// A cluster's node as its operator sees it; see the [module](self).
+///
+/// It may be shared by threads: [`run`](Self::run) on one, commands on others. Timeouts bound a
+/// command as a whole, give or take a moment of scheduling.
+pub struct Manager {
+    config: Config,
+    options: Options,
+    custom: Custom,
+    slot: Arc<Slot>,
+}
+
+/// What a daemon consists of.
+struct Options {
+    health: bool,
+    service: bool,
+    control: bool,
+    hooks: Option<SharedHooks>,
+    #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+    holder: Box<daemon::MakeHolder>,
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Manager {
+    /// A manager without hooks, with everything a daemon can have.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self::builder(config).build()
+    }
+
+    /// A manager with hooks, or without some parts.
+    pub fn builder(config: Config) -> ManagerBuilder {
+        let options = Options {
+            health: true,
+            service: true,
+            control: true,
+            hooks: None,
+            #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+            holder: Box::new(|addresses| {
+                crate::vip::Holder::new(addresses, crate::vip::Policy::default())
+            }),
+        };
+        ManagerBuilder { config, options }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Writes the configuration's file, in place of one that is there; missing folders are created.
+    /// Nobody is connected to.
+    ///
+    /// # Errors
+    /// [`ManagerError::Config`]: what was there before is there still.
+    pub fn init(&self, file: impl AsRef<Path>) -> Result<(), ManagerError> {
+        Ok(self.config.save(file)?)
+    }
+
+    /// Whether [`run`](Self::run) is under way in this manager.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.slot.is_taken()
+    }
+
+    /// The node of the daemon that runs in this manager, once it has started.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeHandle> {
+        self.slot.daemon().map(|daemon| daemon.node)
+    }
+
+    /// Ends the daemon of this manager, if one runs: [`run`](Self::run) returns soon. Never blocks.
+    pub fn stop(&self) {
+        self.slot.stop();
+    }
+
+    /// Adds a value to the health answers of the daemon, of this run and of later ones.
+    ///
+    /// # Errors
+    /// [`CustomError`]: nothing has changed.
+    pub fn set_custom(&self, key: &str, value: impl Serialize) -> Result<(), CustomError> {
+        self.custom.set(key, value)
+    }
+}
+
+/// To choose what a daemon consists of.
+#[must_use = "a builder does nothing until it is built"]
+pub struct ManagerBuilder {
+    config: Config,
+    options: Options,
+}
+
+impl fmt::Debug for ManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl ManagerBuilder {
+    /// Calls for what happens to the daemon and its node.
+    pub fn hooks(mut self, hooks: impl DaemonHooks) -> Self {
+        self.options.hooks = Some(Arc::new(Mutex::new(Box::new(hooks))));
+        self
+    }
+
+    /// Whether the daemon can be commanded over NATS. Default true; off, `promote`, `demote`,
+    /// `transfer` and `leave` of other processes are refused.
+    pub fn control(mut self, on: bool) -> Self {
+        self.options.control = on;
+        self
+    }
+
+    /// Whether the daemon is a micro service at all. Default true.
+    pub fn service(mut self, on: bool) -> Self {
+        self.options.service = on;
+        self
+    }
+
+    /// Whether the daemon answers health questions. Default true.
+    pub fn health(mut self, on: bool) -> Self {
+        self.options.health = on;
+        self
+    }
+
+    /// How the holder of the virtual IP is made, each time the daemon starts: with another policy,
+    /// or over [`vip::Memory`](crate::vip::Memory) in tests. Default:
+    /// [`Holder::new`](crate::vip::Holder::new) with the default policy.
+    #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+    pub fn vip_with(
+        mut self,
+        make: impl Fn(
+            Vec<crate::vip::VirtualAddress>,
+        ) -> Result<crate::vip::Holder, crate::vip::VipError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.options.holder = Box::new(make);
+        self
+    }
+
+    /// The manager. Nothing is started or connected to.
+    #[must_use]
+    pub fn build(self) -> Manager {
+        let Self { config, options } = self;
+        Manager { config, options, custom: Custom::default(), slot: Arc::default() }
+    }
+}
+
+/// The shorter of two durations, and not zero: a bound for one step of several.
+fn step(longest: Duration, left: Duration) -> Duration {
+    longest.min(left).max(Duration::from_millis(1))
+}

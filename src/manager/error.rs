@@ -1,0 +1,104 @@
+//! Why a command or a daemon failed, sorted by what the operator does next.
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::error::{StartError, StoreError};
+
+/// Why it did not work; the text is one line, and says what would help.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ManagerError {
+    /// The configuration, or an id that was given, is not valid; or its file cannot be written.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The daemon's node did not start.
+    #[error(transparent)]
+    Start(StartError),
+    /// No server, or none that will do.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The virtual IP cannot be had.
+    #[error("virtual IP: {0}")]
+    Vip(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Only the leader can do that.
+    #[error("{node} is not the leader{}", leader.as_ref().map_or_else(
+        || ", and nobody is known to be".to_owned(), |leader| format!(", {leader} is")))]
+    NotLeader {
+        /// Who was asked.
+        node: String,
+        /// Who leads, as far as is known.
+        leader: Option<String>,
+    },
+    /// Another node leads. Forced, a promotion asks it to hand over.
+    #[error("{leader} leads; transfer the lead, or force the promotion")]
+    OtherLeader {
+        /// It.
+        leader: String,
+    },
+    /// No daemon answers for the node.
+    #[error("no daemon of node {node} answers; start it, or ask on a host where it is reached")]
+    NoDaemon {
+        /// The node.
+        node: String,
+    },
+    /// What was asked for has not happened in time; it may yet.
+    #[error("timed out waiting for {waiting_for}")]
+    TimedOut {
+        /// What was waited for.
+        waiting_for: String,
+    },
+    /// A daemon of this node runs already: here, or elsewhere and answers.
+    #[error("a daemon of node {node} runs already; every daemon needs a node id of its own")]
+    AlreadyRunning {
+        /// The node.
+        node: String,
+    },
+    /// The daemon does not do it.
+    #[error("{node} refuses: {reason}")]
+    Refused {
+        /// Who was asked.
+        node: String,
+        /// Its words.
+        reason: String,
+    },
+    /// The server's permissions do not allow to ask.
+    #[error("{0}; the README has an authorization block")]
+    NotPermitted(StoreError),
+}
+
+impl ManagerError {
+    /// What a command exits with: 1 failed, 2 configuration, 3 not the leader or another leads, 4 no
+    /// daemon answers, 5 timed out, 6 already running, 7 refused or not permitted.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Start(_) | Self::Store(_) | Self::Vip(_) => 1,
+            Self::Config(_) => 2,
+            Self::NotLeader { .. } | Self::OtherLeader { .. } => 3,
+            Self::NoDaemon { .. } => 4,
+            Self::TimedOut { .. } => 5,
+            Self::AlreadyRunning { .. } => 6,
+            Self::Refused { .. } | Self::NotPermitted(_) => 7,
+        }
+    }
+}
+
+impl From<StoreError> for ManagerError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Permission(_) => Self::NotPermitted(error),
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl From<StartError> for ManagerError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Store(error) => error.into(),
+            StartError::Vip(error) => Self::Vip(error),
+            error => Self::Start(error),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Daemons of other processes, by request.
+
+use std::time::Duration;
+
+use super::view::NodeView;
+use super::{ManagerError, Status};
+use crate::config::{Config, check_node_id};
+use crate::error::StoreError;
+use crate::health::{self, Health};
+use crate::inquiry::{Heard, Inquiry, Unanswered};
+use crate::service::{self, Reply};
+
+/// A connection to ask daemons on.
+pub(super) struct Remote {
+    inquiry: Inquiry,
+    cluster_id: String,
+}
+
+impl Remote {
+    pub(super) fn connect(config: &Config, timeout: Duration) -> Result<Self, ManagerError> {
+        let inquiry = Inquiry::connect(config.connection(), timeout)?;
+        Ok(Self { inquiry, cluster_id: config.cluster_id().to_owned() })
+    }
+
+    /// Connects in the background.
+    pub(super) fn lazy(config: &Config) -> Self {
+        let inquiry = Inquiry::lazy(config.connection());
+        Self { inquiry, cluster_id: config.cluster_id().to_owned() }
+    }
+
+    pub(super) fn server(&self) -> Option<String> {
+        self.inquiry.server().map(str::to_owned)
+    }
+
+    /// Whether anybody answers for a node, a daemon of go-cluster included.
+    pub(super) fn anybody(&mut self, node: &str, timeout: Duration) -> Result<bool, ManagerError> {
+        let subjects = [
+            service::ping_subject(&self.cluster_id, node),
+            health::subject(&self.cluster_id, node),
+        ];
+        Ok(!self.inquiry.ask_any(&subjects, timeout)?.is_empty())
+    }
+
+    /// One node's daemon. Where it is no micro service, what its health says.
+    pub(super) fn status(
+        &mut self,
+        node: &str,
+        timeout: Duration,
+    ) -> Result<NodeView, ManagerError> {
+        check_node_id(node)?;
+        let subjects = [
+            service::status_subject(&self.cluster_id, node),
+            health::subject(&self.cluster_id, node),
+        ];
+        match self.inquiry.ask(&subjects[0], b"", timeout) {
+            Ok(heard) => self.read(&heard, node),
+            Err(Unanswered::Nobody) => {
+                let heard = self.inquiry.ask(&subjects[1], b"", timeout);
+                let heard = heard.map_err(|unanswered| failed(unanswered, node))?;
+                self.read(&Heard { question: 1, ..heard }, node)
+            }
+            Err(unanswered) => Err(failed(unanswered, node)),
+        }
+    }
+
+    fn read(&self, heard: &Heard, node: &str) -> Result<NodeView, ManagerError> {
+        self.view(heard).ok_or_else(|| ManagerError::Refused {
+            node: node.to_owned(),
+            reason: "what it answers cannot be read".to_owned(),
+        })
+    }
+
+    /// What was said: a status, or to the second question how healthy a node is.
+    fn view(&self, heard: &Heard) -> Option<NodeView> {
+        let body = &heard.letter.body;
+        let status = if heard.question == 0 {
+            let status = Status::parse(body).ok()?;
+            Status { cluster_id: self.cluster_id.clone(), ..status }
+        } else {
+            of_health(&self.cluster_id, Health::parse(body).ok()?)
+        };
+        Some(NodeView { status, round_trip: heard.round_trip, missed: 0 })
+    }
+
+    /// Everybody who answers within `timeout`, by node id.
+    pub(super) fn all(&mut self, timeout: Duration) -> Result<Vec<NodeView>, StoreError> {
+        let subjects = [
+            service::status_subject_of_all(&self.cluster_id),
+            health::subject_of_all(&self.cluster_id),
+        ];
+        let mut heard = self.inquiry.ask_all(&subjects, timeout)?;
+        // A status says more, so it comes first.
+        heard.sort_by_key(|heard| heard.question);
+        let mut views: Vec<NodeView> = Vec::new();
+        for view in heard.iter().filter_map(|heard| self.view(heard)) {
+            let same = |known: &&NodeView| known.who() == view.who();
+            if !views.iter().any(|known| same(&known)) {
+                views.push(view);
+            }
+        }
+        views.sort_by(|a, b| a.who().cmp(&b.who()));
+        Ok(views)
+    }
+
+    /// Has a node do something.
+    pub(super) fn command(
+        &mut self,
+        node: &str,
+        command: &str,
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<(), ManagerError> {
+        let subject = service::control_subject(&self.cluster_id, node, command);
+        let refused = |reason: String| Err(ManagerError::Refused { node: node.to_owned(), reason });
+        let heard = match self.inquiry.ask(&subject, body, timeout) {
+            Ok(heard) => heard,
+            Err(Unanswered::Nobody) => {
+                return refused("it takes no commands, or has just ended".to_owned());
+            }
+            Err(unanswered) => return Err(failed(unanswered, node)),
+        };
+        let reply: Option<Reply> = health::read(&heard.letter.body).ok();
+        match (reply, heard.letter.error) {
+            (Some(Reply { ok: true, .. }), None) => Ok(()),
+            (Some(Reply { error: Some(error), .. }), _) => refused(health::clean(&error)),
+            (_, Some((code, words))) => refused(health::clean(&format!("{code}: {words}"))),
+            _ => refused("what it answers cannot be read".to_owned()),
+        }
+    }
+}
+
+fn of_health(cluster_id: &str, health: Health) -> Status {
+    Status {
+        role: health.role,
+        leader: health.leader,
+        epoch: health.epoch,
+        uptime_ms: health.uptime_ms,
+        // A checker of go-cluster that answers has a connection.
+        connected: health.connected.unwrap_or(true),
+        daemon: true,
+        stuck: health.stuck,
+        heartbeat_age_ms: health.heartbeat_age_ms.unwrap_or_default(),
+        session: health.session.unwrap_or_default(),
+        ..Status::unknown(cluster_id, &health.node_id)
+    }
+}
+
+fn failed(unanswered: Unanswered, node: &str) -> ManagerError {
+    match unanswered {
+        Unanswered::Nobody => ManagerError::NoDaemon { node: node.to_owned() },
+        Unanswered::TimedOut => {
+            ManagerError::TimedOut { waiting_for: format!("an answer of {node}") }
+        }
+        Unanswered::Store(error) => error.into(),
+    }
+}

@@ -1,0 +1,102 @@
+//! A cluster at one moment: what an observer reads, and what its daemons say.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::Status;
+use crate::event::Role;
+use crate::health::{millis, text};
+
+/// A node that answered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct NodeView {
+    /// What it said.
+    #[serde(flatten)]
+    pub status: Status,
+    /// From asking to hearing it; `roundTripMs` in JSON, with fractions.
+    #[serde(rename = "roundTripMs", serialize_with = "fractional_millis")]
+    pub round_trip: Duration,
+    /// How often in a row it did not answer since, where it is asked again and again; else 0.
+    pub missed: u32,
+}
+
+impl NodeView {
+    /// Node id and session: two daemons of one node id are two.
+    pub(super) fn who(&self) -> (&str, &str) {
+        (&self.status.node_id, &self.status.session)
+    }
+}
+
+/// A cluster at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ClusterView {
+    /// The cluster.
+    pub cluster_id: String,
+    /// Whether a server is reached.
+    pub connected: bool,
+    /// Which one.
+    pub server: Option<String>,
+    /// Who holds the lease, by the record; an empty text in JSON when nobody does, or nobody knows.
+    #[serde(serialize_with = "text")]
+    pub leader: Option<String>,
+    /// The highest epoch; 0 before the first.
+    pub epoch: u64,
+    /// The record's revision; 0 before the first.
+    pub revision: u64,
+    /// The time to live of leases as it is configured here, in milliseconds.
+    pub lease_ttl_ms: u64,
+    /// How long the lease lasts without another renewal, as its holder said, in milliseconds; less
+    /// what has passed since. Unknown when the holder does not answer.
+    pub lease_remaining_ms: Option<u64>,
+    /// Every node that answers, by node id.
+    pub nodes: Vec<NodeView>,
+    /// Why nothing better is known.
+    pub problem: Option<String>,
+}
+
+impl ClusterView {
+    pub(super) fn empty(config: &crate::config::Config) -> Self {
+        Self {
+            cluster_id: config.cluster_id().to_owned(),
+            connected: false,
+            server: None,
+            leader: None,
+            epoch: 0,
+            revision: 0,
+            lease_ttl_ms: millis(config.lease_ttl()),
+            lease_remaining_ms: None,
+            nodes: Vec::new(),
+            problem: None,
+        }
+    }
+
+    /// Takes in what an observer sees.
+    pub(super) fn observe(&mut self, seen: &crate::node::Status) {
+        self.leader.clone_from(&seen.leader);
+        self.epoch = seen.epoch.map_or(0, crate::lease::Epoch::as_u64);
+        self.revision = seen.revision;
+    }
+
+    /// Takes in what nodes say. They count for leader and epoch only where no record was read.
+    pub(super) fn hear(&mut self, nodes: Vec<NodeView>) {
+        self.nodes = nodes;
+        let leads = |node: &&NodeView| node.status.role == Role::Leader;
+        let leading = self.nodes.iter().filter(leads).max_by_key(|node| node.status.epoch);
+        if self.epoch == 0 {
+            self.leader = leading.map(|node| node.status.node_id.clone());
+            self.epoch = self.nodes.iter().map(|node| node.status.epoch).max().unwrap_or_default();
+        }
+        let holder = leading.filter(|node| Some(&node.status.node_id) == self.leader.as_ref());
+        self.lease_remaining_ms = holder.map(|node| node.status.lease_remaining_ms);
+    }
+}
+
+fn fractional_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    serializer.serialize_f64(f64::from(micros) / 1e3)
+}

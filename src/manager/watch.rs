@@ -1,0 +1,196 @@
+//! A live view of a cluster.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use super::remote::Remote;
+use super::view::{ClusterView, NodeView};
+use super::{ManagerError, step};
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::event::{Event, Role};
+use crate::observer::Observer;
+
+/// How long is listened for answers at a time, at most; also how late a call may return.
+const LISTEN: Duration = Duration::from_millis(400);
+/// So many questions in a row without an answer, and a node is down.
+const DOWN_AFTER: u32 = 3;
+/// So many without, and it is forgotten.
+const FORGOTTEN_AFTER: u32 = 30;
+
+/// What a watch tells.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WatchEvent {
+    /// How everything is now. Comes each interval.
+    View(ClusterView),
+    /// Who leads, and the connection, as an observer hears of it, at once.
+    Election(Event),
+    /// A node answers that did not.
+    NodeUp {
+        /// It.
+        node_id: String,
+    },
+    /// A node has not answered three times in a row.
+    NodeDown {
+        /// It.
+        node_id: String,
+    },
+    /// A node says that it leads now, or no longer.
+    RoleChanged {
+        /// It.
+        node_id: String,
+        /// What it is now.
+        role: Role,
+    },
+}
+
+/// Follows a cluster. Writes nothing, and never leads.
+pub struct Watch {
+    observer: Observer,
+    remote: Remote,
+    interval: Duration,
+    clock: Clock,
+    next_at: Timestamp,
+    latest: ClusterView,
+    /// Whose lease lasts until when, as its holder last said.
+    lease: Option<(String, u64, Timestamp)>,
+    waiting: VecDeque<WatchEvent>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("latest", &self.latest).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    pub(super) fn start(config: &Config, interval: Duration) -> Result<Self, ManagerError> {
+        let patient = config.to_builder().start_disconnected(true).build()?;
+        let clock = Clock::boot();
+        Ok(Self {
+            observer: Observer::start(patient)?,
+            remote: Remote::lazy(config),
+            interval: interval.clamp(Duration::from_millis(100), Duration::from_secs(3600)),
+            next_at: clock.now(),
+            clock,
+            latest: ClusterView::empty(config),
+            lease: None,
+            waiting: VecDeque::new(),
+        })
+    }
+
+    /// The next thing, within `timeout` and the time it takes to listen for answers (0.4 s, or half
+    /// the interval if that is less).
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<WatchEvent> {
+        let until = self.clock.now() + timeout;
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            if let Some(event) = self.observer.events().try_next() {
+                return Some(WatchEvent::Election(event));
+            }
+            let now = self.clock.now();
+            if now >= self.next_at {
+                self.refresh();
+                continue;
+            }
+            if now >= until {
+                return None;
+            }
+            let wait = until.min(self.next_at).since(now);
+            if let Some(event) = self.observer.events().next_timeout(wait) {
+                return Some(WatchEvent::Election(event));
+            }
+        }
+    }
+
+    /// The newest view; empty before the first.
+    #[must_use]
+    pub fn latest(&self) -> &ClusterView {
+        &self.latest
+    }
+
+    fn refresh(&mut self) {
+        let now = self.clock.now();
+        self.next_at = now + self.interval;
+        let heard = self.remote.all(step(LISTEN, self.interval / 2));
+        let seen = self.observer.status();
+        let before = std::mem::take(&mut self.latest.nodes);
+        let mut view = ClusterView { problem: None, ..self.latest.clone() };
+        view.connected = seen.connected;
+        view.server = self.remote.server();
+        view.epoch = 0;
+        view.observe(&seen);
+        match heard {
+            Ok(nodes) => {
+                let nodes = self.compare(before, nodes);
+                view.hear(nodes);
+            }
+            Err(error) => {
+                view.problem = Some(error.to_string());
+                let nodes = self.compare(before, Vec::new());
+                view.hear(nodes);
+            }
+        }
+        self.follow_lease(&mut view);
+        self.latest.clone_from(&view);
+        self.waiting.push_back(WatchEvent::View(view));
+    }
+
+    /// Merges what is heard into what was known, and tells what changed.
+    fn compare(&mut self, before: Vec<NodeView>, now: Vec<NodeView>) -> Vec<NodeView> {
+        for node in &now {
+            let (node_id, role) = (node.status.node_id.clone(), node.status.role);
+            match before.iter().find(|known| known.who() == node.who()) {
+                Some(known) if known.missed < DOWN_AFTER => {
+                    if known.status.role != role {
+                        self.waiting.push_back(WatchEvent::RoleChanged { node_id, role });
+                    }
+                }
+                _ => self.waiting.push_back(WatchEvent::NodeUp { node_id }),
+            }
+        }
+        let mut nodes = now;
+        for mut node in before {
+            // A later daemon of the same node takes the place of an earlier one that is gone.
+            let again = |one: &NodeView| one.status.node_id == node.status.node_id;
+            if nodes.iter().any(again) || node.missed >= FORGOTTEN_AFTER {
+                continue;
+            }
+            node.missed += 1;
+            if node.missed == DOWN_AFTER {
+                let node_id = node.status.node_id.clone();
+                self.waiting.push_back(WatchEvent::NodeDown { node_id });
+            }
+            nodes.push(node);
+        }
+        nodes.sort_by(|a, b| a.who().cmp(&b.who()));
+        nodes
+    }
+
+    /// What is left of the lease when its holder says nothing.
+    fn follow_lease(&mut self, view: &mut ClusterView) {
+        let now = self.clock.now();
+        let heard = view.nodes.iter().find(|node| {
+            node.missed == 0
+                && node.status.role == Role::Leader
+                && Some(&node.status.node_id) == view.leader.as_ref()
+        });
+        if let Some(holder) = heard {
+            let remaining = Duration::from_millis(holder.status.lease_remaining_ms);
+            let node = holder.status.node_id.clone();
+            self.lease = Some((node, holder.status.epoch, now + remaining));
+        }
+        view.lease_remaining_ms = match (&self.lease, &view.leader) {
+            (Some((holder, epoch, until)), Some(leader))
+                if holder == leader && *epoch == view.epoch =>
+            {
+                Some(crate::health::millis(until.since(now)))
+            }
+            _ => None,
+        };
+    }
+}

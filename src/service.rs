@@ -1,0 +1,77 @@
+//! A node as a NATS micro service: listed, inspected and, if allowed, controlled by any NATS tool.
+//!
+//! The service is called `cluster_<cluster>`, each node is an instance of it, and its id is the
+//! session of the node's start. It answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` (NATS
+//! architecture decision 32), of all services, of this name, and of this id; and has the endpoints
+//! of go-cluster v2, and three more:
+//!
+//! | endpoint | subject | answer |
+//! |---|---|---|
+//! | `status` | `cluster_<cluster>.status.<node>` | [`Status`] |
+//! | `status-all` | `cluster_<cluster>.status` | the same, by every node |
+//! | `ping` | `cluster_<cluster>.ping.<node>` | `{"ok":true,"timestamp":…}` |
+//! | `stepdown` | `cluster_<cluster>.control.<node>.stepdown` | gives the lead back |
+//! | `transfer` | `cluster_<cluster>.control.<node>.transfer` | to the node that the body names |
+//! | `promote` | `cluster_<cluster>.control.<node>.promote` | ends the cooldown, while nobody leads |
+//! | `stop` | `cluster_<cluster>.control.<node>.stop` | ends the daemon |
+//!
+//! Those under `control` are there only with [`Options::control`]; `stop` also needs
+//! [`Options::on_stop`]. They answer `{"ok":true}` when the node has begun to do it, and
+//! `{"ok":false,"error":…,"leader":…}` with the protocol's two error headers when it refuses:
+//! 400 unreadable, 409 not now, 413 too long, 503 stopped or stuck.
+//!
+//! Who may do what is the server's business: its permissions for these subjects decide. The README
+//! has an authorization block. What answers may be made to do is said in [`health`](crate::health).
+//!
+//! ```no_run
+//! use leasehold::{Config, Node, service};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::start(Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?)?;
+//! let service = service::Service::start(node.handle(), service::Options::default())?;
+//! # drop(service);
+//! # Ok(())
+//! # }
+//! ```
+
+mod clerk;
+mod micro;
+mod request;
+mod status;
+
+pub use clerk::{EndpointStats, Options, Service};
+pub use request::{MAX_REQUEST_BYTES, RequestError, parse_promote, parse_transfer};
+pub use status::Status;
+
+pub(crate) use clerk::{Reply, ServiceClerk};
+
+/// The service's name: `cluster_<cluster>`.
+#[must_use]
+pub fn name(cluster_id: &str) -> String {
+    format!("cluster_{cluster_id}")
+}
+
+/// Where a node says how it is: `cluster_<cluster>.status.<node>`.
+#[must_use]
+pub fn status_subject(cluster_id: &str, node_id: &str) -> String {
+    format!("cluster_{cluster_id}.status.{node_id}")
+}
+
+/// Where all nodes say how they are: `cluster_<cluster>.status`.
+#[must_use]
+pub fn status_subject_of_all(cluster_id: &str) -> String {
+    format!("cluster_{cluster_id}.status")
+}
+
+/// Where a node says that it is there: `cluster_<cluster>.ping.<node>`.
+#[must_use]
+pub fn ping_subject(cluster_id: &str, node_id: &str) -> String {
+    format!("cluster_{cluster_id}.ping.{node_id}")
+}
+
+/// Where a node takes commands: `cluster_<cluster>.control.<node>.<command>`, with `stepdown`,
+/// `transfer`, `promote` or `stop`.
+#[must_use]
+pub fn control_subject(cluster_id: &str, node_id: &str, command: &str) -> String {
+    format!("cluster_{cluster_id}.control.{node_id}.{command}")
+}

@@ -1,0 +1,305 @@
+//! The endpoints: what is asked, and what is done about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::micro::{self, Endpoint, Identity, Verb};
+use super::request::{RequestError, check_length, parse_promote, parse_transfer};
+use super::status::Status;
+use super::{control_subject, name, ping_subject, status_subject, status_subject_of_all};
+use crate::clock::Clock;
+use crate::desk::{Answer, Clerk, Desk};
+use crate::error::{Refused, StartError, StoreError};
+use crate::node::{NodeHandle, Wish};
+use crate::store::nats::courier::Letter;
+
+/// How long a command waits for the renewal thread, which takes it up at once unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a service offers.
+#[derive(Default)]
+pub struct Options {
+    control: bool,
+    on_stop: Option<Box<dyn Fn() + Send>>,
+    vip_held: Option<Box<dyn Fn() -> bool + Send>>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("control", &self.control).finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// Whether there are endpoints that control the node. Default false: who may reach the subjects
+    /// is decided by the server's permissions, and a server without any lets everybody.
+    #[must_use]
+    pub fn control(mut self, on: bool) -> Self {
+        self.control = on;
+        self
+    }
+
+    /// What the endpoint `stop` does; without it there is none. It is called on the service's
+    /// thread, and must only leave word.
+    #[must_use]
+    pub fn on_stop(mut self, stop: impl Fn() + Send + 'static) -> Self {
+        self.on_stop = Some(Box::new(stop));
+        self
+    }
+
+    /// How it is known whether the virtual IP is here; must not block. Default: it is not.
+    #[must_use]
+    pub fn vip_held(mut self, held: impl Fn() -> bool + Send + 'static) -> Self {
+        self.vip_held = Some(Box::new(held));
+        self
+    }
+}
+
+/// Answers for a node until it is dropped.
+///
+/// It connects in the background on a connection of its own, and again whenever that goes away.
+/// Dropping it closes the connection and takes a second at the most.
+#[derive(Debug)]
+pub struct Service {
+    endpoints: Shared,
+    desk: Desk,
+}
+
+/// An endpoint's counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it listens.
+    pub subject: String,
+    /// Requests answered.
+    pub requests: u64,
+    /// Those of them that were refused.
+    pub errors: u64,
+    /// Spent on them all together.
+    pub processing_time: Duration,
+}
+
+impl Service {
+    /// Begins to answer.
+    ///
+    /// # Errors
+    /// [`StartError::Thread`]
+    pub fn start(node: NodeHandle, options: Options) -> Result<Self, StartError> {
+        let config = node.config().clone();
+        let clerk = ServiceClerk::new(node, options);
+        let endpoints = Arc::clone(&clerk.endpoints);
+        let clerks: Vec<Box<dyn Clerk>> = vec![Box::new(clerk)];
+        let desk = Desk::open(config.connection(), "service", Clock::boot(), clerks);
+        Ok(Self { endpoints, desk: desk.map_err(StartError::Thread)? })
+    }
+
+    /// What the endpoints did so far.
+    #[must_use]
+    pub fn stats(&self) -> Vec<EndpointStats> {
+        let endpoints = self.endpoints.lock();
+        let stats = |endpoint: &Endpoint| EndpointStats {
+            name: endpoint.name,
+            subject: endpoint.subject.clone(),
+            requests: endpoint.requests,
+            errors: endpoint.errors,
+            processing_time: endpoint.spent,
+        };
+        endpoints.iter().map(stats).collect()
+    }
+
+    /// Whether it can be asked now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.desk.server().is_some()
+    }
+
+    /// Why it cannot be asked, or what the server forbids it.
+    #[must_use]
+    pub fn problem(&self) -> Option<StoreError> {
+        self.desk.problem()
+    }
+
+    /// Stops answering; so does dropping.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+type Shared = Arc<Mutex<Vec<Endpoint>>>;
+
+/// The answer to a command.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reply {
+    pub(crate) ok: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) leader: Option<String>,
+}
+
+/// Why a command is not carried out: a code, and words.
+type Refusal = (u16, String);
+
+/// Answers for one node.
+pub(crate) struct ServiceClerk {
+    node: NodeHandle,
+    options: Options,
+    identity: Identity,
+    verbs: Vec<(String, Verb)>,
+    started: String,
+    endpoints: Shared,
+}
+
+impl ServiceClerk {
+    pub(crate) fn new(node: NodeHandle, options: Options) -> Self {
+        let (cluster, id) = (node.config().cluster_id(), node.config().node_id());
+        let identity = Identity {
+            name: name(cluster),
+            id: node.session().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            metadata: BTreeMap::from([
+                ("clusterId", cluster.to_owned()),
+                ("nodeId", id.to_owned()),
+            ]),
+        };
+        let of_verb = |(verb, word)| {
+            Verb::subjects(word, &identity).into_iter().map(move |subject| (subject, verb))
+        };
+        let verbs = Verb::ALL.into_iter().flat_map(of_verb).collect();
+        let mut endpoints = vec![
+            Endpoint::new("status", status_subject(cluster, id)),
+            Endpoint::new("status-all", status_subject_of_all(cluster)),
+            Endpoint::new("ping", ping_subject(cluster, id)),
+        ];
+        let stop = options.on_stop.as_ref().map(|_| "stop");
+        let commands = ["stepdown", "transfer", "promote"].into_iter().chain(stop);
+        for command in commands.filter(|_| options.control) {
+            endpoints.push(Endpoint::new(command, control_subject(cluster, id, command)));
+        }
+        let endpoints = Arc::new(Mutex::new(endpoints));
+        let started = micro::wall_clock();
+        Self { node, options, identity, verbs, started, endpoints }
+    }
+
+    fn describe(&self, verb: Verb) -> Answer {
+        let data = match verb {
+            Verb::Stats => self.counters(),
+            Verb::Ping | Verb::Info => Value::Null,
+        };
+        let endpoints = self.endpoints.lock();
+        let body = micro::answer(verb, &self.identity, &endpoints, &self.started, &data);
+        Answer { body, error: None }
+    }
+
+    /// The node's own counters, beside those of the endpoints.
+    fn counters(&self) -> Value {
+        let (stats, leads) = (self.node.stats(), self.node.is_leader());
+        json!({
+            "leads": leads,
+            "terms": stats.terms,
+            "renewals": stats.renewals,
+            "failures": stats.failures,
+            "unknownOutcomes": stats.unknown_outcomes,
+            "lostRaces": stats.lost_races,
+            "reconnects": stats.reconnects,
+            "abandonedConnections": stats.abandoned_connections,
+            "eventsMissed": stats.events_missed,
+            "lastRoundTripNs": micro::nanos(stats.last_round_trip),
+        })
+    }
+
+    fn handle(&self, endpoint: &str, body: &[u8]) -> Answer {
+        match endpoint {
+            "status" | "status-all" => {
+                let held = self.options.vip_held.as_ref().is_some_and(|held| held());
+                said(&Status::of(&self.node, held))
+            }
+            "ping" => said(&json!({ "ok": true, "timestamp": micro::wall_clock_ms() })),
+            command => self.reply(self.command(command, body)),
+        }
+    }
+
+    fn reply(&self, done: Result<(), Refusal>) -> Answer {
+        let leader = self.node.leader();
+        match done {
+            Ok(()) => said(&Reply { ok: true, error: None, leader }),
+            Err((code, words)) => {
+                let reply = Reply { ok: false, error: Some(words.clone()), leader };
+                Answer { error: Some((code, words)), ..said(&reply) }
+            }
+        }
+    }
+
+    fn command(&self, command: &str, body: &[u8]) -> Result<(), Refusal> {
+        check_length(body).map_err(unreadable)?;
+        let wish = match command {
+            "stepdown" => Wish::StepDown,
+            "transfer" => Wish::Transfer { to: parse_transfer(body).map_err(unreadable)? },
+            "promote" => self.promotion(parse_promote(body).map_err(unreadable)?)?,
+            _ => {
+                log::info!("told to stop, over NATS");
+                self.options.on_stop.iter().for_each(|stop| stop());
+                return Ok(());
+            }
+        };
+        log::info!("commanded over NATS: {wish:?}");
+        match self.node.wish(wish, PATIENCE) {
+            Some(done) => done.map_err(refused),
+            None => Err((503, "the renewal thread does not answer".to_owned())),
+        }
+    }
+
+    fn promotion(&self, force: bool) -> Result<Wish, Refusal> {
+        let own = self.node.config().node_id();
+        match self.node.leader().filter(|leader| leader != own && !force) {
+            Some(leader) => Err((409, format!("{leader} leads"))),
+            None => Ok(Wish::Promote),
+        }
+    }
+}
+
+impl Clerk for ServiceClerk {
+    fn subjects(&self) -> Vec<String> {
+        let endpoints = self.endpoints.lock();
+        let verbs = self.verbs.iter().map(|(subject, _)| subject);
+        verbs.chain(endpoints.iter().map(|endpoint| &endpoint.subject)).cloned().collect()
+    }
+
+    fn answer(&mut self, letter: &Letter) -> Option<Answer> {
+        if let Some((_, verb)) = self.verbs.iter().find(|(verb, _)| *verb == letter.subject) {
+            return Some(self.describe(*verb));
+        }
+        let place = |endpoint: &Endpoint| endpoint.subject == letter.subject;
+        let at = self.endpoints.lock().iter().position(place)?;
+        let begun = Instant::now();
+        let endpoint = self.endpoints.lock()[at].name;
+        let answer = self.handle(endpoint, &letter.body);
+        self.endpoints.lock()[at].count(begun.elapsed(), answer.error.as_ref());
+        Some(answer)
+    }
+}
+
+fn said(value: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(value).expect("invariant: keys are texts");
+    Answer { body, error: None }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn unreadable(error: RequestError) -> Refusal {
+    let code = if matches!(error, RequestError::TooLong(_)) { 413 } else { 400 };
+    (code, error.to_string())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn refused(refused: Refused) -> Refusal {
+    let code = if refused == Refused::Stopped { 503 } else { 409 };
+    (code, refused.to_string())
+}
