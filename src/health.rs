@@ -1,8 +1,8 @@
 //! How a node is, asked from outside: a question over NATS, answered on a thread of its own.
 //!
 //! A [`Responder`] answers on `cluster.<cluster>.health.<node>`, and to questions asked of all on
-//! `cluster.<cluster>.health`. It has a connection and a thread of its own, so it also answers while
-//! the election hangs, and says so. A [`Client`] asks. Neither writes anything anywhere.
+//! `cluster.<cluster>.health`. It has a connection and a thread of its own, so it also answers
+//! while the election hangs, and says so. A [`Client`] asks. Neither writes anything anywhere.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -25,9 +25,9 @@
 //! our nodes and is asked by our clients. The question to all is not known there.
 //!
 //! # What whoever asks may do
-//! Asking needs no more than to publish on the subject. The asker chooses where the answer goes, and
-//! the node sends it with its own permissions; so answers go to inboxes only, subjects whose first
-//! token begins with `_` or is that of the node's own inbox prefix. The body of a question is
+//! Asking needs no more than to publish on the subject. The asker chooses where the answer goes,
+//! and the node sends it with its own permissions; so answers go to inboxes only, subjects whose
+//! first token begins with `_` or is that of the node's own inbox prefix. The body of a question is
 //! ignored.
 
 mod answer;

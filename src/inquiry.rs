@@ -116,8 +116,8 @@ impl Inquiry {
         self.gather(subjects, timeout, MAX_ANSWERS)
     }
 
-    /// Asks several, and returns the first answer of any of them; none when nobody is there, or says
-    /// anything in time.
+    /// Asks several, and returns the first answer of any of them; none when nobody is there, or
+    /// says anything in time.
     pub(crate) fn ask_any(
         &mut self,
         subjects: &[String],

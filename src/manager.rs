@@ -1,7 +1,7 @@
 //! A daemon from a configuration, and the commands that go with it.
 //!
-//! [`Manager::run`] is the daemon: a node, its virtual IP, health, and the control service, until it
-//! is told to stop. Everything else is what an operator does, from this process or another one:
+//! [`Manager::run`] is the daemon: a node, its virtual IP, health, and the control service, until
+//! it is told to stop. Everything else is what an operator does, from this process or another one:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -30,9 +30,9 @@
 //! runs in the same [`Manager`], they command it directly.
 //!
 //! # Two daemons of one node
-//! A daemon first asks for its own node id, and does not start when somebody answers. Two that start
-//! at the same moment, or one that was asked while it hung, are settled by the record: one leads at
-//! most, and each is told of the other
+//! A daemon first asks for its own node id, and does not start when somebody answers. Two that
+//! start at the same moment, or one that was asked while it hung, are settled by the record: one
+//! leads at most, and each is told of the other
 //! ([`Event::DuplicateNodeId`](crate::Event::DuplicateNodeId)).
 //!
 //! # The virtual IP

@@ -21,8 +21,8 @@ impl Node {
 }
 
 impl NodeHandle {
-    /// The node's figures as [`OpenMetrics` text](crate::metrics), of one moment, each labelled with
-    /// its cluster and node.
+    /// The node's figures as [`OpenMetrics` text](crate::metrics), of one moment, each labelled
+    /// with its cluster and node.
     #[must_use]
     pub fn open_metrics(&self) -> String {
         let config = self.config();

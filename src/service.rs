@@ -12,7 +12,7 @@
 //! | `ping` | `cluster_<cluster>.ping.<node>` | `{"ok":true,"timestamp":…}` |
 //! | `stepdown` | `cluster_<cluster>.control.<node>.stepdown` | gives the lead back |
 //! | `transfer` | `cluster_<cluster>.control.<node>.transfer` | to the node that the body names |
-//! | `promote` | `cluster_<cluster>.control.<node>.promote` | ends the cooldown, while nobody leads |
+//! | `promote` | `cluster_<cluster>.control.<node>.promote` | ends the cooldown, if nobody leads |
 //! | `stop` | `cluster_<cluster>.control.<node>.stop` | ends the daemon |
 //!
 //! Those under `control` are there only with [`Options::control`]; `stop` also needs

@@ -19,7 +19,8 @@ const MAX_TEXT: usize = 256;
 pub struct Health {
     /// The node.
     pub node_id: String,
-    /// `PRIMARY` or `PASSIVE` in JSON, as go-cluster has it; whatever else a node says is no leader.
+    /// `PRIMARY` or `PASSIVE` in JSON, as go-cluster has it; whatever else a node says is no
+    /// leader.
     #[serde(serialize_with = "role")]
     pub role: Role,
     /// Who leads, as far as the node knows; an empty text in JSON when it does not.
@@ -108,6 +109,10 @@ impl Health {
 pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
     if bytes.len() > MAX_ANSWER_BYTES {
         return Err(Malformed::TooLong);
+    }
+    // An array would do for the parser.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Malformed::Unreadable("it is no object".to_owned()));
     }
     serde_json::from_slice(bytes).map_err(|error| Malformed::Unreadable(clean(&error.to_string())))
 }

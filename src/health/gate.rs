@@ -55,8 +55,8 @@ pub enum GateError {
 /// Runs a check again and again, and tells the node by
 /// [`set_healthy`](crate::Node::set_healthy) when it turns bad or good.
 ///
-/// Threads: `leasehold-gate` keeps time, `leasehold-check` runs the check, so that one that hangs is
-/// noticed. A check that panics has failed. The node counts as healthy until the first `fall`
+/// Threads: `leasehold-gate` keeps time, `leasehold-check` runs the check, so that one that hangs
+/// is noticed. A check that panics has failed. The node counts as healthy until the first `fall`
 /// failures. Dropping the gate stops both, waits for neither, and leaves the node as it is.
 #[derive(Debug)]
 pub struct Gate {

@@ -159,8 +159,8 @@ impl Manager {
     /// Asks another node's daemon, or this one's.
     ///
     /// # Errors
-    /// [`ManagerError::NoDaemon`], [`ManagerError::TimedOut`], [`ManagerError::Config`] when it is no
-    /// node id, or that there is no server.
+    /// [`ManagerError::NoDaemon`], [`ManagerError::TimedOut`], [`ManagerError::Config`] when it is
+    /// no node id, or that there is no server.
     pub fn query(&self, node_id: &str, timeout: Duration) -> Result<NodeView, ManagerError> {
         let limit = Limit::new(timeout);
         Remote::connect(&self.config, limit.left())?.status(node_id, limit.step(timeout))
@@ -259,8 +259,8 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::NotLeader`] when nobody leads; [`ManagerError::NoDaemon`] when either does
     /// not answer; [`ManagerError::OtherLeader`] when a third one was quicker;
-    /// [`ManagerError::TimedOut`]; [`ManagerError::Refused`]; [`ManagerError::Config`] when it is no
-    /// node id.
+    /// [`ManagerError::TimedOut`]; [`ManagerError::Refused`]; [`ManagerError::Config`] when it is
+    /// no node id.
     pub fn transfer(&self, to: &str, timeout: Duration) -> Result<Status, ManagerError> {
         check_node_id(to)?;
         let limit = Limit::new(timeout);

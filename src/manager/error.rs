@@ -68,8 +68,8 @@ pub enum ManagerError {
 }
 
 impl ManagerError {
-    /// What a command exits with: 1 failed, 2 configuration, 3 not the leader or another leads, 4 no
-    /// daemon answers, 5 timed out, 6 already running, 7 refused or not permitted.
+    /// What a command exits with: 1 failed, 2 configuration, 3 not the leader or another leads, 4
+    /// no daemon answers, 5 timed out, 6 already running, 7 refused or not permitted.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -13,6 +13,7 @@ use crate::node::NodeHandle;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools, reason = "the format of the answer")]
 pub struct Status {
     /// The cluster.
     pub cluster_id: String,
@@ -136,9 +137,9 @@ impl Status {
         }
     }
 
-    /// Reads a daemon's answer: at most 64 KiB of JSON, of this library or of go-cluster v2. Unknown
-    /// fields are ignored, missing ones are at their zero; texts are cut at 256 characters and rid
-    /// of control characters.
+    /// Reads a daemon's answer: at most 64 KiB of JSON, of this library or of go-cluster v2.
+    /// Unknown fields are ignored, missing ones are at their zero; texts are cut at 256 characters
+    /// and rid of control characters.
     ///
     /// # Errors
     /// [`Malformed`] when it is too long, no JSON, or names no node.
@@ -209,7 +210,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read(
             node in "[a-z]{1,9}", epoch in 0..i64::MAX as u64, leads: bool, vip_held: bool,
-            vip in proptest::option::of("[0-9./]{1,18}"), problem in proptest::option::of("[a-z ]{1,9}"),
+            vip in proptest::option::of("[0-9./]{1,18}"),
+            problem in proptest::option::of("[a-z ]{1,9}"),
         ) {
             let status = Status {
                 role: if leads { Role::Leader } else { Role::Follower },

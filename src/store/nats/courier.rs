@@ -409,8 +409,8 @@ fn header_map(headers: &[(&str, &str)]) -> nats::HeaderMap {
 ///
 /// Whoever asks chooses the subject, and we publish on it with *our* permissions: on the record's,
 /// on a control endpoint's, a reader would so write what he may not. Only inboxes are answered to:
-/// subjects that begin with `_`, as clients' inboxes and the servers' own reply subjects do, or with
-/// the first token of our own inboxes.
+/// subjects that begin with `_`, as clients' inboxes and the servers' own reply subjects do, or
+/// with the first token of our own inboxes.
 pub(crate) fn may_answer(reply: &str, own_inboxes: &str, api_prefix: &str) -> bool {
     let well_formed = reply.len() <= MAX_REPLY
         && reply.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'>'))

@@ -325,8 +325,8 @@ impl Link {
         }
     }
 
-    /// Listens on another first subject than before, from a helper thread; [`take_resubscribed`] has
-    /// the result.
+    /// Listens on another first subject than before, from a helper thread; [`take_resubscribed`]
+    /// has the result.
     ///
     /// [`take_resubscribed`]: Self::take_resubscribed
     pub(super) fn resubscribe(&mut self, subject: &str, signals: &Sender<Signal>) {
