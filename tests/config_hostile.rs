@@ -1,8 +1,12 @@
 //! Whatever a configuration's file or a caller says: no panic, a refusal of one line without the
 //! secret, and what is accepted is the same again after a save.
 
+#[allow(dead_code, unreachable_pub)]
+mod hostile;
+
 use std::time::Duration;
 
+use hostile::check_config;
 use leasehold::config::Config;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -84,41 +88,35 @@ fn duration() -> impl Strategy<Value = Duration> {
 /// A password that nobody writes by chance.
 const PASSWORD: &str = "hunter2-and-3";
 
-/// What is accepted is the same again after a save, and a refusal is one line of sane length.
-fn check(text: &str) -> Result<(), TestCaseError> {
-    match Config::from_json(text) {
-        Ok(config) => {
-            // A password that took a host's place is no password any more.
-            let meant = config.servers().all(|server| !server.contains(PASSWORD));
-            let printed = format!("{config:?}");
-            prop_assert!(!meant || !printed.contains(PASSWORD), "{}", printed);
-            let again = Config::from_json(&config.to_json());
-            prop_assert_eq!(again.map_err(|error| error.to_string()), Ok(config));
-        }
+/// And nothing that is printed shows the password.
+fn check(text: &str) {
+    let parsed = Config::from_json(text);
+    match &parsed {
+        // A password that took a host's place is no password any more.
+        Ok(config) if config.servers().any(|server| server.contains(PASSWORD)) => {}
+        Ok(config) => assert!(!format!("{config:?}").contains(PASSWORD), "{config:?}"),
         Err(error) => {
-            let message = error.to_string();
-            prop_assert!(message.lines().count() == 1 && message.len() < 1_000, "{}", message);
-            let printed = format!("{message} {error:?}");
-            prop_assert!(!printed.contains(PASSWORD), "{}", printed);
+            let printed = format!("{error} {error:?}");
+            assert!(!printed.contains(PASSWORD), "{printed}");
         }
     }
-    Ok(())
+    check_config(parsed);
 }
 
 proptest! {
     #[test]
     fn any_text(text in "\\PC*") {
-        check(&text)?;
+        check(&text);
     }
 
     #[test]
     fn any_json(value in json()) {
-        check(&value.to_string())?;
+        check(&value.to_string());
     }
 
     #[test]
     fn any_value_in_any_place(value in plausible()) {
-        check(&value.to_string())?;
+        check(&value.to_string());
     }
 
     #[test]
@@ -127,13 +125,13 @@ proptest! {
         let start = at.min(bytes.len());
         let end = (start + cut).min(bytes.len());
         bytes.splice(start..end, with);
-        check(&String::from_utf8_lossy(&bytes))?;
+        check(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
     fn any_ids_and_servers(ids in ("\\PC{0,80}", "\\PC{0,80}"), server in "\\PC{0,40}") {
         let nats = serde_json::json!({"servers": [server]});
-        check(&serde_json::json!({"clusterId": ids.0, "nodeId": ids.1, "nats": nats}).to_string())?;
+        check(&serde_json::json!({"clusterId": ids.0, "nodeId": ids.1, "nats": nats}).to_string());
     }
 
     #[test]
@@ -145,7 +143,7 @@ proptest! {
         ] {
             let nats = serde_json::json!({"servers": [server]});
             let text = serde_json::json!({"clusterId": "c", "nodeId": "n", "nats": nats});
-            check(&text.to_string())?;
+            check(&text.to_string());
         }
     }
 
@@ -154,7 +152,12 @@ proptest! {
         let plain = Config::builder("orders", "node-1", ["nats://127.0.0.1:4222"]);
         let builder = plain.lease_ttl(ttl).renew_interval(renew).cooldown(rest);
         if let Ok(config) = builder.drain_timeout(rest).stop_timeout(rest).build() {
-            check(&config.to_json())?;
+            check(&config.to_json());
         }
     }
+}
+
+#[test]
+fn what_fuzzing_found() {
+    hostile::corpus("config", |bytes| check(&String::from_utf8_lossy(bytes)));
 }

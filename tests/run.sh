@@ -3,7 +3,7 @@
 #
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
-#                            the oldest Rust, the package
+#                            the oldest Rust, the package, fuzzing
 #   tests/run.sh --servers   only fetches the servers, into target/nats/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
@@ -79,6 +79,7 @@ run_all() {
     section "Portable code" portable
     section "Rust $MSRV" oldest_rust
     section "Package" package
+    section "Fuzzing" tests/fuzz.sh
 }
 
 main() {

@@ -33,6 +33,9 @@
 
 mod auth;
 mod bucket;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod bytes;
 mod connector;
 pub(crate) mod courier;
 mod exchange;

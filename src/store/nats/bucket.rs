@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::de::{Deserializer, IgnoredAny};
+use serde_json::json;
 
 use super::jetstream::Subjects;
 use crate::error::StoreError;
@@ -127,10 +128,20 @@ pub(super) struct RawConfig {
     pub(super) sealed: bool,
     pub(super) first_seq: u64,
     pub(super) persist_mode: String,
-    pub(super) mirror: Option<Value>,
-    pub(super) sources: Option<Vec<Value>>,
-    pub(super) subject_transform: Option<Value>,
+    pub(super) mirror: Option<Present>,
+    pub(super) sources: Option<Vec<Present>>,
+    pub(super) subject_transform: Option<Present>,
     pub(super) republish: Option<RawRepublish>,
+}
+
+/// Something is there, and what it says is not kept.
+#[derive(Debug, PartialEq)]
+pub(super) struct Present;
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
 }
 
 /// Which stored messages the server repeats, and where.

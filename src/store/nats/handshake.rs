@@ -48,6 +48,12 @@ struct Info {
     ldm: bool,
 }
 
+impl Info {
+    fn parse(line: &str) -> Option<Self> {
+        serde_json::from_str(line.strip_prefix("INFO ")?).ok()
+    }
+}
+
 /// How long one read may last, so that a store that is closed does not wait for a mute server.
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -96,13 +102,10 @@ impl<'a> Probe<'a> {
         Ok(Facts { version: Version::parse(&info.version), tls })
     }
 
-    fn info(&self, stream: &mut Timed<'_>) -> Result<Info, StoreError> {
+    fn info(&self, stream: &mut impl Read) -> Result<Info, StoreError> {
         let line = read_line(stream)
             .map_err(|error| self.unreachable(&format!("no INFO: {}", in_words(&error))))?;
-        let json =
-            line.strip_prefix("INFO ").ok_or_else(|| self.unreachable(&"not a NATS server"))?;
-        let info: Info =
-            serde_json::from_str(json).map_err(|_| self.unreachable(&"not a NATS server"))?;
+        let info = Info::parse(&line).ok_or_else(|| self.unreachable(&"not a NATS server"))?;
         if !info.headers {
             return Err(self.unreachable(&"the server has no message headers"));
         }
@@ -170,6 +173,13 @@ impl<'a> Probe<'a> {
                 _ => {}
             }
         }
+    }
+
+    /// The handshake as far as it is text, with a peer of any kind.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn converse(&self, stream: &mut (impl Read + Write)) -> Result<(), StoreError> {
+        let info = self.info(stream)?;
+        self.login(stream, &info, info.tls_required)
     }
 
     fn connect(&self, info: &Info, tls: bool) -> Map<String, Value> {

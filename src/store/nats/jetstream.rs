@@ -177,7 +177,7 @@ pub(super) fn parse_get(body: &[u8], key: &str) -> Result<Found<Entry>, StoreErr
     let content = if is_marker(&String::from_utf8_lossy(&headers)) {
         Content::Marker
     } else {
-        Content::Value(clip_value(decode(&message.data)?))
+        Content::Value(clip_value(&decode(&message.data)?))
     };
     Ok(Found::Some(Entry { revision: message.seq, content }))
 }
@@ -279,12 +279,8 @@ pub(super) fn marks_deletion(name: &str, value: &str) -> bool {
 }
 
 /// Longer values are cut one byte above what is decodable: still undecodable, and small.
-pub(super) fn clip_value(mut value: Vec<u8>) -> Vec<u8> {
-    if value.len() > MAX_RECORD_BYTES {
-        value.truncate(MAX_RECORD_BYTES + 1);
-        value.shrink_to_fit();
-    }
-    value
+pub(super) fn clip_value(value: &[u8]) -> Vec<u8> {
+    value[..value.len().min(MAX_RECORD_BYTES + 1)].to_vec()
 }
 
 /// Somebody else's words, at a length for a log line and without control characters.

@@ -1,6 +1,6 @@
 //! What comes unasked: notices of stored revisions, and the server's complaints.
 
-use super::jetstream::{clip, clip_value, marks_deletion};
+use super::jetstream::{Subjects, clip, clip_value, marks_deletion};
 use super::{MAX_COMPLAINTS, NatsStore, handshake};
 use crate::error::StoreError;
 use crate::store::{Content, Entry, StoreEvent};
@@ -27,23 +27,7 @@ impl NatsStore {
             };
             return (!message.reply.as_ref().is_some_and(own)).then_some(StoreEvent::Hint);
         }
-        let headers = message.headers.as_ref()?;
-        let one = |name: &str| {
-            let mut values = headers.get_all(name).iter();
-            values.next().filter(|_| values.next().is_none())
-        };
-        if one("Nats-Stream")? != &self.subjects.stream
-            || one("Nats-Subject")? != &self.subjects.key
-        {
-            return None;
-        }
-        let revision = one("Nats-Sequence")?.parse().ok().filter(|revision| *revision > 0)?;
-        let marker = headers
-            .iter()
-            .any(|(name, values)| values.iter().any(|value| marks_deletion(name, value)));
-        let content =
-            if marker { Content::Marker } else { Content::Value(clip_value(message.data.clone())) };
-        Some(StoreEvent::Notice(Entry { revision, content }))
+        repeated(message, &self.subjects).map(StoreEvent::Notice)
     }
 
     /// The server's complaint about something we did, which it does not connect to a request.
@@ -75,6 +59,23 @@ impl NatsStore {
             }
         }
     }
+}
+
+/// What the server stored under the key and repeats in `message`, if it is that.
+pub(super) fn repeated(message: &nats::Message, subjects: &Subjects) -> Option<Entry> {
+    let headers = message.headers.as_ref()?;
+    let one = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none())
+    };
+    if one("Nats-Stream")? != &subjects.stream || one("Nats-Subject")? != &subjects.key {
+        return None;
+    }
+    let revision = one("Nats-Sequence")?.parse().ok().filter(|revision| *revision > 0)?;
+    let marker =
+        headers.iter().any(|(name, values)| values.iter().any(|value| marks_deletion(name, value)));
+    let content = if marker { Content::Marker } else { Content::Value(clip_value(&message.data)) };
+    Some(Entry { revision, content })
 }
 
 /// A permission violation, as the server words it.

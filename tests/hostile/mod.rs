@@ -1,0 +1,57 @@
+//! What must hold of the record and of the configuration's file, whatever they say. Shared by the
+//! property tests and the fuzz targets; each function panics when it does not.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use leasehold::config::{Config, ConfigError};
+use leasehold::lease::{Epoch, Lease, MAX_RECORD_BYTES, MAX_TTL, MIN_TTL, Undecodable};
+
+/// What was made of a record: it is within all ranges, and the same again when it is written and
+/// read back.
+pub fn check_record(decoded: Result<Lease, Undecodable>) {
+    let lease = match decoded {
+        Ok(lease) => lease,
+        Err(error) => return check_line(&error.to_string(), 200),
+    };
+    assert!((1..=Epoch::MAX).contains(&lease.epoch.as_u64()));
+    assert!(lease.ttl.is_none_or(|ttl| (MIN_TTL..=MAX_TTL).contains(&ttl)), "{:?}", lease.ttl);
+    assert!(!lease.clean || (lease.node_id.is_empty() && lease.session.is_some()), "{lease:?}");
+    check_line(&lease.node_id, 257);
+    check_line(lease.successor.as_deref().unwrap_or_default(), 257);
+    let written = lease.encode(SystemTime::now(), SystemTime::UNIX_EPOCH);
+    if written.len() <= MAX_RECORD_BYTES {
+        assert_eq!(Lease::decode(&written).as_ref(), Ok(&lease));
+    }
+}
+
+/// What was made of a configuration's file: what is accepted is the same again after a save, and a
+/// refusal is one line of sane length.
+pub fn check_config(parsed: Result<Config, ConfigError>) {
+    match parsed {
+        Ok(config) => {
+            let again = Config::from_json(&config.to_json());
+            assert_eq!(again.map_err(|error| error.to_string()), Ok(config));
+        }
+        Err(error) => check_line(&error.to_string(), 1_000),
+    }
+}
+
+/// One line, for a log or a terminal, shorter than `longest` bytes.
+fn check_line(text: &str, longest: usize) {
+    assert!(text.len() < longest && !text.contains(char::is_control), "{text:?}");
+}
+
+/// Each file of a fuzz target's corpus: what was found to be different from everything else, and
+/// what once broke.
+pub fn corpus(target: &str, check: impl Fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
+    let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut count = 0;
+    for file in files {
+        check(&fs::read(file.expect("readable").path()).expect("readable"));
+        count += 1;
+    }
+    assert!(count >= 5, "{target}: {count} files");
+}
