@@ -179,3 +179,20 @@ on_both_servers!(no_secret_is_told, |version| {
         assert_eq!(lines, Vec::<&String>::new(), "{secret} was told");
     }
 });
+
+// The client gives up a connection on which a header block comes that it cannot read; servers pass
+// any block on.
+on_both_servers!(notices_with_broken_headers_do_not_depose, |version| {
+    let server = NatsServer::start(version);
+    let leader = start(config(&server, "leader"));
+    let token = leader.wait_for_leadership(PATIENCE).expect("alone");
+    let nats = Client::connect(&server.url());
+    let until = Instant::now() + 3 * FLOOD;
+    let mut sent = 0;
+    while Instant::now() < until && token.is_valid() {
+        nats.publish_with_headers("cluster.test.kv.lease", &[("X", "y\r\nno header")], "{}");
+        sent += 1;
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(token.is_valid(), "deposed after {sent} notices: {:?}", leader.stats());
+});

@@ -26,6 +26,8 @@
 //!   probe refuses such a server; one that turns so later costs that connection its reading thread,
 //!   and the silence that follows makes the renewal loop build a new one.
 //! * The client does not limit the size of an incoming message.
+//! * It gives up a connection on which headers come that it cannot read. `hearing.rs` says what
+//!   keeps a forger of notices from making use of that; on the inbox there is no such remedy.
 //! * Over TLS the client's flushing thread may read a reply that its reading thread then sees only
 //!   with the next bytes. The renewal loop's timeout and read cover that.
 //! * Servers that want TLS before their INFO (`handshake_first`) are not supported by the client.
@@ -40,6 +42,7 @@ mod connector;
 pub(crate) mod courier;
 mod exchange;
 mod handshake;
+mod hearing;
 mod jetstream;
 mod link;
 mod notice;
@@ -62,6 +65,7 @@ use crate::store::{Incarnation, Outcome, Request, Store, StoreEvent, Ticket};
 pub use bucket::BucketOptions;
 use connector::Connector;
 use exchange::Exchanges;
+use hearing::Hearing;
 use jetstream::Subjects;
 use link::{Link, Signal};
 
@@ -93,6 +97,9 @@ pub struct NatsStore {
     events: VecDeque<StoreEvent>,
     known: Option<Incarnation>,
     notice_subject: String,
+    hearing: Hearing,
+    /// A subject on which nobody says anything.
+    silence: String,
     /// Subjects whose refusal was told on this connection.
     complaints: HashSet<String>,
     /// The server's last words, should the connection end.
@@ -109,6 +116,7 @@ impl NatsStore {
     pub fn new(connection: Connection, bucket: BucketOptions, clock: Clock) -> Self {
         let subjects = Subjects::new(&bucket.bucket(), &connection.api_prefix);
         let notice_subject = bucket.notice_subject();
+        let silence = format!("{}.0", link::new_inbox(&connection.inbox_prefix));
         let (connector, signals) = Connector::new(connection, clock.clone());
         let mut store = Self {
             options: bucket,
@@ -123,6 +131,8 @@ impl NatsStore {
             events: VecDeque::new(),
             known: None,
             notice_subject,
+            hearing: Hearing::default(),
+            silence,
             complaints: HashSet::new(),
             last_words: None,
             warned: None,
@@ -167,6 +177,7 @@ impl NatsStore {
     }
 
     fn look_after_link(&mut self) {
+        self.listen_again();
         let Some(link) = self.link.as_mut() else { return };
         if link.take_resubscribed() {
             // What happened between the last read and now was not heard.
@@ -187,9 +198,9 @@ impl NatsStore {
         if !self.wants_connection() {
             return;
         }
-        if let Some(error) =
-            self.connector.advance(self.link.is_some(), from_ref(&self.notice_subject))
-        {
+        let listens = self.hearing.listens(self.clock.now());
+        let subject = if listens { &self.notice_subject } else { &self.silence };
+        if let Some(error) = self.connector.advance(self.link.is_some(), from_ref(subject)) {
             self.attempt_failed(error);
         }
     }
@@ -219,6 +230,7 @@ impl NatsStore {
             "connected");
         self.complaints.clear();
         self.last_words = None;
+        self.hearing.begin(self.clock.now(), !link.listens_on(&self.silence));
         self.events.push_back(StoreEvent::Connected { server: link.server.clone() });
         self.link = Some(link);
     }
@@ -234,6 +246,11 @@ impl NatsStore {
     fn lose(&mut self, reason: Option<&str>) {
         let Some(link) = self.link.take() else { return };
         self.connector.lost(link.number);
+        if self.hearing.end(self.clock.now()) {
+            log::warn!(cluster = self.options.cluster_id.as_str(), server = link.server.as_str();
+                "connections end soon after they began to listen on {}; for a minute none does",
+                self.notice_subject);
+        }
         let error = self.disconnection(&link.server, reason);
         drop(link);
         self.outbox.clear();

@@ -111,7 +111,7 @@ impl Plan {
             .options(&login, &facts, &wires)
             .connect(client_url(server).as_str())
             .map_err(failed)?;
-        let inbox_prefix = format!("{}.{}", self.connection.inbox_prefix, token());
+        let inbox_prefix = new_inbox(&self.connection.inbox_prefix);
         let held = Held::open(client, &inbox_prefix, &attempt.subjects).map_err(failed)?;
         let inbox = held.inbox.receiver().clone();
         let heard = held.others.iter().map(|other| other.receiver().clone()).collect();
@@ -171,6 +171,11 @@ fn nudge(signals: &Sender<Signal>) {
 /// The address without credentials, as the client reads it.
 fn client_url(server: &ServerAddress) -> String {
     server.to_string()
+}
+
+/// A prefix of reply subjects that nobody else uses.
+pub(super) fn new_inbox(prefix: &str) -> String {
+    format!("{prefix}.{}", token())
 }
 
 /// 128 random bits as hexadecimal digits.
@@ -353,6 +358,11 @@ impl Link {
         };
         // Without a thread there are no notices, and polling goes on.
         let _ = spawn("leasehold-subscribe", work);
+    }
+
+    /// Whether it listens on `subject` first of all, or is about to.
+    pub(super) fn listens_on(&self, subject: &str) -> bool {
+        self.subjects.first().is_some_and(|first| first == subject)
     }
 
     /// Takes a new subscription into use. True when there was one: something may have been missed.

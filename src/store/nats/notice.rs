@@ -13,8 +13,20 @@ impl NatsStore {
             return;
         }
         self.notice_subject.clone_from(&subject);
-        if let Some(link) = self.link.as_mut() {
+        if let Some(link) = self.link.as_mut().filter(|link| !link.listens_on(&self.silence)) {
             link.resubscribe(&subject, &self.connector.signals);
+        }
+    }
+
+    /// Listens on a connection that did not, when it is time.
+    pub(super) fn listen_again(&mut self) {
+        let now = self.clock.now();
+        if !self.hearing.listens(now) {
+            return;
+        }
+        if let Some(link) = self.link.as_mut().filter(|link| link.listens_on(&self.silence)) {
+            link.resubscribe(&self.notice_subject, &self.connector.signals);
+            self.hearing.begin(now, true);
         }
     }
 
