@@ -32,8 +32,14 @@
 //!   serves. It is overwritten by a release once, and its node stays back, or else one slow node
 //!   would keep everyone from ever waiting out `D`.
 //! * *A notice is hearsay.* It may delay a challenge, or hurry a read; it never makes or ends a
-//!   term. Not even the compare-and-set makes a noticed release safe to act upon: to whoever can
-//!   guess the number of the holder's next renewal, it is that renewal which is overwritten.
+//!   term. A noticed release may be challenged before it is read, but a compare-and-set by revision
+//!   would not make that safe: to whoever can guess the number of the holder's next renewal, it is
+//!   that renewal which is overwritten. So every write has a name that no other ever has (kind,
+//!   session, epoch, number), and such a challenge is stored only over the write of that name. Only
+//!   one write bears the name of a release, and its writer's work had stopped when it sent it. A
+//!   forged notice can name a release that was never stored, that was refused, or that is no longer
+//!   the newest: none of these is what stands, and the challenge has no effect. If it names the
+//!   release that does stand, it told the truth.
 //! * *A store that went back* would hang everyone who ignores lower revisions for ever: after two
 //!   reads a TTL apart that show less than is known, what they show counts.
 
@@ -55,6 +61,7 @@ mod resign;
 mod term;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 pub use interface::{Change, Command, Counters, Input, Settings, Step};
 use knowledge::{Finding, Heard, Knowledge, Seen};
@@ -83,6 +90,8 @@ pub struct Election {
     cleanup: Option<Cleanup>,
     /// The newest term that was left to lapse before its work had stopped.
     lapsed: Option<Cleanup>,
+    /// Nothing is challenged by hearsay before the next read.
+    reads_first: bool,
     /// The own record that was already challenged without waiting.
     retaken: u64,
     stopping: Option<Timestamp>,
@@ -120,6 +129,7 @@ impl Election {
             back_off_until: Timestamp::ZERO,
             cleanup: None,
             lapsed: None,
+            reads_first: true,
             retaken: 0,
             stopping: None,
             told_leader: None,
@@ -280,6 +290,7 @@ impl Election {
         let news =
             std::mem::take(&mut self.connected) || self.told_problem.as_ref() != Some(&error);
         self.knowledge.disconnected();
+        self.reads_first = true;
         if let Some(pending) = self.requests.abandon() {
             self.outcome_is_unknown(now, pending.kind);
         }
@@ -296,7 +307,7 @@ impl Election {
             Heard::News if self.tenure().is_some() => self.look_when_allowed(now),
             Heard::News => self.sight(),
             Heard::Doubtful => self.look_when_allowed(now),
-            // At once: whoever is to take over waits for nothing else.
+            // At once, if not even that has to be waited for: see `challenge_unread`.
             Heard::Released => self.look_at = Some(now),
         }
     }
@@ -327,6 +338,7 @@ impl Election {
 
     fn on_read(&mut self, now: Timestamp, sent: Timestamp, shown: &Snapshot) {
         let finding = self.knowledge.read(now, sent, shown);
+        self.reads_first = false;
         if finding != Finding::Unchanged {
             self.sight();
         }

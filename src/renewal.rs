@@ -17,7 +17,7 @@ use crate::event::{DrainGuard, Event, Reason};
 use crate::events::EventSink;
 use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, Lease, SessionId};
-use crate::store::{Outcome, Request, Store, StoreEvent};
+use crate::store::{Outcome, Request, Store, StoreEvent, WriteId};
 
 /// The longest wait while a term is held: thread timers stop in suspend, boot time does not.
 const LONGEST_WAIT_HOLDING: Duration = Duration::from_millis(500);
@@ -327,7 +327,8 @@ impl Renewal {
                 (ticket, Request::CreateBucket { first_seq })
             }
             Command::Write { ticket, expect, lease } => {
-                (ticket, Request::Write { expect, value: self.encode(&lease) })
+                let (id, value) = (WriteId::of(&lease), self.encode(&lease));
+                (ticket, Request::Write { expect, id, value })
             }
         };
         self.parts.store.submit(ticket, request);

@@ -13,8 +13,9 @@
 //!    requests (the election has them).
 //! 3. [`Outcome::Stored`] and [`Outcome::Read`] are said only of what the server itself said.
 //!    Whatever cannot be told for certain is `Unknown`.
-//! 4. A write is stored only when its [`Expect`] holds at that instant, atomically. A write that
-//!    was submitted while disconnected is never stored later.
+//! 4. A write is stored only when its [`Expect`] holds at that instant, atomically; a store that
+//!    cannot tell whether it holds says that it does not. A write that was submitted while
+//!    disconnected is never stored later.
 //! 5. A [`Snapshot`] is of one incarnation: the content was read between two moments at which that
 //!    incarnation was there.
 //! 6. `Connected` comes before the first completion that is not `Unknown` or `Failed`, and
@@ -32,6 +33,7 @@ use crossbeam_channel::Receiver;
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
+use crate::lease::{Epoch, Lease, SessionId};
 
 /// Names one request; numbered by whoever submits, never reused within a store's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +57,36 @@ impl fmt::Display for Incarnation {
     }
 }
 
+/// The name of one write, which no other ever has: no session uses a number twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WriteId {
+    /// It is a clean release. A held record and a release are never of one name, whatever else
+    /// somebody makes up.
+    pub clean: bool,
+    /// The writer.
+    pub session: SessionId,
+    /// The term.
+    pub epoch: Epoch,
+    /// The write's number in its session.
+    pub write: u64,
+}
+
+impl WriteId {
+    /// The name of the write that stored `lease`; `None` when that tells no session.
+    #[must_use]
+    pub fn of(lease: &Lease) -> Option<Self> {
+        let Lease { clean, epoch, write, .. } = *lease;
+        lease.session.map(|session| Self { clean, session, epoch, write })
+    }
+}
+
+impl fmt::Display for WriteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.clean { "release" } else { "lease" };
+        write!(f, "{kind}.{}.{}.{}", self.session, self.epoch, self.write)
+    }
+}
+
 /// What must hold at the instant a write is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expect {
@@ -63,6 +95,29 @@ pub struct Expect {
     pub revision: u64,
     /// When set, also: the newest revision of the whole bucket.
     pub last_seq: Option<u64>,
+    /// When set, also: the newest write into the whole bucket is the one of that name. A store may
+    /// have forgotten the name, and then says that this does not hold.
+    pub last_write: Option<WriteId>,
+}
+
+impl Expect {
+    /// That revision stands under the key.
+    #[must_use]
+    pub fn revision(revision: u64) -> Self {
+        Self { revision, last_seq: None, last_write: None }
+    }
+
+    /// Nothing stands under the key, and nothing was written into the bucket since `last_seq`.
+    #[must_use]
+    pub fn nothing_since(last_seq: u64) -> Self {
+        Self { revision: 0, last_seq: Some(last_seq), last_write: None }
+    }
+
+    /// That revision stands under the key, and it is the write of that name.
+    #[must_use]
+    pub fn write(revision: u64, id: WriteId) -> Self {
+        Self { revision, last_seq: None, last_write: Some(id) }
+    }
 }
 
 /// What is asked of a store.
@@ -74,6 +129,8 @@ pub enum Request {
     Write {
         /// The condition.
         expect: Expect,
+        /// The write's name, for the conditions of later ones.
+        id: Option<WriteId>,
         /// The new content.
         value: Vec<u8>,
     },

@@ -119,6 +119,7 @@ pub enum Change {
 
 /// What to have the store do.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one a step, and carried out at once")]
 pub enum Command {
     /// Read the record.
     Read(Ticket),

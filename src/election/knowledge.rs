@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::lease::{Epoch, Lease, SessionId};
-use crate::store::{Content, Entry, Expect, Incarnation, Snapshot};
+use crate::store::{Content, Entry, Expect, Incarnation, Snapshot, WriteId};
 
 /// Notices that are acted upon between two reads. A leader renews some ten times in between; who
 /// sends hundreds must not fill the queues and logs of those who listen.
@@ -48,8 +48,16 @@ impl Sighting {
     /// The condition under which nothing but this was there when a write is stored.
     pub(super) fn expect(&self) -> Expect {
         match self.seen {
-            Seen::Absent => Expect { revision: 0, last_seq: Some(self.revision) },
-            _ => Expect { revision: self.revision, last_seq: None },
+            Seen::Absent => Expect::nothing_since(self.revision),
+            _ => Expect::revision(self.revision),
+        }
+    }
+
+    /// Whether the condition of a write holds where this stands.
+    pub(super) fn meets(&self, expect: Expect) -> bool {
+        match expect.last_write {
+            None => self.expect() == expect,
+            id => self.revision == expect.revision && self.lease().and_then(WriteId::of) == id,
         }
     }
 
@@ -306,6 +314,23 @@ impl Knowledge {
         heard
     }
 
+    /// A noticed release of the term that was last read, if it is the newest there is word of.
+    pub(super) fn unread_release(&self) -> Option<&Sighting> {
+        let noticed = &self.doubted.as_ref()?.sighting;
+        let release = noticed.lease().filter(|lease| lease.clean)?;
+        let read = self.standing()?.lease()?;
+        let newest = self.newest()?.revision < noticed.revision;
+        (newest && releases(release, read)).then_some(noticed)
+    }
+
+    /// Whether a holder is known by notice only, of another term than the one that was read.
+    pub(super) fn hears_of_another_term(&self) -> bool {
+        let noticed = self.noticed.as_ref().and_then(|noticed| noticed.sighting.lease());
+        let read = self.standing().and_then(Sighting::lease);
+        let same = |a: &Lease, b: &Lease| (a.session, a.epoch) == (b.session, b.epoch);
+        noticed.zip(read).is_some_and(|(noticed, read)| !same(noticed, read))
+    }
+
     /// Notices are heard again after a reconnect; what was seen keeps its moment.
     pub(super) fn connected(&mut self) {
         self.trusts_notices = true;
@@ -318,13 +343,7 @@ impl Knowledge {
 
     /// A release that is likely names the very term that is known.
     fn may_be_released_by(&self, release: &Lease) -> bool {
-        self.newest().and_then(Sighting::lease).is_some_and(|held| {
-            !held.is_released()
-                && held.session.is_some()
-                && held.session == release.session
-                && held.epoch == release.epoch
-                && held.write < release.write
-        })
+        self.newest().and_then(Sighting::lease).is_some_and(|held| releases(release, held))
     }
 
     /// An epoch that was there once is never given again, whatever became of its bucket.
@@ -448,6 +467,15 @@ impl Knowledge {
         }
         self.standing = Some(sighting);
     }
+}
+
+/// Whether `release` ends the very term that `held` is of.
+fn releases(release: &Lease, held: &Lease) -> bool {
+    !held.is_released()
+        && held.session.is_some()
+        && held.session == release.session
+        && held.epoch == release.epoch
+        && held.write < release.write
 }
 
 fn sighting_of(shown: &Snapshot, now: Timestamp) -> Sighting {

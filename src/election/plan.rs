@@ -45,7 +45,7 @@ impl Election {
     }
 
     /// How long a release is left to others: to its successor, and to anybody by who released it.
-    fn courtesy(&self, release: &Lease) -> Duration {
+    pub(super) fn courtesy(&self, release: &Lease) -> Duration {
         let for_me = release.successor.as_ref().is_some_and(|id| *id == self.settings.node_id);
         let mine = release.session == Some(self.settings.session);
         if mine || (release.successor.is_some() && !for_me) {
@@ -82,6 +82,10 @@ impl Election {
         }
         Some(match (self.settings.observer, self.knowledge.trusts_notices()) {
             (true, _) => last + ttl.max(OBSERVER_POLL),
+            // Once it was read, a release of it can be taken over without another read.
+            (false, true) if self.knowledge.hears_of_another_term() => {
+                last + self.settings.timing.request_timeout()
+            }
             (false, true) => last + 3 * ttl,
             // Deaf to notices, it must look before the record it knows has stood for a TTL, or it
             // would take every living leader for gone.

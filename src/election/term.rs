@@ -1,6 +1,6 @@
 //! The life of a term, from the challenge to its loss.
 
-use super::knowledge::{Finding, Seen};
+use super::knowledge::{Finding, Seen, Sighting};
 use super::requests::{Kind, OwnWrite, Purpose};
 use super::resign::{Cleanup, Release, Resignation};
 use super::{Change, Command, Election, Timestamp};
@@ -83,6 +83,9 @@ impl Election {
         self.finish_stop();
         let busy = self.requests.pending().is_some() || self.command.is_some();
         if busy || !self.connected || now < self.not_before {
+            return;
+        }
+        if self.challenge_unread(now) {
             return;
         }
         if self.look_at.is_some_and(|due| now >= due) {
@@ -168,7 +171,13 @@ impl Election {
         self.try_challenge(now, epoch, expect, 1);
     }
 
-    fn try_challenge(&mut self, now: Timestamp, epoch: Epoch, expect: Expect, tries: u32) {
+    pub(super) fn try_challenge(
+        &mut self,
+        now: Timestamp,
+        epoch: Epoch,
+        expect: Expect,
+        tries: u32,
+    ) {
         let lease = self.held_record(epoch);
         let unknown = tries > 1;
         self.phase = Phase::Challenging(Challenge { epoch, expect, sent: now, tries, unknown });
@@ -198,15 +207,24 @@ impl Election {
 
     fn after_read_while_challenging(&mut self, now: Timestamp, finding: Finding) {
         let Phase::Challenging(challenge) = &self.phase else { return };
-        // The same number in another bucket, or in one that went back, is another record.
-        let unchanged = matches!(finding, Finding::Unchanged | Finding::Behind)
-            && self.knowledge.standing().is_some_and(|s| s.expect() == challenge.expect);
+        // The same number in another bucket, or in one that went back, is another record. One that
+        // was challenged by hearsay is read for the first time now.
+        let same = match finding {
+            Finding::Unchanged | Finding::Behind => true,
+            Finding::Changed => challenge.expect.last_write.is_some(),
+            Finding::NewIncarnation | Finding::WentBack => false,
+        };
+        let standing = self.knowledge.standing().filter(|s| same && s.meets(challenge.expect));
+        let unchanged = standing.map(Sighting::expect);
         let in_time = now < challenge.sent + self.settings.timing.validity();
-        if !unchanged && !self.stands_under(challenge.epoch) {
-            // What it was conditional on is gone: none of its writes can be stored any more.
+        if unchanged.is_none() && !self.stands_under(challenge.epoch) {
+            // What it was conditional on is gone, or never was: none of its writes is stored, nor
+            // can be but over a clean release.
             self.phase = Phase::Following;
-        } else if unchanged && in_time && challenge.tries < CHALLENGE_TRIES && self.may_lead() {
-            let (epoch, expect) = (challenge.epoch, challenge.expect);
+        } else if let Some(expect) =
+            unchanged.filter(|_| in_time && challenge.tries < CHALLENGE_TRIES && self.may_lead())
+        {
+            let epoch = challenge.epoch;
             self.try_challenge(now, epoch, expect, challenge.tries + 1);
         } else {
             self.challenge_came_to_nothing(now);

@@ -11,6 +11,7 @@ use crate::timing::Timing;
 
 mod hostile;
 mod terms;
+mod unread;
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -191,7 +192,7 @@ fn a_new_bucket_is_taken_at_once_with_both_conditions() {
     desk.answer(Outcome::Created);
     desk.answer_read(snapshot(None));
     let (expect, lease) = desk.written();
-    assert_eq!(expect, Expect { revision: 0, last_seq: Some(0) });
+    assert_eq!(expect, Expect::nothing_since(0));
     assert_eq!((lease.epoch, lease.node_id.as_str()), (epoch(1), "me"));
     desk.stored(1);
     assert!(desk.leads());
@@ -207,7 +208,7 @@ fn strict_bootstrap_waits_a_ttl_even_in_a_new_bucket() {
     assert_eq!(desk.command, None);
     desk.pass(TTL);
     desk.answer_read(absent(0));
-    assert_eq!(desk.written().0, Expect { revision: 0, last_seq: Some(0) });
+    assert_eq!(desk.written().0, Expect::nothing_since(0));
 }
 
 /// An empty bucket that was there before may have lost a live leader's record.
@@ -220,7 +221,7 @@ fn an_absent_record_must_stand_for_a_ttl() {
     desk.pass(TTL);
     desk.answer_read(absent(41));
     let (expect, lease) = desk.written();
-    assert_eq!(expect, Expect { revision: 0, last_seq: Some(41) });
+    assert_eq!(expect, Expect::nothing_since(41));
     assert_eq!(lease.epoch, epoch(42), "higher than any term of that bucket can have been");
 }
 
@@ -254,7 +255,7 @@ fn a_held_record_is_waited_for_read_once_more_and_then_challenged() {
     desk.pass(Duration::from_millis(1));
     desk.answer_read(snapshot(Some(entry(5, &held("other", 2, 7, 3)))));
     let (expect, lease) = desk.written();
-    assert_eq!(expect, Expect { revision: 5, last_seq: None });
+    assert_eq!(expect, Expect::revision(5));
     assert_eq!(lease.epoch, epoch(8));
 }
 
@@ -275,38 +276,6 @@ fn a_record_without_ttl_is_waited_for_the_longest_ever_seen() {
     desk.pass(secs(20));
     desk.answer_read(snapshot(Some(Entry { revision: 6, content: Content::Marker })));
     assert_eq!(desk.wake_at, desk.now + secs(20));
-}
-
-/// The compare-and-set would not tell a forged release that guessed the next revision from a true
-/// one: it would overwrite the holder's renewal.
-#[test]
-fn a_noticed_release_is_read_at_once_and_then_challenged() {
-    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
-    desk.notice(6, &released(2, 7, 4));
-    assert!(desk.is_reading());
-    desk.answer_read(snapshot(Some(entry(6, &released(2, 7, 4)))));
-    let (expect, lease) = desk.written();
-    assert_eq!((expect.revision, lease.epoch), (6, epoch(8)));
-}
-
-#[test]
-fn a_release_that_was_never_stored_hurries_nobody() {
-    let record = held("other", 2, 7, 4);
-    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
-    desk.notice(6, &released(2, 7, 4));
-    desk.answer_read(snapshot(Some(entry(6, &record))));
-    assert_eq!(desk.command, None);
-    desk.pass(TTL / 2);
-    desk.answer_read(snapshot(Some(entry(6, &record))));
-    assert_eq!(desk.command, None, "the wait goes on, and notices are not trusted any more");
-}
-
-#[test]
-fn a_noticed_release_of_an_unknown_term_is_read_first() {
-    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
-    desk.pass(secs(2));
-    desk.notice(6, &released(3, 9, 4));
-    assert!(desk.is_reading());
 }
 
 #[test]

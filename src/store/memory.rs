@@ -133,7 +133,7 @@ impl fmt::Debug for MemoryServer {
 impl Shared {
     fn overwrite(&mut self, content: Content) {
         if let Some(bucket) = self.bucket.as_mut() {
-            let entry = bucket.store(content);
+            let entry = bucket.store(content, None);
             self.stored += 1;
             self.notify(&entry);
         }
@@ -160,14 +160,14 @@ impl Shared {
                 }
                 Outcome::Created
             }
-            Request::Write { expect, value } => {
+            Request::Write { expect, id, value } => {
                 let Some(bucket) = self.bucket.as_mut() else {
                     return Outcome::Failed(StoreError::NoResponders("the bucket".into()));
                 };
                 if !bucket.holds(expect) {
                     return Outcome::LostRace;
                 }
-                let entry = bucket.store(Content::Value(value));
+                let entry = bucket.store(Content::Value(value), id);
                 self.stored += 1;
                 self.notify(&entry);
                 Outcome::Stored { revision: entry.revision }
@@ -286,7 +286,8 @@ mod tests {
     }
 
     fn write(revision: u64, last_seq: Option<u64>) -> Request {
-        Request::Write { expect: Expect { revision, last_seq }, value: b"x".to_vec() }
+        let expect = Expect { last_seq, ..Expect::revision(revision) };
+        Request::Write { expect, id: None, value: b"x".to_vec() }
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl World {
         record: &Record,
     ) {
         let Ask::Write(write) = &request.ask else { return };
-        let (lease, sent) = (&write.lease, write.sent);
+        let lease = &write.lease;
         let process = request.process;
         let shadow = &mut self.processes[process].shadow;
         shadow.wrote_into = record.incarnation;
@@ -89,7 +89,7 @@ impl World {
         if lease.is_released() {
             self.check_release(process, lease, replaced);
         } else if challenges {
-            self.check_takeover(process, sent, before, replaced);
+            self.check_takeover(request, before, replaced);
             self.liveness.taken_over();
         }
         if lease.clean {
@@ -138,12 +138,12 @@ impl World {
     /// I7 and I8: what a challenge may replace, and since when it must have been seen.
     fn check_takeover(
         &mut self,
-        process: usize,
-        sent: Timestamp,
+        request: &Request,
         before: Option<&Bucket>,
         replaced: Option<&Record>,
     ) {
-        let Some(before) = before else { return };
+        let (Some(before), Ask::Write(write)) = (before, &request.ask) else { return };
+        let (process, sent) = (request.process, write.sent);
         let node = &self.processes[process];
         let longest = node.shadow.longest_ttl_at_challenge;
         let absent = Sight::Absent { incarnation: before.incarnation, last: before.last };
@@ -155,6 +155,17 @@ impl World {
             Some(Truth::Marker | Truth::Garbage) => (Rule::I8, longest),
         };
         let seen = node.shadow.first_seen(sight);
+        if write.expect.last_write.is_some() {
+            // The server proved that it is the clean release which was meant; whom that is left to
+            // is known only of what was truly noticed.
+            let clean = replaced.and_then(Record::lease).is_some_and(|lease| lease.clean);
+            self.verdict.demand(Rule::I8, clean, || {
+                format!("p{process} takes over {replaced:?} as a release")
+            });
+            if seen.is_none_or(|at| at > sent) {
+                return;
+            }
+        }
         let waited = seen.is_some_and(|at| sent >= at + wait);
         self.verdict.demand(rule, waited, || {
             format!(

@@ -88,7 +88,8 @@ impl World {
         }
         shadow.resigning = false;
         self.verdict.demand(Rule::I10, led, || format!("p{process} loses {epoch} out of turn"));
-        self.verdict.demand(Rule::L4, self.plan.family != Family::Forgery, || {
+        let asked = matches!(cause, Cause::Resigned(_) | Cause::DrainTimedOut(_));
+        self.verdict.demand(Rule::L4, asked || self.plan.family != Family::Forgery, || {
             format!("p{process} loses {epoch}: {cause}")
         });
     }

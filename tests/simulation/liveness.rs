@@ -124,7 +124,8 @@ impl World {
         if self.plan.family != Family::Forgery {
             return;
         }
-        let bound = self.slowest(4 * self.plan.longest_ttl()) + 3 * SECOND;
+        let asked = nanos(self.plan.drain_timeout) + nanos(self.plan.cooldown);
+        let bound = self.slowest(4 * self.plan.longest_ttl() + asked) + 3 * SECOND;
         let since = self.liveness.leaderless_since.unwrap_or(self.now);
         self.verdict
             .demand(Rule::L4, self.now - since <= bound, || format!("nobody leads since {since}"));

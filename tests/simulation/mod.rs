@@ -4,6 +4,7 @@ mod clock;
 mod commit;
 mod dice;
 mod examine;
+mod forger;
 mod gate;
 mod liveness;
 mod now;

@@ -19,7 +19,7 @@ pub(crate) enum Family {
     Handover,
     /// One slow node and nothing else.
     Slow,
-    /// Forged notices, and leaders that crash.
+    /// Forged notices, leaders that crash, and hand-overs.
     Forgery,
 }
 
@@ -130,6 +130,8 @@ pub(crate) struct Plan {
     /// How often a drain never ends.
     pub(crate) stuck_drains: f64,
     pub(crate) honours_first_seq: bool,
+    /// How often the server has forgotten the name of the newest write.
+    pub(crate) forgets: f64,
     pub(crate) starts_with_bucket: bool,
     pub(crate) faults: Vec<(Fault, u64)>,
     /// How often a fault waits for the next write and strikes just after it.
@@ -178,6 +180,7 @@ impl Plan {
             looks: dice.log(ttl / 10, 10 * ttl),
             stuck_drains: 0.0,
             honours_first_seq: dice.one_in(2),
+            forgets: dice.pick(&[0.0, 0.0, 0.1, 1.0]),
             starts_with_bucket: dice.one_in(2),
             faults: Vec::new(),
             ambushes: 0.0,
@@ -238,6 +241,11 @@ impl Plan {
         let ttl = self.longest_ttl();
         self.telling = Telling::Notices;
         self.faults = vec![(Forge, dice.log(ttl / 10, 5 * ttl)), (Crash, 20 * ttl)];
+        if dice.one_in(2) {
+            let mean = dice.log(2 * ttl, 20 * ttl);
+            self.faults.extend([(StepDown, mean), (Transfer, 2 * mean)]);
+        }
+        self.ambushes = dice.pick(&[0.0, 0.5, 0.9]);
     }
 
     pub(crate) fn longest_ttl(&self) -> u64 {

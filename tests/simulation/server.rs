@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use leasehold::lease::Lease;
-use leasehold::store::{Content, Entry, Expect, Incarnation};
+use leasehold::store::{Content, Entry, Expect, Incarnation, WriteId};
 
 /// What a revision truly is.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,11 @@ impl Record {
         Entry { revision: self.revision, content: self.content.clone() }
     }
 
+    /// The name of the write that stored it, where it was one of ours.
+    pub(crate) fn write_id(&self) -> Option<WriteId> {
+        self.lease().and_then(WriteId::of)
+    }
+
     pub(crate) fn lease(&self) -> Option<&Lease> {
         match &self.truth {
             Truth::Lease(lease) => Some(lease),
@@ -59,8 +64,11 @@ impl Bucket {
     }
 
     fn holds(&self, expect: Expect) -> bool {
-        let revision = self.record.as_ref().map_or(0, |record| record.revision);
-        revision == expect.revision && expect.last_seq.is_none_or(|last| last == self.last)
+        let record = self.record.as_deref();
+        let newest = record.filter(|record| record.revision == self.last);
+        record.map_or(0, |record| record.revision) == expect.revision
+            && expect.last_seq.is_none_or(|last| last == self.last)
+            && expect.last_write.is_none_or(|id| newest.and_then(Record::write_id) == Some(id))
     }
 }
 

@@ -1,11 +1,9 @@
 //! Faults as they strike, and how they end.
 
-use std::time::SystemTime;
-
 use leasehold::election::Input;
 use leasehold::event::Reason;
-use leasehold::lease::{Epoch, Lease, SessionId};
-use leasehold::store::{Content, Entry};
+use leasehold::lease::{Epoch, Lease};
+use leasehold::store::Content;
 
 use super::clock::{MILLISECOND, SECOND};
 use super::plan::{Family, Fault, nanos};
@@ -185,36 +183,6 @@ impl World {
             meta: None,
         };
         self.intrude(Content::Value(text.into_bytes()), Truth::Lease(lease));
-    }
-
-    /// Somebody who may read the record and publish notices makes one up: of the largest revision,
-    /// of the next, of one somewhat later; with a content that might be, or could not.
-    fn forge(&mut self) {
-        let standing = self.server.record().cloned();
-        let last = self.server.bucket.as_ref().map_or(0, |bucket| bucket.last);
-        let further = last + self.dice.between(2, 9);
-        let revision = self.dice.pick(&[u64::MAX, last + 1, last + 1, last + 1, further]);
-        let content = match standing.as_ref().and_then(|record| record.lease()) {
-            Some(lease) => self.forged_content(lease),
-            None => Content::Marker,
-        };
-        self.note(|| format!("forged: revision {revision}, {content:?}"));
-        let entry = Entry { revision, content };
-        for process in self.running.clone().into_iter().flatten() {
-            self.whisper(process, entry.clone());
-        }
-    }
-
-    fn forged_content(&mut self, standing: &Lease) -> Content {
-        let next = Lease { write: standing.write + self.dice.between(1, 3), ..standing.clone() };
-        let lease = match self.dice.below(6) {
-            0 => return Content::Marker,
-            1 => return Content::Value(b"forged".to_vec()),
-            2 => next,
-            3 => Lease { session: Some(SessionId::from_bits(7)), ..next },
-            _ => Lease { node_id: String::new(), clean: true, meta: None, ..next },
-        };
-        Content::Value(lease.encode(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH))
     }
 
     pub(crate) fn back_up(&mut self) {

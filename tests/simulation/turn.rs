@@ -249,10 +249,14 @@ impl World {
                 let wall =
                     SystemTime::UNIX_EPOCH + Duration::from_nanos(node.clock.origin + self.now);
                 let bytes = lease.encode(wall, wall);
+                let release = lease.clean.then(|| bytes.clone());
                 let write = node.shadow.writes.iter().rev().find(|w| w.number == lease.write);
                 let sent = write.map_or(Timestamp::ZERO, |write| write.sent);
                 let write = Write { expect, lease, bytes, sent };
                 self.request(process, ticket, Ask::Write(Box::new(write)));
+                if let Some(release) = release {
+                    self.overhear(&release);
+                }
             }
             Command::Reconnect => self.reconnect(process),
         }

@@ -11,6 +11,7 @@ use leasehold::store::{Expect, Ticket};
 use super::clock::{Instant, SECOND};
 use super::commit::Ledger;
 use super::dice::Dice;
+use super::forger::Overheard;
 use super::gate::Gate;
 use super::liveness::Liveness;
 use super::plan::{Fault, Plan};
@@ -147,6 +148,7 @@ pub(crate) struct World {
     pub(crate) quiet: bool,
     /// What strikes with the next write.
     pub(crate) ambush: Vec<Fault>,
+    pub(crate) overheard: Overheard,
     /// Reads zero for ever.
     pub(crate) origin: Clock,
     pub(crate) ledger: Ledger,
@@ -175,6 +177,7 @@ impl World {
             refused_until: vec![0; slots],
             quiet: false,
             ambush: Vec::new(),
+            overheard: Overheard::default(),
             origin: Clock::manual(Timestamp::ZERO),
             ledger: Ledger::default(),
             gate: Gate::default(),

@@ -176,7 +176,8 @@ pub fn nats_store(
 }
 
 pub fn write(revision: u64, last_seq: Option<u64>, value: &str) -> Request {
-    Request::Write { expect: Expect { revision, last_seq }, value: value.into() }
+    let expect = Expect { last_seq, ..Expect::revision(revision) };
+    Request::Write { expect, id: None, value: value.into() }
 }
 
 pub fn value(revision: u64, value: &str) -> Entry {

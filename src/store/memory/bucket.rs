@@ -1,6 +1,6 @@
 //! The bucket: one key, revisions, an incarnation.
 
-use crate::store::{Content, Entry, Expect, Incarnation, Snapshot};
+use crate::store::{Content, Entry, Expect, Incarnation, Snapshot, WriteId};
 
 /// The bucket as it was at some moment; see [`MemoryServer::backup`](super::MemoryServer::backup).
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub(super) struct Bucket {
     first_seq: u64,
     last_seq: u64,
     pub(super) entry: Option<Entry>,
+    /// The name of the newest write.
+    last_write: Option<WriteId>,
 }
 
 impl Bucket {
@@ -23,6 +25,7 @@ impl Bucket {
             first_seq,
             last_seq: first_seq - 1,
             entry: None,
+            last_write: None,
         }
     }
 
@@ -38,11 +41,14 @@ impl Bucket {
     /// Whether the condition of a write holds at present.
     pub(super) fn holds(&self, expect: Expect) -> bool {
         let revision = self.entry.as_ref().map_or(0, |entry| entry.revision);
-        revision == expect.revision && expect.last_seq.is_none_or(|seq| seq == self.last_seq)
+        revision == expect.revision
+            && expect.last_seq.is_none_or(|seq| seq == self.last_seq)
+            && (expect.last_write.is_none() || expect.last_write == self.last_write)
     }
 
-    pub(super) fn store(&mut self, content: Content) -> Entry {
+    pub(super) fn store(&mut self, content: Content, id: Option<WriteId>) -> Entry {
         self.last_seq += 1;
+        self.last_write = id;
         let entry = Entry { revision: self.last_seq, content };
         self.entry = Some(entry.clone());
         entry

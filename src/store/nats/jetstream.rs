@@ -22,6 +22,8 @@ mod code {
     pub(super) const NOT_FOR_ACCOUNT: u32 = 10039;
     pub(super) const NAME_IN_USE: u32 = 10058;
     pub(super) const NO_STREAM: u32 = 10059;
+    /// The newest message is not the expected one, or its name is forgotten.
+    pub(super) const WRONG_LAST_WRITE: u32 = 10070;
     /// The expected revision does not hold.
     pub(super) const WRONG_SEQUENCE: u32 = 10071;
     pub(super) const NOT_ENABLED: u32 = 10076;
@@ -122,7 +124,9 @@ pub(super) fn parse_ack(body: &[u8], stream: &str) -> Ack {
     };
     if let Some(error) = raw.error {
         return match error.err_code {
-            code::WRONG_SEQUENCE | code::WRONG_SEQUENCE_IN_FLIGHT => Ack::LostRace,
+            code::WRONG_SEQUENCE | code::WRONG_SEQUENCE_IN_FLIGHT | code::WRONG_LAST_WRITE => {
+                Ack::LostRace
+            }
             _ if error.is_doubtful() => Ack::Doubtful(error.into_error()),
             _ => Ack::Refused(error.into_error()),
         };

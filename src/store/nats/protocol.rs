@@ -6,7 +6,9 @@ use super::jetstream::{self, Ack, Creation, Found, Info, malformed};
 use super::link::Sent;
 use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
-use crate::store::{Entry, Expect, Incarnation, Outcome, Request, Snapshot, StoreEvent, Ticket};
+use crate::store::{
+    Entry, Expect, Incarnation, Outcome, Request, Snapshot, StoreEvent, Ticket, WriteId,
+};
 
 /// How often a read begins anew because the bucket was replaced meanwhile.
 const MAX_ROUNDS: u8 = 4;
@@ -69,7 +71,7 @@ impl NatsStore {
         }
         match request {
             Request::Read => self.ask(ticket, self.first_question()),
-            Request::Write { expect, value } => self.write(ticket, expect, value),
+            Request::Write { expect, id, value } => self.write(ticket, expect, id, value),
             Request::CreateBucket { first_seq } => {
                 let body = self.options.create_body(&self.subjects, first_seq);
                 self.send(ticket, Step::Create, None, body);
@@ -84,12 +86,18 @@ impl NatsStore {
         }
     }
 
-    fn write(&mut self, ticket: Ticket, expect: Expect, value: Vec<u8>) {
+    fn write(&mut self, ticket: Ticket, expect: Expect, id: Option<WriteId>, value: Vec<u8>) {
         let mut headers = nats::HeaderMap::new();
         headers.insert("Nats-Expected-Stream", self.subjects.stream.as_str());
         headers.insert("Nats-Expected-Last-Subject-Sequence", expect.revision.to_string());
         if let Some(last) = expect.last_seq {
             headers.insert("Nats-Expected-Last-Sequence", last.to_string());
+        }
+        if let Some(last) = expect.last_write {
+            headers.insert("Nats-Expected-Last-Msg-Id", last.to_string());
+        }
+        if let Some(id) = id {
+            headers.insert("Nats-Msg-Id", id.to_string());
         }
         self.send(ticket, Step::Write, Some(headers), value);
     }

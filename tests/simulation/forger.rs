@@ -1,0 +1,83 @@
+//! Somebody who hears every notice, sees every release on its way, stored or not, and may publish
+//! notices. Nothing that is made up or said again may do more than cost a read.
+
+use std::collections::VecDeque;
+use std::time::SystemTime;
+
+use leasehold::lease::{Lease, SessionId};
+use leasehold::store::{Content, Entry};
+
+use super::clock::MILLISECOND;
+use super::plan::Fault;
+use super::world::{Event, World};
+
+/// The clean releases that were sent, to the byte: also those that were refused, lost or late.
+#[derive(Debug, Default)]
+pub(crate) struct Overheard(VecDeque<Vec<u8>>);
+
+impl Overheard {
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.0.len() == 12 {
+            self.0.pop_front();
+        }
+        self.0.push_back(bytes.to_vec());
+    }
+}
+
+impl World {
+    /// A release is on its way. Now and then a forger is quicker.
+    pub(crate) fn overhear(&mut self, release: &[u8]) {
+        if !self.plan.has(Fault::Forge) || self.quiet {
+            return;
+        }
+        self.overheard.keep(release);
+        if self.dice.one_in(4) {
+            let soon = self.dice.log(1, 10 * MILLISECOND);
+            self.after(soon, Event::StrikeOnce(Fault::Forge));
+        }
+    }
+
+    /// A notice of the largest revision, of the newest, of one of the next; with a content that was
+    /// sent once, that might be sent, or that could not.
+    pub(crate) fn forge(&mut self) {
+        let last = self.server.bucket.as_ref().map_or(0, |bucket| bucket.last);
+        let further = last + self.dice.between(2, 9);
+        let guesses = [u64::MAX, last, last + 1, last + 1, last + 1, last + 2, further];
+        let revision = self.dice.pick(&guesses).max(1);
+        let standing = self.server.record().and_then(|record| record.lease()).cloned();
+        let content = match standing {
+            _ if self.dice.one_in(3) && !self.overheard.0.is_empty() => {
+                let which = self.dice.index(self.overheard.0.len());
+                Content::Value(self.overheard.0[which].clone())
+            }
+            Some(lease) => self.made_up(&lease),
+            None => Content::Marker,
+        };
+        self.note(|| format!("forged: revision {revision}, {content:?}"));
+        let entry = Entry { revision, content };
+        let spared = if self.dice.one_in(4) { self.dice.index(self.running.len()) } else { 99 };
+        for slot in (0..self.running.len()).filter(|slot| *slot != spared) {
+            if let Some(process) = self.running[slot] {
+                self.whisper(process, entry.clone());
+            }
+        }
+    }
+
+    fn made_up(&mut self, standing: &Lease) -> Content {
+        let next = Lease { write: standing.write + self.dice.between(0, 3), ..standing.clone() };
+        let release = Lease { node_id: String::new(), clean: true, meta: None, ..next.clone() };
+        let lease = match self.dice.below(8) {
+            0 => return Content::Marker,
+            1 => return Content::Value(b"forged".to_vec()),
+            2 => next,
+            3 => Lease { session: Some(SessionId::from_bits(7)), ..next },
+            4 => {
+                let to = self.dice.index(self.plan.slots.len());
+                let successor = Some(self.plan.slots[to].name.clone());
+                Lease { successor, ..release }
+            }
+            _ => release,
+        };
+        Content::Value(lease.encode(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH))
+    }
+}
