@@ -34,12 +34,12 @@
 //! * *A notice is hearsay.* It may delay a challenge, or hurry a read; it never makes or ends a
 //!   term. A noticed release may be challenged before it is read, but a compare-and-set by revision
 //!   would not make that safe: to whoever can guess the number of the holder's next renewal, it is
-//!   that renewal which is overwritten. So every write has a name that no other ever has (kind,
-//!   session, epoch, number), and such a challenge is stored only over the write of that name. Only
-//!   one write bears the name of a release, and its writer's work had stopped when it sent it. A
-//!   forged notice can name a release that was never stored, that was refused, or that is no longer
-//!   the newest: none of these is what stands, and the challenge has no effect. If it names the
-//!   release that does stand, it told the truth.
+//!   that renewal which is overwritten. So a clean release has a name that no other write ever has
+//!   (session, epoch, number), and such a challenge is stored only while the release of that name
+//!   is the newest write of all. Its writer's work had stopped when it sent it, and nothing came
+//!   after it. A forged notice can name a release that was never stored, that was refused, or that
+//!   is no longer the newest: none of these stands, and the challenge has no effect. If it names
+//!   the release that does stand, it told the truth.
 //! * *A store that went back* would hang everyone who ignores lower revisions for ever: after two
 //!   reads a TTL apart that show less than is known, what they show counts.
 

@@ -17,7 +17,7 @@ use crate::event::{DrainGuard, Event, Reason};
 use crate::events::EventSink;
 use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, Lease, SessionId};
-use crate::store::{Outcome, Request, Store, StoreEvent, WriteId};
+use crate::store::{Outcome, ReleaseId, Request, Store, StoreEvent};
 
 /// The longest wait while a term is held: thread timers stop in suspend, boot time does not.
 const LONGEST_WAIT_HOLDING: Duration = Duration::from_millis(500);
@@ -327,7 +327,7 @@ impl Renewal {
                 (ticket, Request::CreateBucket { first_seq })
             }
             Command::Write { ticket, expect, lease } => {
-                let (id, value) = (WriteId::of(&lease), self.encode(&lease));
+                let (id, value) = (ReleaseId::of(&lease), self.encode(&lease));
                 (ticket, Request::Write { expect, id, value })
             }
         };

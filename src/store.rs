@@ -57,13 +57,10 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// The name of one write, which no other ever has: no session uses a number twice.
+/// The name of one clean release, which no other write ever has: no session uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WriteId {
-    /// It is a clean release. A held record and a release are never of one name, whatever else
-    /// somebody makes up.
-    pub clean: bool,
-    /// The writer.
+pub struct ReleaseId {
+    /// Who released.
     pub session: SessionId,
     /// The term.
     pub epoch: Epoch,
@@ -71,19 +68,18 @@ pub struct WriteId {
     pub write: u64,
 }
 
-impl WriteId {
-    /// The name of the write that stored `lease`; `None` when that tells no session.
+impl ReleaseId {
+    /// The name of `lease`, if that is a clean release.
     #[must_use]
     pub fn of(lease: &Lease) -> Option<Self> {
-        let Lease { clean, epoch, write, .. } = *lease;
-        lease.session.map(|session| Self { clean, session, epoch, write })
+        let Lease { epoch, write, .. } = *lease;
+        lease.session.filter(|_| lease.clean).map(|session| Self { session, epoch, write })
     }
 }
 
-impl fmt::Display for WriteId {
+impl fmt::Display for ReleaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.clean { "release" } else { "lease" };
-        write!(f, "{kind}.{}.{}.{}", self.session, self.epoch, self.write)
+        write!(f, "release.{}.{}.{}", self.session, self.epoch, self.write)
     }
 }
 
@@ -95,28 +91,28 @@ pub struct Expect {
     pub revision: u64,
     /// When set, also: the newest revision of the whole bucket.
     pub last_seq: Option<u64>,
-    /// When set, also: the newest write into the whole bucket is the one of that name. A store may
-    /// have forgotten the name, and then says that this does not hold.
-    pub last_write: Option<WriteId>,
+    /// When set, also: the newest write into the whole bucket is the release of that name. A store
+    /// that cannot tell says that it is not.
+    pub release: Option<ReleaseId>,
 }
 
 impl Expect {
     /// That revision stands under the key.
     #[must_use]
     pub fn revision(revision: u64) -> Self {
-        Self { revision, last_seq: None, last_write: None }
+        Self { revision, last_seq: None, release: None }
     }
 
     /// Nothing stands under the key, and nothing was written into the bucket since `last_seq`.
     #[must_use]
     pub fn nothing_since(last_seq: u64) -> Self {
-        Self { revision: 0, last_seq: Some(last_seq), last_write: None }
+        Self { revision: 0, last_seq: Some(last_seq), release: None }
     }
 
-    /// That revision stands under the key, and it is the write of that name.
+    /// That revision stands under the key, and it is the release of that name.
     #[must_use]
-    pub fn write(revision: u64, id: WriteId) -> Self {
-        Self { revision, last_seq: None, last_write: Some(id) }
+    pub fn release(revision: u64, id: ReleaseId) -> Self {
+        Self { revision, last_seq: None, release: Some(id) }
     }
 }
 
@@ -129,8 +125,8 @@ pub enum Request {
     Write {
         /// The condition.
         expect: Expect,
-        /// The write's name, for the conditions of later ones.
-        id: Option<WriteId>,
+        /// The write's name when it is a clean release, for the conditions of later ones.
+        id: Option<ReleaseId>,
         /// The new content.
         value: Vec<u8>,
     },

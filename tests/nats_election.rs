@@ -96,6 +96,28 @@ on_both_servers!(a_step_down_fails_over_and_the_cooldown_holds_the_old_leader_ba
     assert!(again.challenged >= asked + nanos(ttl), "the cooldown is one TTL");
 });
 
+// Three hops that no hand-over can do without: release, notice, challenge. By revision alone, to
+// challenge what was not read would not be safe.
+on_both_servers!(a_release_is_taken_over_by_its_name_before_it_is_read, |version| {
+    let server = NatsServer::start(version);
+    let mut nodes = Nodes::started(config(&server.url()).cluster_id("named"), &["a"]);
+    nodes[0].became();
+    nodes.start("b");
+    nodes.agree_on(0);
+    let client = Client::connect(&server.url());
+    let writes = client.subscribe("$KV.cluster-named.lease");
+    client.round_trip().expect("subscribed");
+    nodes[0].order("step_down");
+    assert_eq!(nodes[1].became().epoch, 2);
+    let mut written = std::iter::from_fn(|| writes.next(PATIENCE));
+    let name = written.find_map(|write| write.header("Nats-Msg-Id").map(str::to_owned));
+    let name = name.expect("a release");
+    assert!(name.starts_with("release."), "{name}");
+    let challenge = written.next().expect("a challenge");
+    assert_eq!(challenge.header("Nats-Expected-Last-Msg-Id"), Some(name.as_str()));
+    assert_eq!(challenge.json()["epoch"], 2);
+});
+
 on_both_servers!(a_promotion_ends_the_cooldown, |version| {
     let server = NatsServer::start(version);
     let hour = Duration::from_secs(3600);

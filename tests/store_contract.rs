@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{bounded, never};
 use leasehold::clock::{Clock, Timestamp};
 use leasehold::store::memory::{MemoryLink, MemoryServer};
-use leasehold::store::{Entry, Outcome, Request, Store, StoreEvent};
+use leasehold::store::{Entry, Expect, Outcome, Request, Store, StoreEvent};
 
-use store_driver::{CLUSTER, Driver, PATIENCE, SILENCE, marker, value, write};
+use store_driver::{
+    CLUSTER, Driver, PATIENCE, SILENCE, marker, release, release_id, value, write, write_if,
+};
 use support::bucket::Bucket;
 use support::nats::Client;
 use support::server::NatsServer;
@@ -330,6 +332,54 @@ on_every_store!(a_write_without_a_bucket_stores_nothing, |ground| {
     assert!(matches!(outcome, Outcome::Failed(_) | Outcome::Unknown(_)), "{outcome:?}");
     node.create();
     assert_eq!(entry(&mut node), None);
+});
+
+on_every_store!(a_condition_may_name_the_release_that_must_stand, |ground| {
+    let mut node = ground.node();
+    node.create();
+    node.read();
+    let first = node.released(Expect::revision(0), 4);
+    for expect in [
+        Expect::release(first, release_id(5)),
+        Expect::release(first + 1, release_id(4)),
+        Expect::release(0, release_id(4)),
+    ] {
+        assert_eq!(node.ask(write_if(expect, "y")), Outcome::LostRace);
+    }
+    // Refused, and so it is nothing that a condition could name.
+    assert_eq!(node.ask(release(Expect::revision(9), 7)), Outcome::LostRace);
+    let refused = Expect::release(first, release_id(7));
+    assert_eq!(node.ask(write_if(refused, "y")), Outcome::LostRace);
+    assert_eq!(entry(&mut node), Some(value(first, "released")));
+    let Outcome::Stored { revision } =
+        node.ask(write_if(Expect::release(first, release_id(4)), "held"))
+    else {
+        panic!("the condition holds")
+    };
+    let again = Expect::release(revision, release_id(4));
+    assert_eq!(node.ask(write_if(again, "y")), Outcome::LostRace, "over what is held");
+});
+
+on_every_store!(a_name_stands_for_one_release_and_while_that_is_the_newest, |ground| {
+    let mut node = ground.node();
+    node.create();
+    node.read();
+    let first = node.released(Expect::revision(0), 1);
+    ground.overwrite("somebody else's");
+    let over = Expect::release(first + 1, release_id(1));
+    assert_eq!(node.ask(write_if(over, "y")), Outcome::LostRace);
+    let third = node.released(Expect::revision(first + 1), 3);
+    ground.purge();
+    let purged = Expect::release(third, release_id(3));
+    assert_eq!(node.ask(write_if(purged, "y")), Outcome::LostRace);
+    ground.delete_bucket();
+    node.create();
+    node.read();
+    let mut last = node.stored(0, "x");
+    while last < third {
+        last = node.stored(last, "x");
+    }
+    assert_eq!(node.ask(write_if(purged, "y")), Outcome::LostRace);
 });
 
 // 5. Snapshots.

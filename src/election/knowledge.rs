@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::lease::{Epoch, Lease, SessionId};
-use crate::store::{Content, Entry, Expect, Incarnation, Snapshot, WriteId};
+use crate::store::{Content, Entry, Expect, Incarnation, ReleaseId, Snapshot};
 
 /// Notices that are acted upon between two reads. A leader renews some ten times in between; who
 /// sends hundreds must not fill the queues and logs of those who listen.
@@ -55,9 +55,9 @@ impl Sighting {
 
     /// Whether the condition of a write holds where this stands.
     pub(super) fn meets(&self, expect: Expect) -> bool {
-        match expect.last_write {
+        match expect.release {
             None => self.expect() == expect,
-            id => self.revision == expect.revision && self.lease().and_then(WriteId::of) == id,
+            id => self.revision == expect.revision && self.lease().and_then(ReleaseId::of) == id,
         }
     }
 
@@ -136,8 +136,9 @@ pub(super) struct Knowledge {
     shown: u64,
     /// A held record: it delays a challenge.
     noticed: Option<Noticed>,
-    /// What would hurry one, or end a term: worth a read, but nothing to act upon. Whoever can
-    /// guess the next revision could have a live leader challenged as if it had released.
+    /// What would hurry one, or end a term: worth a read, but nothing to act upon by its revision
+    /// alone. Whoever can guess the next one could have a live leader challenged as if it had
+    /// released.
     doubted: Option<Noticed>,
     /// The oldest notice of a revision that no read has shown yet, and when it came. Later ones do
     /// not replace it: whoever has always one more ready could not be contradicted otherwise.

@@ -211,11 +211,14 @@ impl Election {
         // was challenged by hearsay is read for the first time now.
         let same = match finding {
             Finding::Unchanged | Finding::Behind => true,
-            Finding::Changed => challenge.expect.last_write.is_some(),
+            Finding::Changed => challenge.expect.release.is_some(),
             Finding::NewIncarnation | Finding::WentBack => false,
         };
         let standing = self.knowledge.standing().filter(|s| same && s.meets(challenge.expect));
-        let unchanged = standing.map(Sighting::expect);
+        // That may turn out to be left to somebody else for a moment.
+        let left = |s: &Sighting| s.lease().is_some_and(|lease| !self.courtesy(lease).is_zero());
+        let by_hearsay = challenge.expect.release.is_some();
+        let unchanged = standing.filter(|s| !(by_hearsay && left(s))).map(Sighting::expect);
         let in_time = now < challenge.sent + self.settings.timing.validity();
         if unchanged.is_none() && !self.stands_under(challenge.epoch) {
             // What it was conditional on is gone, or never was: none of its writes is stored, nor

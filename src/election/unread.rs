@@ -2,9 +2,9 @@
 //! to the next.
 //!
 //! A notice is hearsay, so this challenge carries its own proof. Its condition names the revision
-//! *and* the write: JetStream stores it only if the newest write into the bucket is that very clean
-//! release (see [`Expect::last_write`]). A notice that lies about anything that matters is so no
-//! more than a lost race, after which the store is read as ever.
+//! *and* the release: it is stored only if the newest write into the bucket is that very clean
+//! release (see [`Expect::release`]). A notice that lies about anything that matters is so no more
+//! than a lost race, and so is a store that cannot tell. Then the release is read as ever.
 //!
 //! What the proof leaves open is asked of what is known:
 //! * *The bucket.* A notice does not tell which one it is of. Only a term that was read in the
@@ -14,7 +14,7 @@
 //! * *Patience.* One such challenge between two reads: whoever forges notices gets no more.
 
 use super::{Election, Phase, Timestamp};
-use crate::store::{Expect, WriteId};
+use crate::store::{Expect, ReleaseId};
 
 impl Election {
     /// Challenges what was noticed, if that can be done before it is read. True when it is done.
@@ -27,9 +27,9 @@ impl Election {
         let Some(release) = sighting.lease().filter(|lease| self.courtesy(lease).is_zero()) else {
             return false;
         };
-        let Some(id) = WriteId::of(release) else { return false };
+        let Some(id) = ReleaseId::of(release) else { return false };
         let Some(epoch) = self.knowledge.next_epoch(sighting) else { return false };
-        let expect = Expect::write(sighting.revision, id);
+        let expect = Expect::release(sighting.revision, id);
         // Lost or won: the next request is a read. Whoever leads learns by it that it does so in
         // the bucket it knows.
         self.reads_first = true;

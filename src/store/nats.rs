@@ -21,6 +21,18 @@
 //!   was known before the first question does the message count.
 //! * What nobody answers, or answers unreadably, is unknown; a definite answer may still follow.
 //!
+//! # Names
+//! A clean release bears its name as `Nats-Msg-Id`, and a condition that names one is sent as
+//! `Nats-Expected-Last-Msg-Id` beside the revision. JetStream compares it with the name of the
+//! stream's newest message, whatever that is, so nothing but that very release satisfies it; not
+//! after a write into another key either, which costs no more than a read. Servers remember the
+//! names of two minutes over a restart.
+//!
+//! With more than one replica the condition is not sent, and counts as not holding: nats-server
+//! 2.15.1 checks that header only when a write is applied on each replica, and takes a mismatch
+//! there for a failure to write. The whole stream stops then, for a race that was merely lost.
+//! Where a bucket is given its replicas while nodes run, each node learns of it by its next read.
+//!
 //! # Limits
 //! * The client reads a server's lines into a buffer of 4096 bytes and panics on a longer one. The
 //!   probe refuses such a server; one that turns so later costs that connection its reading thread,
@@ -96,6 +108,8 @@ pub struct NatsStore {
     /// What happened and was not told yet.
     events: VecDeque<StoreEvent>,
     known: Option<Incarnation>,
+    /// The bucket has more than one replica, or may have.
+    replicated: bool,
     notice_subject: String,
     hearing: Hearing,
     /// A subject on which nobody says anything.
@@ -130,6 +144,7 @@ impl NatsStore {
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             known: None,
+            replicated: true,
             notice_subject,
             hearing: Hearing::default(),
             silence,
@@ -233,6 +248,8 @@ impl NatsStore {
         self.hearing.begin(self.clock.now(), !link.listens_on(&self.silence));
         self.events.push_back(StoreEvent::Connected { server: link.server.clone() });
         self.link = Some(link);
+        // It may be another server, and was not asked yet.
+        self.replicated = true;
     }
 
     fn attempt_failed(&mut self, error: StoreError) {

@@ -155,7 +155,7 @@ impl World {
             Some(Truth::Marker | Truth::Garbage) => (Rule::I8, longest),
         };
         let seen = node.shadow.first_seen(sight);
-        if write.expect.last_write.is_some() {
+        if write.expect.release.is_some() {
             // The server proved that it is the clean release which was meant; whom that is left to
             // is known only of what was truly noticed.
             let clean = replaced.and_then(Record::lease).is_some_and(|lease| lease.clean);

@@ -30,6 +30,10 @@ impl World {
         let node = &self.processes[effect.process];
         let leads = node.alive && node.leads(&self.origin, self.now) == Some(effect.epoch);
         let admitted = self.gate.admits(effect.epoch, effect.session);
+        if leads && !admitted {
+            // Perhaps this very event made it a second leader, as the known limits allow.
+            self.check_this_instant();
+        }
         // Where a bucket was replaced or set back, gates are reset by hand.
         let spared = self.ledger.restored || self.ledger.epochs_may_fall;
         if leads && !spared {

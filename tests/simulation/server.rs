@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use leasehold::lease::Lease;
-use leasehold::store::{Content, Entry, Expect, Incarnation, WriteId};
+use leasehold::store::{Content, Entry, Expect, Incarnation, ReleaseId};
 
 /// What a revision truly is.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +36,9 @@ impl Record {
         Entry { revision: self.revision, content: self.content.clone() }
     }
 
-    /// The name of the write that stored it, where it was one of ours.
-    pub(crate) fn write_id(&self) -> Option<WriteId> {
-        self.lease().and_then(WriteId::of)
+    /// The name it was stored under, if it is a clean release.
+    pub(crate) fn release_id(&self) -> Option<ReleaseId> {
+        self.lease().and_then(ReleaseId::of)
     }
 
     pub(crate) fn lease(&self) -> Option<&Lease> {
@@ -68,7 +68,7 @@ impl Bucket {
         let newest = record.filter(|record| record.revision == self.last);
         record.map_or(0, |record| record.revision) == expect.revision
             && expect.last_seq.is_none_or(|last| last == self.last)
-            && expect.last_write.is_none_or(|id| newest.and_then(Record::write_id) == Some(id))
+            && expect.release.is_none_or(|id| newest.and_then(Record::release_id) == Some(id))
     }
 }
 

@@ -185,7 +185,7 @@ impl World {
     fn write(&mut self, request: &Request) {
         let Ask::Write(write) = &request.ask else { return };
         let before = self.server.bucket.clone();
-        if write.expect.last_write.is_some() && self.dice.chance(self.plan.forgets) {
+        if write.expect.release.is_some() && self.dice.chance(self.plan.forgets) {
             return self.reply(request, Outcome::LostRace, News::Nothing);
         }
         let content = Content::Value(write.bytes.clone());

@@ -9,9 +9,10 @@ use crossbeam_channel::never;
 use leasehold::clock::{Clock, Timestamp};
 use leasehold::config::{Config, ConfigBuilder};
 use leasehold::error::StoreError;
+use leasehold::lease::{Epoch, SessionId};
 use leasehold::store::nats::{BucketOptions, NatsStore};
 use leasehold::store::{Content, Entry, Expect, Outcome, Request, Snapshot, Store};
-use leasehold::store::{StoreEvent, Ticket};
+use leasehold::store::{ReleaseId, StoreEvent, Ticket};
 
 /// Longer than anything here takes on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -119,6 +120,25 @@ impl Driver {
         })
     }
 
+    /// The outcome of `wanted`, unless that takes longer than `limit`.
+    pub fn outcome_within(&mut self, wanted: Ticket, limit: Duration) -> Option<Outcome> {
+        let outcome = |event: &StoreEvent| match event {
+            StoreEvent::Completed { ticket, outcome } if *ticket == wanted => Some(outcome.clone()),
+            _ => None,
+        };
+        if let Some(seen) = self.seen.iter().find_map(outcome) {
+            return Some(seen);
+        }
+        let until = self.clock.now() + limit;
+        while let Some(event) = self.store.poll(&never(), until) {
+            if let Some(outcome) = outcome(&event) {
+                return Some(outcome);
+            }
+            self.seen.push_back(event);
+        }
+        None
+    }
+
     #[track_caller]
     pub fn ask(&mut self, request: Request) -> Outcome {
         let ticket = self.submit(request);
@@ -151,6 +171,15 @@ impl Driver {
         }
     }
 
+    /// Stores the release of that number, which succeeds.
+    #[track_caller]
+    pub fn released(&mut self, expect: Expect, number: u64) -> u64 {
+        match self.ask(release(expect, number)) {
+            Outcome::Stored { revision } => revision,
+            other => panic!("a release came to {other:?}"),
+        }
+    }
+
     pub fn close(&mut self) {
         self.store.close(self.clock.now() + PATIENCE);
     }
@@ -178,6 +207,22 @@ pub fn nats_store(
 pub fn write(revision: u64, last_seq: Option<u64>, value: &str) -> Request {
     let expect = Expect { last_seq, ..Expect::revision(revision) };
     Request::Write { expect, id: None, value: value.into() }
+}
+
+/// A write under that condition.
+pub fn write_if(expect: Expect, value: &str) -> Request {
+    Request::Write { expect, id: None, value: value.into() }
+}
+
+/// The release of that number.
+pub fn release(expect: Expect, number: u64) -> Request {
+    Request::Write { expect, id: Some(release_id(number)), value: b"released".to_vec() }
+}
+
+/// The name of the release of that number, in the first term of the first session.
+pub fn release_id(write: u64) -> ReleaseId {
+    let epoch = Epoch::new(1).expect("in range");
+    ReleaseId { session: SessionId::from_bits(1), epoch, write }
 }
 
 pub fn value(revision: u64, value: &str) -> Entry {

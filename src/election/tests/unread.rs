@@ -1,7 +1,7 @@
 //! Releases that are known by notice only.
 
 use super::*;
-use crate::store::WriteId;
+use crate::store::ReleaseId;
 
 /// A follower that has read epoch 7 of session 2 as revision 5.
 fn follower() -> Desk {
@@ -22,8 +22,8 @@ fn challenger() -> Desk {
 fn a_noticed_release_is_challenged_at_once_and_by_its_name() {
     let desk = challenger();
     let (expect, lease) = desk.written();
-    let release = WriteId::of(&released(2, 7, 4)).unwrap();
-    assert_eq!(expect, Expect::write(6, release));
+    let release = ReleaseId::of(&released(2, 7, 4)).unwrap();
+    assert_eq!(expect, Expect::release(6, release));
     assert_eq!((lease.epoch, lease.is_released()), (epoch(8), false));
     assert_eq!(release.to_string(), "release.00000000000000000000000000000002.7.4");
 }
@@ -188,4 +188,16 @@ fn a_challenge_by_name_that_is_read_back_begins_the_term() {
     desk.pass(secs(1));
     desk.answer_read(snapshot(Some(entry(7, &mine))));
     assert!(desk.leads());
+}
+
+/// The notice did not say so; the successor is not part of the name.
+#[test]
+fn a_release_that_turns_out_to_be_left_to_another_is_left_to_it() {
+    let mut desk = challenger();
+    desk.pass(secs(1));
+    let release = Lease { successor: Some("third".into()), ..released(2, 7, 4) };
+    desk.answer_read(snapshot(Some(entry(6, &release))));
+    assert_eq!(desk.command, None);
+    desk.pass(secs(1));
+    assert_eq!(desk.written().0, Expect::revision(6));
 }

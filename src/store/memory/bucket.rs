@@ -1,6 +1,6 @@
 //! The bucket: one key, revisions, an incarnation.
 
-use crate::store::{Content, Entry, Expect, Incarnation, Snapshot, WriteId};
+use crate::store::{Content, Entry, Expect, Incarnation, ReleaseId, Snapshot};
 
 /// The bucket as it was at some moment; see [`MemoryServer::backup`](super::MemoryServer::backup).
 #[derive(Clone, Debug)]
@@ -12,8 +12,8 @@ pub(super) struct Bucket {
     first_seq: u64,
     last_seq: u64,
     pub(super) entry: Option<Entry>,
-    /// The name of the newest write.
-    last_write: Option<WriteId>,
+    /// The newest write is the release of that name.
+    newest_release: Option<ReleaseId>,
 }
 
 impl Bucket {
@@ -25,7 +25,7 @@ impl Bucket {
             first_seq,
             last_seq: first_seq - 1,
             entry: None,
-            last_write: None,
+            newest_release: None,
         }
     }
 
@@ -43,12 +43,12 @@ impl Bucket {
         let revision = self.entry.as_ref().map_or(0, |entry| entry.revision);
         revision == expect.revision
             && expect.last_seq.is_none_or(|seq| seq == self.last_seq)
-            && (expect.last_write.is_none() || expect.last_write == self.last_write)
+            && (expect.release.is_none() || expect.release == self.newest_release)
     }
 
-    pub(super) fn store(&mut self, content: Content, id: Option<WriteId>) -> Entry {
+    pub(super) fn store(&mut self, content: Content, id: Option<ReleaseId>) -> Entry {
         self.last_seq += 1;
-        self.last_write = id;
+        self.newest_release = id;
         let entry = Entry { revision: self.last_seq, content };
         self.entry = Some(entry.clone());
         entry

@@ -7,7 +7,7 @@ use super::link::Sent;
 use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
 use crate::store::{
-    Entry, Expect, Incarnation, Outcome, Request, Snapshot, StoreEvent, Ticket, WriteId,
+    Entry, Expect, Incarnation, Outcome, ReleaseId, Request, Snapshot, StoreEvent, Ticket,
 };
 
 /// How often a read begins anew because the bucket was replaced meanwhile.
@@ -71,6 +71,10 @@ impl NatsStore {
         }
         match request {
             Request::Read => self.ask(ticket, self.first_question()),
+            // Whether it holds cannot be told there; see "Names".
+            Request::Write { expect, .. } if expect.release.is_some() && self.replicated => {
+                self.complete(ticket, Outcome::LostRace);
+            }
             Request::Write { expect, id, value } => self.write(ticket, expect, id, value),
             Request::CreateBucket { first_seq } => {
                 let body = self.options.create_body(&self.subjects, first_seq);
@@ -86,17 +90,17 @@ impl NatsStore {
         }
     }
 
-    fn write(&mut self, ticket: Ticket, expect: Expect, id: Option<WriteId>, value: Vec<u8>) {
+    fn write(&mut self, ticket: Ticket, expect: Expect, id: Option<ReleaseId>, value: Vec<u8>) {
         let mut headers = nats::HeaderMap::new();
         headers.insert("Nats-Expected-Stream", self.subjects.stream.as_str());
         headers.insert("Nats-Expected-Last-Subject-Sequence", expect.revision.to_string());
         if let Some(last) = expect.last_seq {
             headers.insert("Nats-Expected-Last-Sequence", last.to_string());
         }
-        if let Some(last) = expect.last_write {
+        if let Some(last) = expect.release {
             headers.insert("Nats-Expected-Last-Msg-Id", last.to_string());
         }
-        if let Some(id) = id {
+        if let Some(id) = id.filter(|_| !self.replicated) {
             headers.insert("Nats-Msg-Id", id.to_string());
         }
         self.send(ticket, Step::Write, Some(headers), value);
@@ -278,6 +282,7 @@ impl NatsStore {
 
     fn no_bucket(&mut self) -> Next {
         self.known = None;
+        self.replicated = true;
         Next::Finish(Outcome::NoBucket)
     }
 
@@ -286,6 +291,7 @@ impl NatsStore {
         let version = self.link.as_ref().map(|link| link.version).unwrap_or_default();
         let warning = self.options.check(&info.config, &self.subjects, version)?;
         self.known = Some(info.incarnation.clone());
+        self.replicated = info.config.num_replicas > 1;
         if let Some(warning) = warning.filter(|_| self.warned.as_ref() != Some(&info.incarnation)) {
             self.warned = Some(info.incarnation.clone());
             log::warn!(bucket = self.options.bucket().as_str(); "{warning}");
