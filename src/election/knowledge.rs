@@ -191,6 +191,12 @@ impl Knowledge {
         self.highest_epoch
     }
 
+    /// Whether a term is known by hearsay only that is above every one that was read.
+    pub(super) fn has_heard_of_another_epoch(&self) -> bool {
+        let noticed = self.noticed.as_ref().and_then(|noticed| noticed.sighting.lease());
+        noticed.is_some_and(|lease| lease.epoch.as_u64() > self.highest_epoch)
+    }
+
     pub(super) fn longest_ttl(&self) -> Duration {
         self.longest_ttl
     }

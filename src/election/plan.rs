@@ -80,6 +80,11 @@ impl Election {
         if let Some(behind) = self.knowledge.behind_since() {
             return Some(behind + self.knowledge.longest_ttl());
         }
+        // It is remembered when it was read: should its bucket go away before, it would be given
+        // again.
+        if self.knowledge.has_heard_of_another_epoch() && !self.settings.observer {
+            return Some(last + self.settings.timing.request_timeout());
+        }
         Some(match (self.settings.observer, self.knowledge.trusts_notices()) {
             (true, _) => last + ttl.max(OBSERVER_POLL),
             (false, true) => last + 3 * ttl,
