@@ -118,6 +118,8 @@ fn a_notice_is_heard_of_what_a_read_counted_but_came_too_early_to_show() {
     let noticed = desk.now;
     desk.notice(1, &held("other", 2, 1, 3));
     assert!(desk.changes.contains(&Change::LeaderChanged(Some(("other".into(), epoch(1))))));
+    desk.pass(secs(1));
+    desk.answer_read(snapshot(Some(entry(1, &held("other", 2, 1, 3)))));
     assert_eq!(desk.wake_at, noticed + TTL);
 }
 
