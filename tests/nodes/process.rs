@@ -7,7 +7,7 @@ use leasehold::Config;
 use serde_json::{Value, json};
 
 use super::role::ROLE;
-use super::{PATIENCE, nanos};
+use super::{PATIENCE, nanos, now};
 use crate::support::process::Process;
 use crate::support::wait::eventually;
 
@@ -33,13 +33,23 @@ pub struct Win {
     pub at: u64,
 }
 
+/// What a process is given beside its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Kit {
+    /// A boot-time clock that the command `jump` moves.
+    pub jumps: bool,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
+}
+
 /// One node in a process of its own.
 #[derive(Debug)]
 pub struct NodeProcess {
     name: String,
     validity: u64,
     process: Process,
-    alive: bool,
+    /// When it was ended from here.
+    ended: Option<u64>,
     events: Vec<Value>,
     samples: Vec<Value>,
     replies: VecDeque<Value>,
@@ -50,8 +60,17 @@ pub struct NodeProcess {
 impl NodeProcess {
     /// Starts a process with one node and hooks.
     pub fn start(config: &Config) -> Self {
-        let script = script(config, &Value::Null).to_string();
-        Self::new(config, Process::this_test("node_process", &[(ROLE, &script)]))
+        Self::equipped(config, &Kit::default())
+    }
+
+    /// Starts a process with one node and hooks, and a kit of its own.
+    pub fn equipped(config: &Config, kit: &Kit) -> Self {
+        let mut script = script(config, &Value::Null);
+        script["jumps"] = kit.jumps.into();
+        let script = script.to_string();
+        let given = kit.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let environment = given.chain([(ROLE, script.as_str())]).collect::<Vec<_>>();
+        Self::new(config, Process::this_test("node_process", &environment))
     }
 
     /// The same in the network namespace behind the path `namespace`, with `more` in the script for
@@ -66,7 +85,7 @@ impl NodeProcess {
             name: config.node_id().to_owned(),
             validity: nanos(config.timing().validity()),
             process,
-            alive: true,
+            ended: None,
             events: Vec::new(),
             samples: Vec::new(),
             replies: VecDeque::new(),
@@ -86,7 +105,17 @@ impl NodeProcess {
 
     /// Whether the process has not been ended from here.
     pub fn is_alive(&self) -> bool {
-        self.alive
+        self.ended.is_none()
+    }
+
+    /// When the process was ended from here, if it was.
+    pub fn ended(&self) -> Option<u64> {
+        self.ended
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// What it has logged, apart from samples, so far.
@@ -120,7 +149,7 @@ impl NodeProcess {
     #[track_caller]
     pub fn stop(&mut self) -> bool {
         let reply = self.ask("stop");
-        self.alive = false;
+        self.ended = Some(now());
         self.pull_all();
         reply["left_to_lapse"].as_bool().expect("a stop says how it went")
     }
@@ -128,14 +157,14 @@ impl NodeProcess {
     /// Ends the process as a power cut would.
     pub fn kill(&mut self) {
         self.process.kill();
-        self.alive = false;
+        self.ended.get_or_insert_with(now);
         self.pull_all();
     }
 
     /// Ends the process without a release.
     pub fn end(&mut self) {
         self.process.close_stdin();
-        self.alive = false;
+        self.ended.get_or_insert_with(now);
         self.pull_all();
         self.process.exited(PATIENCE);
     }
@@ -271,6 +300,11 @@ impl NodeProcess {
 
     fn pull_all(&mut self) {
         while self.pull(PATIENCE) {}
+    }
+
+    /// Takes in what it has logged by now.
+    pub fn catch_up(&mut self) {
+        while self.pull(Duration::ZERO) {}
     }
 
     /// Takes in one line; false when there is none.

@@ -10,25 +10,28 @@
 //! * `started`, or `refused` with the error.
 //!
 //! Lines in: `step_down`, `transfer NODE`, `promote`, `healthy BOOL`, `set_meta JSON`,
-//! `hold_drain`, `drain`, `status`, `stats`, `stop`. The end of stdin ends the process at once,
-//! without a release.
+//! `hold_drain`, `drain`, `status`, `stats`, `wall`, `jump MILLIS`, `jump_leading MILLIS` (not
+//! unless it leads), `stop`. The end of stdin ends the process at once, without a release.
+//!
+//! A node whose clock was made to jump logs its deadlines as the machine's clock would have them.
 
 use std::env;
 use std::io::stdin;
 use std::process::exit;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use leasehold::clock::Clock;
 use leasehold::{
     Cause, Config, DrainGuard, Epoch, Event, Events, Hooks, Leadership, Node, NodeBuilder,
 };
 use serde_json::{Map, Value, json};
 
-use super::now;
+use super::{nanos, now};
 
-/// Where the child finds its configuration: `{"config": …, "hooks": …, "more": …}`.
+/// Where the child finds its configuration: `{"config": …, "hooks": …, "jumps": …, "more": …}`.
 pub const ROLE: &str = "LEASEHOLD_TEST_NODE";
 
 /// How often `is_leader()` is asked.
@@ -56,9 +59,11 @@ pub fn play_as(
     if script["hooks"] == true {
         builder = builder.hooks(Telling);
     }
+    let clock = if script["jumps"] == true { Clock::shifted() } else { Clock::boot() };
+    builder = builder.clock(clock.clone());
     match equip(builder, &script["more"]).start() {
         Ok(node) => {
-            let player = Player::new(node);
+            let player = Player::new(node, clock);
             attend(&player.node, &script["more"]);
             player.run();
         }
@@ -79,14 +84,25 @@ pub fn say(event: &str, fields: Value) {
 /// Guards that are held back; `None` when each is to be dropped at once.
 type Held = Arc<Mutex<Option<Vec<DrainGuard>>>>;
 
+/// By how much this node's clock has jumped, in nanoseconds. Held while a deadline is read, so that
+/// both are of the same side of a jump; no term outlives one.
+static JUMPED: Mutex<u64> = Mutex::new(0);
+
+/// A term's deadline on the machine's clock; `None` when it has ended.
+fn deadline(term: &Leadership) -> Option<u64> {
+    let jumped = JUMPED.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(term.deadline()?.as_nanos() - *jumped)
+}
+
 struct Player {
     node: Arc<Node>,
+    clock: Clock,
     held: Held,
     slowest: Arc<AtomicU64>,
 }
 
 impl Player {
-    fn new(node: Node) -> Self {
+    fn new(node: Node, clock: Clock) -> Self {
         say("started", json!({ "session": node.session().to_string() }));
         let (node, held, slowest) = (Arc::new(node), Held::default(), Arc::default());
         let events = node.events().clone();
@@ -94,7 +110,7 @@ impl Player {
         thread::spawn(move || tell_all(&events, &listener));
         let mut sampler = Sampler::new(Arc::downgrade(&node), Arc::clone(&slowest));
         thread::spawn(move || sampler.run());
-        Self { node, held, slowest }
+        Self { node, clock, held, slowest }
     }
 
     fn run(self) {
@@ -130,10 +146,27 @@ impl Player {
                 *self.held.lock().unwrap() = None;
                 json!({})
             }
+            "jump" => self.jump(rest, true),
+            "jump_leading" => self.jump(rest, false),
+            "wall" => json!({ "seconds": wall_clock().as_secs() }),
             "status" => self.status(),
             "stats" => self.stats(),
             other => panic!("no such command: {other}"),
         }
+    }
+
+    /// Lets the boot-time clock go on by more than any term is valid, as a suspend does, and asks
+    /// at once whether the node leads; `led` says whether it did before.
+    fn jump(&self, millis: &str, follower_too: bool) -> Value {
+        let by = Duration::from_millis(millis.parse().expect("milliseconds"));
+        assert!(by >= self.node.config().lease_ttl(), "a deadline would be told wrongly");
+        let mut jumped = JUMPED.lock().unwrap_or_else(PoisonError::into_inner);
+        let led = self.node.is_leader();
+        if led || follower_too {
+            self.clock.advance(by);
+            *jumped += nanos(by);
+        }
+        json!({ "led": led, "leads": self.node.is_leader() })
     }
 
     fn status(&self) -> Value {
@@ -169,6 +202,10 @@ impl Player {
         let lapses = node.stop().left_to_lapse;
         say("done", json!({ "command": "stop", "asked": asked, "left_to_lapse": lapses }));
     }
+}
+
+fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970")
 }
 
 fn outcome<E: std::error::Error>(result: Result<(), E>) -> Value {
@@ -216,8 +253,9 @@ fn tell(event: Event, held: &Held) {
 }
 
 fn describe(term: &Leadership) -> Value {
-    let deadline = term.deadline().map(leasehold::clock::Timestamp::as_nanos);
-    json!({ "epoch": term.epoch(), "session": term.session().to_string(), "deadline": deadline })
+    json!({
+        "epoch": term.epoch(), "session": term.session().to_string(), "deadline": deadline(term),
+    })
 }
 
 struct Telling;
@@ -285,12 +323,12 @@ impl Sampler {
         let mut answer = Answer { leads, ..self.told };
         if leads {
             self.term = self.node.upgrade().and_then(|node| node.leadership()).or(self.term.take());
-            let deadline = self.term.as_ref().and_then(Leadership::deadline);
+            let deadline = self.term.as_ref().and_then(deadline);
             // Without one the term has just ended, and which one it was cannot be told any more.
             if let (Some(term), Some(deadline)) = (&self.term, deadline) {
                 self.last_yes = asked;
                 answer.epoch = term.epoch().as_u64();
-                answer.deadline = deadline.as_nanos();
+                answer.deadline = deadline;
             }
         }
         let gap = asked - self.last_asked;

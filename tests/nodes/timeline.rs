@@ -5,10 +5,15 @@
 //! acknowledgement. It ends with the last call of `is_leader()` that was answered with yes. Either
 //! edge errs to the side that finds no fault where there is none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use super::millis_between;
 use super::process::{NodeProcess, number};
+
+/// How many terms before a faulty one are told.
+const CONTEXT: usize = 8;
 
 /// A term as its own node saw it.
 #[derive(Clone, Debug)]
@@ -21,6 +26,33 @@ pub struct Term {
     pub began: u64,
     /// When `is_leader()` was last seen true, or earlier.
     pub until: u64,
+    /// The last deadline that was seen.
+    pub deadline: u64,
+}
+
+/// What is wrong with a history; nothing, if all goes well.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Two nodes that led at once.
+    pub overlaps: Vec<String>,
+    /// The longest such time, in nanoseconds.
+    pub longest_overlap: u64,
+    /// Epochs that did not rise from term to term; two sessions in one epoch are among them.
+    pub disorder: Vec<String>,
+    /// Events that are missing, or not in pairs.
+    pub lost_events: Vec<String>,
+}
+
+impl Findings {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.all().next().is_none()
+    }
+
+    /// Everything that is wrong.
+    pub fn all(&self) -> impl Iterator<Item = &String> {
+        self.overlaps.iter().chain(&self.disorder).chain(&self.lost_events)
+    }
 }
 
 /// Checks the whole history of a cluster.
@@ -28,60 +60,125 @@ pub struct Term {
 /// # Panics
 /// When two nodes led at once, an epoch did not rise, or a node's events are not in pairs.
 pub fn check(nodes: &[NodeProcess]) {
+    let findings = examine(nodes);
+    assert!(findings.is_clean(), "{}", findings.all().cloned().collect::<Vec<_>>().join("\n"));
+}
+
+/// What is wrong with the whole history of a cluster.
+pub fn examine(nodes: &[NodeProcess]) -> Findings {
+    let mut findings = Findings::default();
     let mut terms: Vec<_> = nodes.iter().enumerate().flat_map(|(at, node)| of(at, node)).collect();
     terms.sort_by_key(|term| term.began);
-    for pair in terms.windows(2) {
-        let (before, after) = (&pair[0], &pair[1]);
-        let overlap = millis_between(after.began, before.until);
-        assert!(overlap <= 0.0, "two leaders for {overlap} ms: {}", tell(&terms, nodes));
-        assert!(after.epoch > before.epoch, "an epoch did not rise: {}", tell(&terms, nodes));
+    let mut last_until = 0;
+    for (at, term) in terms.iter().enumerate() {
+        if term.began < last_until {
+            let overlap = last_until - term.began;
+            findings.longest_overlap = findings.longest_overlap.max(overlap);
+            let millis = millis_between(0, overlap);
+            findings
+                .overlaps
+                .push(format!("two leaders for {millis} ms: {}", tell(&terms, at, nodes)));
+        }
+        if at > 0 && term.epoch <= terms[at - 1].epoch {
+            findings.disorder.push(format!("an epoch did not rise: {}", tell(&terms, at, nodes)));
+        }
+        last_until = last_until.max(term.until);
     }
-    nodes.iter().for_each(check_pairs);
+    findings.lost_events = nodes.iter().flat_map(lost_events).collect();
+    findings
 }
 
 /// The terms of one node.
 pub fn of(at: usize, node: &NodeProcess) -> Vec<Term> {
     let mut terms = BTreeMap::<u64, Term>::new();
-    let mut see = |epoch, began, until| {
-        let new = Term { node: at, epoch, began, until };
+    let mut see = |epoch, deadline, until| {
+        let began = deadline - node.validity();
+        let new = Term { node: at, epoch, began, until, deadline };
         let term = terms.entry(epoch).or_insert(new);
         term.began = term.began.min(began);
         term.until = term.until.max(until);
+        term.deadline = term.deadline.max(deadline);
     };
     let mut last_yes = 0;
     for sample in node.samples().iter().filter(|sample| number(sample, "epoch") > 0) {
-        let began = number(sample, "deadline") - node.validity();
+        let deadline = number(sample, "deadline");
+        let began = deadline - node.validity();
         // That of a term before this one is no evidence for this one.
         let newest = number(sample, "last_yes");
         let until = if newest > last_yes && newest >= began { newest } else { began };
         last_yes = newest;
-        see(number(sample, "epoch"), began, until);
+        see(number(sample, "epoch"), deadline, until);
     }
     for event in node.events().iter().filter(|event| event["event"] == "became") {
         if let Some(deadline) = event["deadline"].as_u64() {
-            let began = deadline - node.validity();
-            see(number(event, "epoch"), began, began);
+            see(number(event, "epoch"), deadline, deadline - node.validity());
         }
     }
     terms.into_values().collect()
 }
 
-/// `became` and `lost` take turns, each pair of one epoch; so do the hooks.
-fn check_pairs(node: &NodeProcess) {
+/// The times between two moments in which nobody led. A term of which no end was logged is taken to
+/// go on until its deadline, or its process was killed.
+pub fn gaps(nodes: &[NodeProcess], from: u64, to: u64) -> Vec<(u64, u64)> {
+    let terms = nodes.iter().enumerate().flat_map(|(at, node)| of(at, node));
+    let mut led = terms.map(|term| (term.began, end_of(&term, nodes, to))).collect::<Vec<_>>();
+    led.sort_unstable();
+    let mut gaps = Vec::new();
+    let mut at = from;
+    for (began, until) in led.into_iter().chain([(to, to)]) {
+        if began.min(to) > at {
+            gaps.push((at, began.min(to)));
+        }
+        at = at.max(until);
+    }
+    gaps
+}
+
+fn end_of(term: &Term, nodes: &[NodeProcess], now: u64) -> u64 {
+    let node = &nodes[term.node];
+    let ended = |event: &Value| event["event"] == "lost" && event["epoch"] == term.epoch;
+    let later = of(term.node, node).last().is_some_and(|last| last.epoch > term.epoch);
+    if later || node.events().iter().any(ended) {
+        return term.until;
+    }
+    term.until.max(term.deadline.min(node.ended().unwrap_or(now)))
+}
+
+/// What the application was not told, or its hooks were not, or not in pairs. The last term of a
+/// process that was ended may be missing: it had no time to tell.
+fn lost_events(node: &NodeProcess) -> Vec<String> {
+    let mut lost = Vec::new();
+    let seen = of(0, node).iter().map(|term| term.epoch).collect::<BTreeSet<_>>();
+    let seen = seen.iter().rev().skip(usize::from(!node.is_alive()));
+    let seen = seen.copied().collect::<Vec<_>>();
     for (begin, end) in [("became", "lost"), ("hook_became", "hook_lost")] {
+        let mut told = BTreeSet::new();
         let mut open = None;
         for event in node.events() {
             let epoch = &event["epoch"];
-            if event["event"] == begin {
-                assert_eq!(open.replace(epoch), None, "{}: {event}", node.name());
+            let in_turn = if event["event"] == begin {
+                told.extend(epoch.as_u64());
+                open.replace(epoch).is_none()
             } else if event["event"] == end {
-                assert_eq!(open.take(), Some(epoch), "{}: {event}", node.name());
+                open.take() == Some(epoch)
+            } else {
+                true
+            };
+            if !in_turn {
+                lost.push(format!("{}: out of turn: {event}", node.name()));
             }
         }
+        let untold = seen.iter().filter(|epoch| !told.contains(epoch));
+        lost.extend(untold.map(|epoch| format!("{}: no {begin} of {epoch}", node.name())));
     }
+    let missed = node.events().iter().filter(|event| event["event"] == "missed");
+    lost.extend(missed.map(|event| format!("{}: {event}", node.name())));
+    lost
 }
 
-fn tell(terms: &[Term], nodes: &[NodeProcess]) -> String {
+/// The term at `last` and those before it.
+fn tell(terms: &[Term], last: usize, nodes: &[NodeProcess]) -> String {
+    let terms = &terms[last.saturating_sub(CONTEXT)..=last];
     let origin = terms.first().map_or(0, |term| term.began);
     let since = |at| millis_between(origin, at);
     let lines = terms.iter().map(|term| {

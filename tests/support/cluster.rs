@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::port::Port;
 use super::proxy::Proxy;
-use super::server::NatsServer;
+use super::server::{Builder, NatsServer};
 use super::version::Version;
 use super::wait::{eventually, eventually_some};
 
@@ -35,6 +35,11 @@ impl Cluster {
 
     /// Starts three servers with more lines in the configuration file of each.
     pub fn start_with(version: Version, config: &str) -> Self {
+        Self::start_as(version, |builder| builder.config(config))
+    }
+
+    /// Starts three servers, each changed before.
+    pub fn start_as(version: Version, change: impl Fn(Builder) -> Builder) -> Self {
         let ports = (0..SIZE).map(|_| Port::reserve()).collect::<Vec<_>>();
         let routes = pairs()
             .map(|(from, to)| ((from, to), Proxy::start(ports[to].address())))
@@ -42,18 +47,24 @@ impl Cluster {
         let servers = (0..SIZE)
             .map(|index| {
                 let block = cluster_block(ports[index].address(), &urls_from(index, &routes));
-                NatsServer::builder(version)
-                    .name(&format!("server-{index}"))
-                    .config(&block)
-                    .config(config)
-                    .prepare()
+                let builder = NatsServer::builder(version).name(&format!("server-{index}"));
+                change(builder.config(&block)).prepare()
             })
             .collect();
         let mut cluster = Self { servers, routes, _route_ports: ports };
         cluster.servers.iter_mut().for_each(NatsServer::launch);
-        cluster.servers.iter_mut().for_each(NatsServer::wait_until_ready);
-        eventually(PATIENCE, "a complete cluster", || cluster.is_complete());
+        cluster.wait_until_complete();
         cluster
+    }
+
+    /// Returns when all three, which run, are healthy, agree on a meta leader, and follow.
+    ///
+    /// # Panics
+    /// When they do not within a minute.
+    #[track_caller]
+    pub fn wait_until_complete(&mut self) {
+        self.servers.iter_mut().for_each(NatsServer::wait_until_ready);
+        eventually(PATIENCE, "a complete cluster", || self.is_complete());
     }
 
     /// One of the three, 0 to 2.
@@ -64,6 +75,16 @@ impl Cluster {
     /// One of the three, 0 to 2, to be stopped or restarted.
     pub fn server_mut(&mut self, index: usize) -> &mut NatsServer {
         &mut self.servers[index]
+    }
+
+    /// All of the three.
+    pub fn servers(&self) -> &[NatsServer] {
+        &self.servers
+    }
+
+    /// All of the three, to be stopped or restarted.
+    pub fn servers_mut(&mut self) -> &mut [NatsServer] {
+        &mut self.servers
     }
 
     /// Where clients connect to each of the three.

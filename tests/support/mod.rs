@@ -10,6 +10,7 @@ pub mod version;
 
 pub mod bucket;
 pub mod cluster;
+pub mod disk;
 pub mod monitor;
 pub mod nats;
 pub mod port;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::disk::Disk;
 use super::monitor::Monitor;
 use super::port::Port;
 use super::process::{self, bound_command, bound_command_in, spawn_bound};
@@ -35,6 +36,8 @@ pub struct NatsServer {
     namespace: Option<String>,
     jetstream: bool,
     child: Option<Child>,
+    /// Dropped after the process.
+    disk: Option<Disk>,
 }
 
 impl NatsServer {
@@ -53,6 +56,7 @@ impl NatsServer {
             namespace: None,
             jetstream: Some(String::new()),
             config: String::new(),
+            disk: None,
         }
     }
 
@@ -84,6 +88,19 @@ impl NatsServer {
     /// The folder JetStream stores in.
     pub fn store(&self) -> &Path {
         &self.store
+    }
+
+    /// The disk of its own that it stores on, if it was given one.
+    pub fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
+    }
+
+    /// Removes what it has stored, whether or not it runs.
+    pub fn delete_store(&self) {
+        match &self.disk {
+            Some(disk) => disk.clear(),
+            None => fs::remove_dir_all(&self.store).expect("the server's store folder"),
+        }
     }
 
     /// The process id, while it runs.
@@ -154,9 +171,10 @@ impl NatsServer {
         let log = File::options().create(true).append(true).open(self.log_path());
         let log = log.expect("a log in the temporary folder");
         let program = self.version.binary();
-        let mut command = match &self.namespace {
-            Some(namespace) => bound_command_in(namespace, program),
-            None => bound_command(program),
+        let mut command = match (&self.namespace, &self.disk) {
+            (Some(namespace), _) => bound_command_in(namespace, program),
+            (None, Some(disk)) => disk.command(program),
+            (None, None) => bound_command(program),
         };
         command.arg("--config").arg(self.config_path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -227,6 +245,7 @@ pub struct Builder {
     namespace: Option<String>,
     jetstream: Option<String>,
     config: String,
+    disk: Option<Disk>,
 }
 
 impl Builder {
@@ -239,6 +258,13 @@ impl Builder {
     /// Keeps the store in `folder`, which stays when the server is dropped.
     pub fn store(mut self, folder: impl Into<PathBuf>) -> Self {
         self.store = Some(folder.into());
+        self
+    }
+
+    /// Keeps the store on a disk of its own.
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.store = Some(disk.folder().to_owned());
+        self.disk = Some(disk);
         self
     }
 
@@ -324,6 +350,7 @@ impl Builder {
             namespace: self.namespace,
             jetstream: self.jetstream.is_some(),
             child: None,
+            disk: self.disk,
         };
         let text = config_file(&server, self.jetstream.as_deref(), &self.config);
         fs::write(server.config_path(), text).expect("writing into the temporary folder");

@@ -316,3 +316,22 @@ fn a_term_is_not_released_for_a_challenge_of_its_epoch_that_came_to_nothing() {
     desk.answer_read(snapshot(Some(entry(6, &lease))));
     assert!(!desk.written().1.clean, "its work may go on");
 }
+
+/// Its bucket may go away before the next read would have been due, and nobody else may be left who
+/// remembers.
+#[test]
+fn a_new_epoch_that_was_only_heard_of_is_read_and_never_given_again() {
+    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
+    desk.pass(secs(2));
+    let third = held("third", 3, 8, 1);
+    desk.notice(6, &third);
+    assert!(desk.is_reading());
+    desk.answer_read(snapshot(Some(entry(6, &third))));
+    desk.notice(7, &held("third", 3, 8, 2));
+    assert!(!desk.is_reading(), "its renewals are not read");
+    desk.pass(TTL);
+    desk.answer_read(Snapshot { incarnation: Incarnation::new("two"), ..absent(0) });
+    desk.pass(TTL);
+    desk.answer_read(Snapshot { incarnation: Incarnation::new("two"), ..absent(0) });
+    assert_eq!(desk.written().1.epoch, epoch(9));
+}
