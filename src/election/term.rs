@@ -343,6 +343,10 @@ impl Election {
         if let Some((write, revision)) = self.own_write_that_stands() {
             self.credit(now, &write, revision);
         }
+        // Not to be believed yet. What is written meanwhile fails, and must not fail all the time.
+        if finding == Finding::Behind {
+            self.not_before = now + self.settings.timing.retry_wait();
+        }
         match &self.phase {
             Phase::Leading(_) | Phase::Draining(..) => self.check_tenure(now, finding),
             Phase::Challenging(_) => self.after_read_while_challenging(now, finding),
@@ -371,11 +375,8 @@ impl Election {
         match finding {
             Finding::NewIncarnation => return self.lose(now, Cause::BucketReplaced),
             Finding::WentBack => return self.lose(now, Cause::StoreWentBack),
-            // Not to be believed yet. The renewals go on and fail; the deadline stands.
-            Finding::Behind => {
-                self.not_before = now + self.settings.timing.retry_wait();
-                return;
-            }
+            // The renewals go on; the deadline stands.
+            Finding::Behind => return,
             Finding::Changed | Finding::Unchanged => {}
         }
         if let Some(cause) = self.cause_in_what_stands() {

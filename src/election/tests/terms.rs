@@ -335,3 +335,19 @@ fn a_new_epoch_that_was_only_heard_of_is_read_and_never_given_again() {
     desk.answer_read(Snapshot { incarnation: Incarnation::new("two"), ..absent(0) });
     assert_eq!(desk.written().1.epoch, epoch(9));
 }
+
+/// The store may have lost what stands: until that is believed no release can be stored, and each
+/// attempt would be followed by the next at once.
+#[test]
+fn a_release_into_a_store_that_seems_to_have_gone_back_is_spaced() {
+    let mut desk = Desk::leading();
+    desk.give(Input::Resign(Reason::StepDown));
+    desk.give(Input::Drained(epoch(1)));
+    assert!(desk.written().1.clean);
+    desk.answer(Outcome::LostRace);
+    desk.answer_read(absent(0));
+    assert_eq!(desk.command, None);
+    assert_eq!(desk.wake_at, desk.now + settings("me", 1).timing.retry_wait());
+    desk.pass(settings("me", 1).timing.retry_wait());
+    assert!(desk.written().1.clean, "it may be there again");
+}
