@@ -4,7 +4,7 @@
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
 #                            the oldest Rust, the package, fuzzing
-#   tests/run.sh --servers   only fetches the servers, into target/nats/
+#   tests/run.sh --servers   only fetches the servers and the Python client, into target/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
 # be those named in fetch.sh. A second run downloads nothing.
@@ -89,6 +89,7 @@ main() {
         *) fail "unknown option $1: --all or --servers" ;;
     esac
     section "Servers" fetch_servers
+    section "Python client" fetch_peer
     [ "${1:-}" != --servers ] || return 0
     section "Tools" install_tools
     section "Tests" cargo test --locked --all-features

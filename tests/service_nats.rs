@@ -26,7 +26,7 @@ fn config(url: &str, node: &str) -> ConfigBuilder {
     Config::builder("orders", node, [url])
         .renew_interval(Duration::from_millis(500))
         .reconnect_wait(Duration::from_millis(200))
-        .cooldown(Duration::from_millis(300))
+        .cooldown(Duration::from_secs(3))
 }
 
 /// A node with its service, which can be asked when this returns.

@@ -255,7 +255,7 @@ impl Manager {
     }
 
     /// Has the present leader, whichever it is, hand over to another node, and returns when that
-    /// leads.
+    /// leads. A cooldown of that node ends.
     ///
     /// # Errors
     /// [`ManagerError::NotLeader`] when nobody leads; [`ManagerError::NoDaemon`] when either does
@@ -273,6 +273,8 @@ impl Manager {
             return Ok(status);
         }
         let (mut holder, _) = self.target(&leader, limit)?;
+        // It may be cooling down, or be unfit to lead: better heard before the lead is given up.
+        successor.wish(Wish::Promote, limit)?;
         holder.wish(Wish::Transfer { to: to.to_owned() }, limit)?;
         successor.wait(limit, &format!("{to} to lead"), |status| match &status.leader {
             _ if status.role == Role::Leader => Ok(true),

@@ -16,12 +16,13 @@ use crate::support::wait::eventually;
 /// Nothing that is waited for takes this long; a loaded machine may.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A configuration for tests: a TTL that no loaded machine exceeds, quick renewals and cooldown.
+/// A configuration for tests: a TTL that no loaded machine exceeds, quick renewals, and
+/// a cooldown in which any other node takes over.
 pub fn config(url: &str, node: &str) -> ConfigBuilder {
     Config::builder("orders", node, [url])
         .renew_interval(Duration::from_millis(500))
         .reconnect_wait(Duration::from_millis(200))
-        .cooldown(Duration::from_millis(300))
+        .cooldown(Duration::from_secs(3))
 }
 
 /// A manager as an operator has one, in a process of his own.
