@@ -1,4 +1,4 @@
-//! A NATS client that is not ours, nats-py of PyPI, beside our daemons: `tests/peer.py` has what it
+//! A NATS client that is not ours, `nats-py`, beside our daemons: `tests/peer.py` has what it
 //! does.
 
 #[macro_use]

@@ -187,7 +187,8 @@ on_both_servers!(readers_look_and_do_nothing_else, |version| {
     never_leads(&server, "reader", daemon);
 });
 
-/// Once the last daemon has stopped, a node that connects as `user` does not lead: it may not write.
+/// Once the last daemon has stopped, a node that connects as `user` does not lead: it may not
+/// write.
 fn never_leads(server: &NatsServer, user: &str, last: Daemon) {
     last.stop().unwrap();
     let node = Node::start(manager(server, user, "intruder").build().config().clone()).unwrap();

@@ -173,8 +173,8 @@ pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The present moment, for people, as RFC 3339 in UTC. With six digits of a second always: there are
-/// clients that read nothing else.
+/// The present moment, for people, as RFC 3339 in UTC. With six digits of a second always: there
+/// are clients that read nothing else.
 pub(super) fn wall_clock() -> String {
     rfc3339(SystemTime::now().into())
 }

@@ -1,4 +1,5 @@
-//! Daemons on threads of the test, each in a manager of its own, and hooks that tell what they hear.
+//! Daemons on threads of the test, each in a manager of its own, and hooks that tell what they
+//! hear.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 #![allow(unreachable_pub, reason = "`pub` marks what a part offers to the tests")]
 
