@@ -246,15 +246,18 @@ impl Renewal {
     /// One input and its step. True when that was the last.
     fn turn(&mut self) -> bool {
         let (input, reply) = self.next_input();
-        if let Input::Store(event) = &input {
-            self.watch_startup(event);
-        }
+        let verdict = startup_verdict(&input);
         // Read after the input was there, and before anything is sent: writes count from it.
         let now = self.parts.clock.now();
         self.board.beat.last.store(now.as_nanos(), Ordering::Relaxed);
         let step = self.parts.election.step(now, input);
         let (finished, refused) = (step.finished, step.refused.clone());
         self.carry_out(step);
+        if let Some(verdict) = verdict {
+            // After the step, so that whoever is told finds on the board what was read. Nobody
+            // listens once the node has started.
+            let _ = self.parts.startup.try_send(verdict);
+        }
         if let Some(reply) = reply {
             let _ = reply.send(refused);
         }
@@ -341,20 +344,6 @@ impl Renewal {
             _ => self.acquired.insert((lease.epoch, wall)).1,
         };
         lease.encode(wall, acquired)
-    }
-
-    fn watch_startup(&mut self, event: &StoreEvent) {
-        let verdict = match event {
-            StoreEvent::Completed { outcome, .. } => match outcome {
-                Outcome::Read(_) | Outcome::NoBucket => Ok(()),
-                Outcome::Failed(error) => Err(error.clone()),
-                _ => return,
-            },
-            StoreEvent::Disconnected { error } | StoreEvent::Problem(error) => Err(error.clone()),
-            _ => return,
-        };
-        // Nobody listens once the node has started.
-        let _ = self.parts.startup.try_send(verdict);
     }
 
     fn post(&self) {
@@ -474,5 +463,17 @@ impl Renewal {
                 log::error!(cluster, node, revision; "{reason}");
             }
         }
+    }
+}
+
+/// Whether the store can be used, if `input` tells.
+fn startup_verdict(input: &Input) -> Option<Result<(), StoreError>> {
+    let Input::Store(event) = input else { return None };
+    match event {
+        StoreEvent::Completed { outcome: Outcome::Read(_) | Outcome::NoBucket, .. } => Some(Ok(())),
+        StoreEvent::Completed { outcome: Outcome::Failed(error), .. }
+        | StoreEvent::Disconnected { error }
+        | StoreEvent::Problem(error) => Some(Err(error.clone())),
+        _ => None,
     }
 }

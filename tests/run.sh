@@ -4,7 +4,7 @@
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
 #                            the oldest Rust, the package, fuzzing
-#   tests/run.sh --servers   only fetches the servers, into target/nats/, and libfaketime
+#   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
 # be those named in fetch.sh. A second run downloads nothing.
@@ -90,6 +90,7 @@ main() {
     esac
     section "Servers" fetch_servers
     section "Wall clock" fetch_faketime
+    section "Python client" fetch_peer
     [ "${1:-}" != --servers ] || return 0
     section "Tools" install_tools
     section "Tests" cargo test --locked --all-features

@@ -166,13 +166,14 @@ impl Manager {
         Remote::connect(&self.config, limit.left())?.status(node_id, limit.step(timeout))
     }
 
-    /// The record as an observer reads it, and every node that answers within `timeout`; all of it
-    /// passes, unless nobody answers at all. Writes nothing and never leads.
+    /// The record as an observer reads it, and every node that answers within `listen`; all of it
+    /// passes, unless nobody answers at all. Connecting comes before that, within the configured
+    /// connect timeout (default 5 s). Writes nothing and never leads.
     ///
     /// # Errors
     /// [`ManagerError::Store`] without a server. What may not be read is said in `problem`.
-    pub fn query_all(&self, timeout: Duration) -> Result<ClusterView, ManagerError> {
-        let limit = Limit::new(timeout);
+    pub fn query_all(&self, listen: Duration) -> Result<ClusterView, ManagerError> {
+        let limit = Limit::new(self.config.connect_timeout());
         let mut problem = None;
         let seen = match self.observe(limit) {
             Ok(observer) => Some(observer.status()),
@@ -192,7 +193,7 @@ impl Manager {
         if let Some(seen) = seen {
             view.observe(&seen);
         }
-        view.hear(remote.all(limit.step(timeout))?);
+        view.hear(remote.all(listen)?);
         Ok(view)
     }
 
@@ -254,7 +255,7 @@ impl Manager {
     }
 
     /// Has the present leader, whichever it is, hand over to another node, and returns when that
-    /// leads.
+    /// leads. A cooldown of that node ends.
     ///
     /// # Errors
     /// [`ManagerError::NotLeader`] when nobody leads; [`ManagerError::NoDaemon`] when either does
@@ -272,6 +273,8 @@ impl Manager {
             return Ok(status);
         }
         let (mut holder, _) = self.target(&leader, limit)?;
+        // It may be cooling down, or be unfit to lead: better heard before the lead is given up.
+        successor.wish(Wish::Promote, limit)?;
         holder.wish(Wish::Transfer { to: to.to_owned() }, limit)?;
         successor.wait(limit, &format!("{to} to lead"), |status| match &status.leader {
             _ if status.role == Role::Leader => Ok(true),

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::health::millis;
 
@@ -174,14 +173,33 @@ pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The present moment, for people, as RFC 3339 in UTC.
+/// The present moment, for people, as RFC 3339 in UTC. With six digits of a second always: there
+/// are clients that read nothing else.
 pub(super) fn wall_clock() -> String {
-    let now = OffsetDateTime::from(SystemTime::now());
-    // A clock beyond the year 9999 has no such text; what is wanted is a text.
-    now.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
+    rfc3339(SystemTime::now().into())
+}
+
+fn rfc3339(at: OffsetDateTime) -> String {
+    let (date, time) = (at.date(), at.time());
+    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+    let (hour, minute, second, micros) = time.as_hms_micro();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
 }
 
 /// The present moment, in milliseconds since 1970.
 pub(super) fn wall_clock_ms() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_has_six_digits_of_a_second() {
+        let epoch = OffsetDateTime::UNIX_EPOCH;
+        assert_eq!(rfc3339(epoch), "1970-01-01T00:00:00.000000Z");
+        let later = epoch + Duration::new(1_700_000_000, 1_234_567);
+        assert_eq!(rfc3339(later), "2023-11-14T22:13:20.001234Z");
+    }
 }

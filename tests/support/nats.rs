@@ -115,6 +115,11 @@ impl Client {
         self.shared.publish(subject, None, headers, body.as_ref());
     }
 
+    /// Publishes with a reply subject of any kind.
+    pub fn publish_with_reply(&self, subject: &str, reply: &str, body: impl AsRef<[u8]>) {
+        self.shared.publish(subject, Some(reply), &[], body.as_ref());
+    }
+
     /// Asks, and returns the first answer within `limit`.
     pub fn request(
         &self,

@@ -300,6 +300,10 @@ impl Courier {
             return;
         };
         let (subject, publish) = (violation.subject.to_owned(), violation.publish);
+        if self.link.as_ref().is_some_and(|link| subject == nudge_subject(link)) {
+            // The refusal makes something come as well.
+            return;
+        }
         let error = StoreError::Permission(clip(words).into());
         self.told.push_back(Told::Denied { subject, publish, error });
     }
@@ -341,7 +345,7 @@ impl Courier {
         let pause = if now < self.awaiting { QUICK_NUDGE } else { NUDGE };
         self.nudge_at = now + pause;
         // What cannot be sent now is made up for by the next one.
-        let _ = link.send(&format!("{}.0", link.inbox_prefix), None, None, b"");
+        let _ = link.send(&nudge_subject(link), None, None, b"");
     }
 
     fn connect(&mut self) {
@@ -388,6 +392,11 @@ impl Drop for Courier {
     fn drop(&mut self) {
         self.close(Timestamp::ZERO);
     }
+}
+
+/// No question has the number 0.
+fn nudge_subject(link: &Link) -> String {
+    format!("{}.0", link.inbox_prefix)
 }
 
 /// The headers by which the services protocol tells of an error.
