@@ -305,6 +305,6 @@ fn rank(event: &Event) -> Rank {
 }
 
 #[cfg(all(test, leasehold_loom))]
-mod explored;
+mod explored_tests;
 #[cfg(test)]
 mod tests;

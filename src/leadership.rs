@@ -195,7 +195,7 @@ pub struct LeadershipLost {
 }
 
 #[cfg(all(test, leasehold_loom))]
-mod explored;
+mod explored_tests;
 
 #[cfg(test)]
 mod tests {

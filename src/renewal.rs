@@ -38,7 +38,7 @@ struct Order {
 /// Hands orders to the loop; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Orders {
-    orders: Sender<Order>,
+    sender: Sender<Order>,
     wake: Sender<()>,
     home: Arc<Line>,
 }
@@ -88,7 +88,7 @@ impl Orders {
         if self.home.is_inherited() {
             return false;
         }
-        let sent = self.orders.send(order).is_ok();
+        let sent = self.sender.send(order).is_ok();
         // A full channel holds a wake-up already.
         let _ = self.wake.try_send(());
         sent
@@ -236,9 +236,9 @@ impl Drop for EndsTerm {
 
 impl Renewal {
     pub(crate) fn new(parts: Parts) -> (Self, Orders, Arc<Board>) {
-        let (orders, ordered) = unbounded();
+        let (sender, ordered) = unbounded();
         let (wake, woken) = bounded(1);
-        let own_orders = Orders { orders, wake, home: Arc::default() };
+        let own_orders = Orders { sender, wake, home: Arc::default() };
         let board = Arc::<Board>::default();
         let renewal = Self {
             parts,

@@ -31,7 +31,7 @@ const INTACT: usize = WORDS - 1;
 /// not for the owner's use.
 #[derive(Debug)]
 pub(crate) struct Line {
-    words: memory::Handle,
+    words: &'static Words,
     /// The process that took it, where memory is not wiped.
     process: Option<u32>,
 }
@@ -59,7 +59,7 @@ impl Deref for Line {
 
     #[inline]
     fn deref(&self) -> &Words {
-        &self.words
+        self.words
     }
 }
 
@@ -67,10 +67,10 @@ impl Drop for Line {
     fn drop(&mut self) {
         // In a child the pool's lock may be held by a thread that is not there.
         if !self.is_inherited() {
-            for word in self.words.iter() {
+            for word in self.words {
                 word.store(0, Ordering::SeqCst);
             }
-            memory::give_back(&self.words, self.process.is_none());
+            memory::give_back(self.words, self.process.is_none());
         }
     }
 }
@@ -80,17 +80,15 @@ impl Drop for Line {
 mod memory {
     use std::sync::{Mutex, PoisonError};
 
-    use super::Words;
-
-    pub(super) type Handle = &'static Words;
+    use crate::sys::Words;
 
     /// With each line, whether it is wiped.
-    static FREE: Mutex<Vec<(Handle, bool)>> = Mutex::new(Vec::new());
+    static FREE: Mutex<Vec<(&'static Words, bool)>> = Mutex::new(Vec::new());
 
     const PAGE_BYTES: usize = 4096;
     const LINES: usize = PAGE_BYTES / size_of::<Words>();
 
-    pub(super) fn take() -> (Handle, bool) {
+    pub(super) fn take() -> (&'static Words, bool) {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         if free.is_empty() {
             let wiped = wiped_page();
@@ -101,7 +99,7 @@ mod memory {
         free.pop().expect("invariant: a page has lines")
     }
 
-    pub(super) fn give_back(line: &Handle, wiped: bool) {
+    pub(super) fn give_back(line: &'static Words, wiped: bool) {
         FREE.lock().unwrap_or_else(PoisonError::into_inner).push((line, wiped));
     }
 
@@ -136,9 +134,8 @@ mod memory {
 
     #[cfg(test)]
     mod tests {
-        use super::super::Line;
         use super::*;
-        use std::sync::atomic::Ordering;
+        use crate::sys::{INTACT, Line, Ordering};
 
         #[test]
         fn lines_are_zero_apart_and_used_again_as_zero() {
@@ -157,8 +154,8 @@ mod memory {
         /// On systems without wiped pages.
         #[test]
         fn a_line_of_another_process_is_inherited_wherever_it_lies() {
-            let words: Handle = &ordinary_page()[0];
-            words[super::super::INTACT].store(1, Ordering::SeqCst);
+            let words = &ordinary_page()[0];
+            words[INTACT].store(1, Ordering::SeqCst);
             let of = |process| Line { words, process: Some(process) };
             let own = of(std::process::id());
             assert!(!own.is_inherited());
@@ -171,18 +168,14 @@ mod memory {
 #[cfg(all(test, target_os = "linux", not(leasehold_portable), not(leasehold_loom)))]
 mod fork_tests;
 
-/// As a model checker sees it: one line for each, of words whose every reordering is tried.
+/// As a model checker sees it: lines of words whose every reordering is tried.
 #[cfg(all(test, leasehold_loom))]
 mod modelled {
-    use std::sync::Arc;
+    use crate::sys::{AtomicU64, Words};
 
-    use super::Words;
-
-    pub(super) type Handle = Arc<Words>;
-
-    pub(super) fn take() -> (Handle, bool) {
-        (Arc::new(std::array::from_fn(|_| super::AtomicU64::new(0))), true)
+    pub(super) fn take() -> (&'static Words, bool) {
+        (Box::leak(Box::new(std::array::from_fn(|_| AtomicU64::new(0)))), true)
     }
 
-    pub(super) fn give_back(_: &Handle, _: bool) {}
+    pub(super) fn give_back(_: &'static Words, _: bool) {}
 }

@@ -128,7 +128,7 @@ fn explore_pollers(looks: &'static [usize], push: Call, look: Call) {
     });
 }
 
-/// One thread queues two events while another hangs the bell and looks.
+/// One thread queues two events while another hangs the bell and looks once.
 fn explore_late_bell(push: Call, hang: Call) {
     loom::model(move || {
         let queue = Arc::<Queue>::default();
@@ -137,8 +137,7 @@ fn explore_late_bell(push: Call, hang: Call) {
             thread::spawn(move || [(); 2].map(|()| push(&queue)))
         };
         hang(&queue);
-        let _ = queue.take();
-        let _ = queue.take();
+        look(&queue);
         pusher.join().unwrap();
         queue.check();
     });
