@@ -106,6 +106,9 @@ pub enum Refused {
     /// The node is stopping or has stopped.
     #[error("stopped")]
     Stopped,
+    /// The node is another process's: this one was forked from it.
+    #[error("the node belongs to the process that this one was forked from")]
+    Forked,
 }
 
 impl StoreError {
@@ -159,4 +162,7 @@ pub enum WaitError {
     /// The node has stopped.
     #[error("stopped")]
     Stopped,
+    /// The node is another process's: this one was forked from it.
+    #[error("the node belongs to the process that this one was forked from")]
+    Forked,
 }

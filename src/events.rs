@@ -4,17 +4,33 @@
 //! not fit into the channel stays in the backlog, and what does not fit there is dropped by rank —
 //! connection and leader changes first, oldest first, then whole terms, never one half of one. The
 //! next event delivered after a drop is [`Event::Missed`].
+//!
+//! Who waits with `poll(2)` gets a descriptor beside the channel; [`bell`] has the order in which
+//! the two are handled.
+
+mod bell;
+#[cfg(unix)]
+mod pollable;
 
 use std::collections::VecDeque;
+#[cfg(unix)]
+use std::io;
 use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
+#[cfg(unix)]
+pub use self::pollable::Pollable;
+
 use crate::event::Event;
 use crate::lease::Epoch;
+use crate::sys::Line;
+use bell::Bell;
 
 /// How many events wait behind a full channel before some are dropped.
 const BACKLOG: usize = 64;
@@ -36,38 +52,85 @@ struct Shared {
     attached: AtomicBool,
     closed: AtomicBool,
     missed: AtomicU64,
+    #[cfg(unix)]
+    pollable: OnceLock<Pollable>,
+    /// In a forked child the queue is a copy that nobody fills, and its locks may be held.
+    home: Line,
+}
+
+impl Shared {
+    #[cfg(unix)]
+    fn bell(&self) -> Option<&impl Bell> {
+        self.pollable.get()
+    }
+
+    #[cfg(not(unix))]
+    fn bell(&self) -> Option<&impl Bell> {
+        None::<&bell::None>
+    }
 }
 
 impl Events {
-    /// The next event if there is one. Never blocks.
+    /// The next event if there is one. Never blocks; takes nothing in a forked child.
     #[must_use]
     pub fn try_next(&self) -> Option<Event> {
-        self.receiver.try_recv().ok()
+        if self.shared.home.is_inherited() {
+            return None;
+        }
+        bell::take(|| self.receiver.try_recv().ok(), self.shared.bell())
     }
 
     /// The next event, waited for at most so long. It takes that long too when there will be no
     /// more, so that a loop around it does not spin; see [`is_closed`](Self::is_closed).
     #[must_use]
     pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
+        if self.shared.home.is_inherited() {
+            sleep(timeout);
+            return None;
+        }
         match self.receiver.recv_timeout(timeout) {
             Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout) => None,
+            // A look that clears the descriptor.
+            Err(RecvTimeoutError::Timeout) => self.try_next(),
             Err(RecvTimeoutError::Disconnected) => {
                 sleep(timeout);
-                None
+                self.try_next()
             }
         }
     }
 
-    /// Whether the node has stopped and every event was taken.
+    /// Whether the node has stopped and every event was taken; always in a forked child.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::SeqCst) && self.receiver.is_empty()
+        let ended = || self.shared.closed.load(Ordering::SeqCst) && self.receiver.is_empty();
+        self.shared.home.is_inherited() || ended()
     }
 
     /// Every event until the node has stopped; blocks between them.
-    pub fn iter(&self) -> impl Iterator<Item = Event> + '_ {
-        self.receiver.iter()
+    #[must_use]
+    pub fn iter(&self) -> EventIter<'_> {
+        EventIter(self)
+    }
+
+    /// A descriptor that is readable while there are events, for main loops of `select`, `poll` or
+    /// `epoll`. Made by the first call; all later ones give the same. It is readable at first, once
+    /// without an event perhaps.
+    ///
+    /// Taking events from [`receiver`](Self::receiver) may leave it readable after the last one;
+    /// [`try_next`](Self::try_next) puts that right.
+    ///
+    /// # Errors
+    /// The process or the system has no descriptor left. Nothing is changed, and a later call tries
+    /// again.
+    #[cfg(unix)]
+    pub fn pollable(&self) -> io::Result<Pollable> {
+        let slot = &self.shared.pollable;
+        if slot.get().is_none() {
+            let new = Pollable::new()?;
+            bell::hang(|| slot.get_or_init(|| new));
+        }
+        let pollable = slot.get().expect("invariant: it was made above");
+        Ok(pollable.clone())
     }
 
     /// The channel itself, for `crossbeam_channel::select!`.
@@ -109,10 +172,26 @@ impl Missed {
 
 impl<'a> IntoIterator for &'a Events {
     type Item = Event;
-    type IntoIter = crossbeam_channel::Iter<'a, Event>;
+    type IntoIter = EventIter<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.receiver.iter()
+        self.iter()
+    }
+}
+
+/// Every event of a node until it has stopped; blocks between them. Ends at once in a forked child.
+#[derive(Debug)]
+pub struct EventIter<'a>(&'a Events);
+
+impl Iterator for EventIter<'_> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        let Self(events) = self;
+        if events.shared.home.is_inherited() {
+            return None;
+        }
+        events.try_next().or_else(|| events.receiver.recv().ok())
     }
 }
 
@@ -135,6 +214,7 @@ pub(crate) fn queue(capacity: usize) -> (EventSink, Events) {
 impl Drop for EventSink {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
+        bell::announce(|| self.shared.bell());
     }
 }
 
@@ -154,7 +234,7 @@ impl EventSink {
     pub(crate) fn flush(&mut self) {
         while let Some(event) = self.backlog.pop_front() {
             match self.sender.try_send(event) {
-                Ok(()) => {}
+                Ok(()) => bell::announce(|| self.shared.bell()),
                 Err(TrySendError::Full(event)) => return self.backlog.push_front(event),
                 Err(TrySendError::Disconnected(_)) => return self.backlog.clear(),
             }
@@ -224,120 +304,7 @@ fn rank(event: &Event) -> Rank {
     }
 }
 
+#[cfg(all(test, leasehold_loom))]
+mod explored_tests;
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Clock;
-    use crate::event::{Cause, DrainGuard, Reason};
-    use crate::leadership::Leadership;
-    use crate::lease::SessionId;
-
-    fn epoch(number: u64) -> Epoch {
-        Epoch::new(number).unwrap()
-    }
-
-    fn became(number: u64) -> Event {
-        let session = SessionId::from_bits(1);
-        Event::BecameLeader(Leadership::new(Arc::default(), Clock::boot(), epoch(number), session))
-    }
-
-    fn lost(number: u64) -> Event {
-        Event::LostLeadership { epoch: epoch(number), cause: Cause::Expired }
-    }
-
-    fn changed() -> Event {
-        Event::LeaderChanged { leader: None, epoch: None }
-    }
-
-    /// `+1 -1` for a term that began and ended, `M7` for seven missed, `.` for anything else.
-    fn drain(sink: &mut EventSink, events: &Events) -> Vec<String> {
-        let mut all = Vec::new();
-        while let Some(event) = events.try_next() {
-            all.push(match event {
-                Event::BecameLeader(leadership) => format!("+{}", leadership.epoch()),
-                Event::LostLeadership { epoch, .. } => format!("-{epoch}"),
-                Event::Missed { count } => format!("M{count}"),
-                _ => ".".to_owned(),
-            });
-            sink.flush();
-        }
-        all
-    }
-
-    #[test]
-    fn events_come_in_order_through_a_channel_that_is_too_small() {
-        let (mut sink, events) = queue(2);
-        for number in 1..=10 {
-            sink.push(became(number));
-            sink.push(lost(number));
-        }
-        let expected: Vec<_> = (1..=10).flat_map(|n| [format!("+{n}"), format!("-{n}")]).collect();
-        assert_eq!(drain(&mut sink, &events), expected);
-        assert_eq!(events.missed(), 0);
-    }
-
-    #[test]
-    fn a_queue_is_closed_when_its_node_is_gone_and_all_was_taken() {
-        let (mut sink, events) = queue(2);
-        sink.push(changed());
-        drop(sink);
-        assert!(!events.is_closed());
-        assert!(events.next_timeout(Duration::ZERO).is_some());
-        assert!(events.is_closed() && events.next_timeout(Duration::ZERO).is_none());
-    }
-
-    #[test]
-    fn passing_events_are_dropped_before_any_term() {
-        let (mut sink, events) = queue(1);
-        sink.push(became(1));
-        for _ in 0..1_000 {
-            sink.push(changed());
-        }
-        sink.push(lost(1));
-        let got = drain(&mut sink, &events);
-        assert_eq!(got.first().map(String::as_str), Some("+1"));
-        assert!(got[1].starts_with('M'), "{got:?}");
-        assert_eq!(got.last().map(String::as_str), Some("-1"));
-        assert_eq!(got.len() as u64 - 3 + events.missed(), 1_000);
-    }
-
-    #[test]
-    fn terms_are_dropped_whole_and_counted() {
-        let (mut sink, events) = queue(1);
-        for number in 1..=1_000 {
-            sink.push(became(number));
-            sink.push(lost(number));
-        }
-        sink.push(became(1_001));
-        let got = drain(&mut sink, &events);
-        let (mut open, mut seen) = (None, 0);
-        for event in &got {
-            match event.as_bytes()[0] {
-                b'+' => assert_eq!(open.replace(&event[1..]), None, "{got:?}"),
-                b'-' => assert_eq!(open.take(), Some(&event[1..]), "{got:?}"),
-                _ => continue,
-            }
-            seen += 1;
-        }
-        assert_eq!(open, Some("1001"));
-        assert_eq!(seen + events.missed(), 2_001);
-        assert!(got.len() < 100);
-    }
-
-    #[test]
-    fn a_drain_guard_that_is_dropped_with_its_event_drains() {
-        let (drained, told) = bounded(1);
-        let (mut sink, events) = queue(1);
-        let drain = DrainGuard::new(move || drained.send(()).unwrap());
-        sink.push(changed());
-        sink.push(became(1));
-        sink.push(Event::Resigning { epoch: epoch(1), reason: Reason::StepDown, drain });
-        sink.push(lost(1));
-        for number in 2..=500 {
-            sink.push(became(number));
-            sink.push(lost(number));
-        }
-        assert!(told.try_recv().is_ok());
-        drop(events);
-    }
-}
+mod tests;

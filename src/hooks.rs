@@ -1,17 +1,19 @@
 //! Hooks: a node's events as calls, on a thread of their own.
 
 use std::io;
+use std::mem::{forget, replace};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{ThreadId, current};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, bounded, never};
 
 use crate::error::StoreError;
 use crate::event::{Cause, Event, Reason};
 use crate::events::Events;
 use crate::leadership::Leadership;
 use crate::lease::Epoch;
+use crate::sys::Line;
 use crate::thread;
 
 /// Calls for what happens to a node, as go-cluster has them.
@@ -64,6 +66,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct HookThread {
     thread: ThreadId,
     ended: Receiver<()>,
+    home: Line,
 }
 
 impl HookThread {
@@ -82,12 +85,16 @@ impl HookThread {
                 caller.call(event);
             }
         })?;
-        Ok(Self { thread: thread.thread().id(), ended })
+        Ok(Self { thread: thread.thread().id(), ended, home: Line::default() })
     }
 }
 
 impl Drop for HookThread {
     fn drop(&mut self) {
+        if self.home.is_inherited() {
+            // There is no thread in a forked child, and it may have been at the channel's lock.
+            return forget(replace(&mut self.ended, never()));
+        }
         // A hook may own the last handle to its node.
         if current().id() != self.thread {
             let _ = self.ended.recv_timeout(FAREWELL);

@@ -9,38 +9,49 @@
 //! 2. The epoch changes only while the cell is ended, and a reader looks at the deadline before and
 //!    after it reads the clock: a yes is about an instant that one term covered.
 //! 3. The cell is ended before a release is sent, and before anybody is told of a loss.
+//!
+//! A forked child finds every cell of its parent ended, whatever the parent does: the cell's memory
+//! is wiped for it.
 
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::clock::{Clock, Timestamp};
 use crate::lease::{Epoch, SessionId};
+use crate::sys::{AtomicU64, Line, Ordering};
 
 const ENDED: u64 = 0;
 
 /// The present term's epoch and deadline.
-#[derive(Debug, Default)]
-pub struct TermCell {
-    deadline: AtomicU64,
-    epoch: AtomicU64,
-}
+#[derive(Default)]
+pub struct TermCell(Line);
 
 impl TermCell {
+    #[inline]
+    fn deadline(&self) -> &AtomicU64 {
+        &self.0[0]
+    }
+
+    #[inline]
+    fn epoch(&self) -> &AtomicU64 {
+        &self.0[1]
+    }
+
     /// Starts a term. The one before it must have ended.
     pub fn begin(&self, epoch: Epoch, deadline: Timestamp) {
-        debug_assert_eq!(self.deadline.load(Ordering::SeqCst), ENDED, "a term is in force");
-        self.epoch.store(epoch.as_u64(), Ordering::SeqCst);
-        self.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
+        debug_assert_eq!(self.deadline().load(Ordering::SeqCst), ENDED, "a term is in force");
+        self.epoch().store(epoch.as_u64(), Ordering::SeqCst);
+        self.deadline().store(deadline.as_nanos(), Ordering::SeqCst);
     }
 
     /// Moves the deadline to `until`, never back. False when the term has ended or `now` is at or
     /// past its deadline: it has ended then.
     #[must_use]
     pub fn extend(&self, now: Timestamp, until: Timestamp) -> bool {
-        let mut deadline = self.deadline.load(Ordering::SeqCst);
+        let mut deadline = self.deadline().load(Ordering::SeqCst);
         loop {
             if deadline == ENDED {
                 return false;
@@ -56,30 +67,34 @@ impl TermCell {
 
     /// Ends the term, if there is one.
     pub fn end(&self) {
-        self.deadline.store(ENDED, Ordering::SeqCst);
+        self.deadline().store(ENDED, Ordering::SeqCst);
     }
 
     /// Whether no term is in force, whatever the time.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.deadline.load(Ordering::SeqCst) == ENDED
+        self.deadline().load(Ordering::SeqCst) == ENDED
     }
 
     /// Epoch and deadline of the term in force at the instant `clock` is read, which is after the
-    /// call and before the return. Wait-free but for renewals in between, at most one each `R`.
+    /// call and before the return; none in a forked child. Wait-free but for renewals in between,
+    /// at most one each `R`.
     #[inline]
     #[must_use]
     pub fn in_force(&self, clock: &Clock) -> Option<(u64, Timestamp)> {
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        let before = self.deadline.load(Ordering::SeqCst);
+        if self.0.is_inherited() {
+            return None;
+        }
+        let epoch = self.epoch().load(Ordering::SeqCst);
+        let before = self.deadline().load(Ordering::SeqCst);
         if before == ENDED {
             return None;
         }
         let now = clock.now();
         let deadline =
             if now.as_nanos() < before { before } else { self.expire(before, now.as_nanos())? };
-        let unchanged = self.deadline.load(Ordering::SeqCst) != ENDED
-            && self.epoch.load(Ordering::SeqCst) == epoch;
+        let unchanged = self.deadline().load(Ordering::SeqCst) != ENDED
+            && self.epoch().load(Ordering::SeqCst) == epoch;
         unchanged.then_some((epoch, Timestamp::from_nanos(deadline)))
     }
 
@@ -96,7 +111,16 @@ impl TermCell {
     }
 
     fn swap(&self, from: u64, to: u64) -> Result<(), u64> {
-        self.deadline.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).map(|_| ())
+        self.deadline().compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).map(|_| ())
+    }
+}
+
+impl fmt::Debug for TermCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TermCell")
+            .field("epoch", self.epoch())
+            .field("deadline", self.deadline())
+            .finish()
     }
 }
 
@@ -169,6 +193,9 @@ pub struct LeadershipLost {
     /// The term that was.
     pub epoch: Epoch,
 }
+
+#[cfg(all(test, leasehold_loom))]
+mod explored_tests;
 
 #[cfg(test)]
 mod tests {

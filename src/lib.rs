@@ -116,6 +116,7 @@ mod renewal;
 mod running;
 pub mod service;
 pub mod store;
+mod sys;
 mod thread;
 pub mod timing;
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
@@ -124,7 +125,9 @@ pub mod vip;
 pub use config::Config;
 pub use error::{Refused, StartError, StoreError, WaitError};
 pub use event::{Cause, DrainGuard, Event, Reason, Role};
-pub use events::Events;
+#[cfg(unix)]
+pub use events::Pollable;
+pub use events::{EventIter, Events};
 pub use hooks::Hooks;
 pub use leadership::{Leadership, LeadershipLost};
 pub use lease::{Epoch, SessionId};

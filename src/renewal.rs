@@ -18,6 +18,7 @@ use crate::events::EventSink;
 use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, Lease, SessionId};
 use crate::store::{Outcome, ReleaseId, Request, Store, StoreEvent};
+use crate::sys::Line;
 
 /// The longest wait while a term is held: thread timers stop in suspend, boot time does not.
 const LONGEST_WAIT_HOLDING: Duration = Duration::from_millis(500);
@@ -37,8 +38,9 @@ struct Order {
 /// Hands orders to the loop; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Orders {
-    orders: Sender<Order>,
+    sender: Sender<Order>,
     wake: Sender<()>,
+    home: Arc<Line>,
 }
 
 impl Orders {
@@ -50,20 +52,17 @@ impl Orders {
     /// Leaves an order and waits until it is carried out, which takes no more than the loop's next
     /// turn.
     pub(crate) fn ask(&self, input: Input) -> Result<(), Refused> {
-        let (reply, answer) = bounded(1);
-        if !self.send(Order { input, reply: Some(reply) }) {
-            return Err(Refused::Stopped);
-        }
+        let answer = self.place(input)?;
         answer.recv().map_err(|_| Refused::Stopped)?.map_or(Ok(()), Err)
     }
 
     /// As [`ask`](Self::ask), for callers that must not hang with the loop: nothing is known when
     /// `None` comes, as the order stands.
     pub(crate) fn ask_within(&self, bound: Duration, input: Input) -> Option<Result<(), Refused>> {
-        let (reply, answer) = bounded(1);
-        if !self.send(Order { input, reply: Some(reply) }) {
-            return Some(Err(Refused::Stopped));
-        }
+        let answer = match self.place(input) {
+            Ok(answer) => answer,
+            Err(refused) => return Some(Err(refused)),
+        };
         match answer.recv_timeout(bound) {
             Ok(refused) => Some(refused.map_or(Ok(()), Err)),
             Err(RecvTimeoutError::Disconnected) => Some(Err(Refused::Stopped)),
@@ -75,8 +74,21 @@ impl Orders {
         self.ask(Input::Resign(reason))
     }
 
+    fn place(&self, input: Input) -> Result<Receiver<Option<Refused>>, Refused> {
+        if self.home.is_inherited() {
+            return Err(Refused::Forked);
+        }
+        let (reply, answer) = bounded(1);
+        let sent = self.send(Order { input, reply: Some(reply) });
+        if sent { Ok(answer) } else { Err(Refused::Stopped) }
+    }
+
     fn send(&self, order: Order) -> bool {
-        let sent = self.orders.send(order).is_ok();
+        // In a forked child there is no loop, and the channel's locks may be held for ever.
+        if self.home.is_inherited() {
+            return false;
+        }
+        let sent = self.sender.send(order).is_ok();
         // A full channel holds a wake-up already.
         let _ = self.wake.try_send(());
         sent
@@ -104,6 +116,7 @@ pub(crate) struct Board {
     view: Mutex<View>,
     changed: Condvar,
     beat: Beat,
+    home: Line,
 }
 
 /// When the loop last turned, and when it meant to turn again at the latest, in nanoseconds of its
@@ -115,8 +128,17 @@ struct Beat {
 }
 
 impl Board {
+    /// In a forked child nothing is known, and the lock left alone: who holds it may not be there.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        if self.is_inherited() {
+            return look(&View { ended: Some(true), ..View::default() });
+        }
         look(&self.view.lock())
+    }
+
+    /// Whether this process is a forked child of the one that started the node.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.home.is_inherited()
     }
 
     /// Waits until `look` finds what it wants, or the clock reads `until`.
@@ -214,9 +236,9 @@ impl Drop for EndsTerm {
 
 impl Renewal {
     pub(crate) fn new(parts: Parts) -> (Self, Orders, Arc<Board>) {
-        let (orders, ordered) = unbounded();
+        let (sender, ordered) = unbounded();
         let (wake, woken) = bounded(1);
-        let own_orders = Orders { orders, wake };
+        let own_orders = Orders { sender, wake, home: Arc::default() };
         let board = Arc::<Board>::default();
         let renewal = Self {
             parts,

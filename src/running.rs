@@ -1,11 +1,12 @@
 //! A renewal thread with the handles to it: what a node and an observer have in common.
 
+use std::mem::{forget, replace};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, never};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, check_meta, check_node_id};
@@ -86,6 +87,9 @@ impl Core {
         timeout: Duration,
         mut look: impl FnMut(&View) -> Option<T>,
     ) -> Result<T, WaitError> {
+        if self.board.is_inherited() {
+            return Err(WaitError::Forked);
+        }
         let until = self.clock.now() + timeout;
         let found = self.board.wait(&self.clock, until, |view| match view.ended {
             Some(_) => Some(Err(WaitError::Stopped)),
@@ -186,14 +190,25 @@ impl Running {
     }
 
     /// Stops within `bound`, give or take a moment of scheduling. False when a lease was left to
-    /// lapse.
+    /// lapse. Nothing is stopped from within a forked child.
     pub(crate) fn stop(&mut self, bound: Duration) -> bool {
+        if self.board.is_inherited() {
+            self.leave_to_parent();
+            return false;
+        }
         let until = self.clock.now() + bound;
         // What only this handle could still take goes with it, and the drain guards in it.
         self.events = Events::nobodys();
         self.orders.leave(Input::Stop { until });
         self.join(until + CLOSE_TIMEOUT + GRACE);
         self.board.read(|view| view.ended == Some(false))
+    }
+
+    /// What other threads were using at the instant of the fork is neither used nor taken down.
+    fn leave_to_parent(&mut self) {
+        forget(self.thread.take());
+        forget(replace(&mut self.events, Events::nobodys()));
+        forget(replace(&mut self.ended, never()));
     }
 
     fn join(&mut self, until: Timestamp) {

@@ -263,8 +263,9 @@ on_both_servers!(a_second_daemon_of_a_node_is_refused_while_the_first_answers, |
     // A checker of go-cluster v1 counts, too.
     let client = Client::connect(&server.url());
     let checker = client.subscribe("cluster.orders.health.v1");
+    let third = operator(&server.url(), "v1");
     let error = thread::scope(|scope| {
-        let third = scope.spawn(|| operator(&server.url(), "v1").run(&never()).unwrap_err());
+        let third = scope.spawn(|| third.run(&never()).unwrap_err());
         let question = checker.next(PATIENCE).expect("the question");
         client.publish(&question.reply.unwrap(), r#"{"nodeId":"v1","role":"PASSIVE"}"#);
         third.join().unwrap()

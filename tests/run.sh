@@ -3,7 +3,7 @@
 #
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
-#                            the oldest Rust, the package, fuzzing
+#                            every interleaving, the oldest Rust, the package, fuzzing
 #   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
@@ -67,6 +67,13 @@ oldest_rust() {
         cargo check --locked --all-features --target-dir target/msrv/target
 }
 
+# Every interleaving of what threads share without a lock, by a model checker that replaces the
+# atomics; hence a build of its own.
+interleavings() {
+    RUSTFLAGS="--cfg leasehold_loom" CARGO_TARGET_DIR=target/loom \
+        cargo test --locked --release --lib explored
+}
+
 # What is published contains all it needs.
 package() {
     local dirty=()
@@ -77,6 +84,7 @@ package() {
 run_all() {
     section "Features: none, and each alone" each_feature_alone
     section "Portable code" portable
+    section "Interleavings" interleavings
     section "Rust $MSRV" oldest_rust
     section "Package" package
     section "Fuzzing" tests/fuzz.sh

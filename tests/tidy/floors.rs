@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 0),
     ("error", 0),
     ("lease", 0),
+    ("sys", 0),
     ("thread", 0),
     ("fence", 1),
     ("leadership", 1),

@@ -1,0 +1,200 @@
+use super::*;
+use crate::clock::Clock;
+use crate::event::{Cause, DrainGuard, Reason};
+use crate::leadership::Leadership;
+use crate::lease::SessionId;
+
+fn epoch(number: u64) -> Epoch {
+    Epoch::new(number).unwrap()
+}
+
+fn became(number: u64) -> Event {
+    let session = SessionId::from_bits(1);
+    Event::BecameLeader(Leadership::new(Arc::default(), Clock::boot(), epoch(number), session))
+}
+
+fn lost(number: u64) -> Event {
+    Event::LostLeadership { epoch: epoch(number), cause: Cause::Expired }
+}
+
+fn changed() -> Event {
+    Event::LeaderChanged { leader: None, epoch: None }
+}
+
+/// `+1 -1` for a term that began and ended, `M7` for seven missed, `.` for anything else.
+fn drain(sink: &mut EventSink, events: &Events) -> Vec<String> {
+    let mut all = Vec::new();
+    while let Some(event) = events.try_next() {
+        all.push(match event {
+            Event::BecameLeader(leadership) => format!("+{}", leadership.epoch()),
+            Event::LostLeadership { epoch, .. } => format!("-{epoch}"),
+            Event::Missed { count } => format!("M{count}"),
+            _ => ".".to_owned(),
+        });
+        sink.flush();
+    }
+    all
+}
+
+#[test]
+fn events_come_in_order_through_a_channel_that_is_too_small() {
+    let (mut sink, events) = queue(2);
+    for number in 1..=10 {
+        sink.push(became(number));
+        sink.push(lost(number));
+    }
+    let expected: Vec<_> = (1..=10).flat_map(|n| [format!("+{n}"), format!("-{n}")]).collect();
+    assert_eq!(drain(&mut sink, &events), expected);
+    assert_eq!(events.missed(), 0);
+}
+
+#[test]
+fn a_queue_is_closed_when_its_node_is_gone_and_all_was_taken() {
+    let (mut sink, events) = queue(2);
+    sink.push(changed());
+    drop(sink);
+    assert!(!events.is_closed());
+    assert!(events.next_timeout(Duration::ZERO).is_some());
+    assert!(events.is_closed() && events.next_timeout(Duration::ZERO).is_none());
+}
+
+#[test]
+fn passing_events_are_dropped_before_any_term() {
+    let (mut sink, events) = queue(1);
+    sink.push(became(1));
+    for _ in 0..1_000 {
+        sink.push(changed());
+    }
+    sink.push(lost(1));
+    let got = drain(&mut sink, &events);
+    assert_eq!(got.first().map(String::as_str), Some("+1"));
+    assert!(got[1].starts_with('M'), "{got:?}");
+    assert_eq!(got.last().map(String::as_str), Some("-1"));
+    assert_eq!(got.len() as u64 - 3 + events.missed(), 1_000);
+}
+
+#[test]
+fn terms_are_dropped_whole_and_counted() {
+    let (mut sink, events) = queue(1);
+    for number in 1..=1_000 {
+        sink.push(became(number));
+        sink.push(lost(number));
+    }
+    sink.push(became(1_001));
+    let got = drain(&mut sink, &events);
+    let (mut open, mut seen) = (None, 0);
+    for event in &got {
+        match event.as_bytes()[0] {
+            b'+' => assert_eq!(open.replace(&event[1..]), None, "{got:?}"),
+            b'-' => assert_eq!(open.take(), Some(&event[1..]), "{got:?}"),
+            _ => continue,
+        }
+        seen += 1;
+    }
+    assert_eq!(open, Some("1001"));
+    assert_eq!(seen + events.missed(), 2_001);
+    assert!(got.len() < 100);
+}
+
+#[test]
+fn a_drain_guard_that_is_dropped_with_its_event_drains() {
+    let (drained, told) = bounded(1);
+    let (mut sink, events) = queue(1);
+    let drain = DrainGuard::new(move || drained.send(()).unwrap());
+    sink.push(changed());
+    sink.push(became(1));
+    sink.push(Event::Resigning { epoch: epoch(1), reason: Reason::StepDown, drain });
+    sink.push(lost(1));
+    for number in 2..=500 {
+        sink.push(became(number));
+        sink.push(lost(number));
+    }
+    assert!(told.try_recv().is_ok());
+    drop(events);
+}
+
+#[cfg(target_os = "linux")]
+fn is_readable(pollable: &Pollable) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(pollable, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_descriptor_is_readable_from_an_event_until_a_look_finds_none() {
+    let (mut sink, events) = queue(2);
+    sink.push(changed());
+    let pollable = events.pollable().unwrap();
+    assert!(is_readable(&pollable), "what was queued before counts");
+    sink.push(changed());
+    for _ in 0..2 {
+        assert!(events.try_next().is_some());
+        assert!(is_readable(&pollable), "nobody has found the queue empty");
+    }
+    assert!(events.try_next().is_none());
+    assert!(!is_readable(&pollable));
+    sink.push(changed());
+    assert!(is_readable(&pollable));
+    assert!(events.next_timeout(Duration::ZERO).is_some());
+    assert!(events.next_timeout(Duration::ZERO).is_none());
+    assert!(!is_readable(&pollable), "any look clears it that finds nothing");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_descriptor_tells_the_end_once() {
+    let (sink, events) = queue(2);
+    let pollable = events.pollable().unwrap();
+    assert!(events.try_next().is_none() && !is_readable(&pollable));
+    drop(sink);
+    assert!(is_readable(&pollable) && events.is_closed());
+    assert!(events.try_next().is_none());
+    assert!(!is_readable(&pollable), "a loop around it does not spin");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_descriptor_outlives_its_queue_and_there_is_one_for_all_clones() {
+    use std::os::fd::AsRawFd;
+    let (_sink, events) = queue(2);
+    let pollable = events.pollable().unwrap();
+    let other = events.clone().pollable().unwrap();
+    assert_eq!(pollable.as_raw_fd(), other.as_raw_fd());
+    drop(events);
+    assert!(is_readable(&pollable), "open, and as it was");
+}
+
+/// Events come one at a time, with the pollers of two threads between them; each is to be had.
+#[cfg(target_os = "linux")]
+#[test]
+fn two_pollers_miss_nothing() {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let (mut sink, events) = queue(16);
+    let take_all = |events: Events| {
+        let pollable = events.pollable().unwrap();
+        let mut taken = 0;
+        while !events.is_closed() {
+            let mut fds = [PollFd::new(&pollable, PollFlags::IN)];
+            let wait = Timespec { tv_sec: 60, tv_nsec: 0 };
+            assert_eq!(poll(&mut fds, Some(&wait)).unwrap(), 1, "after {taken} events");
+            taken += u64::from(events.try_next().is_some());
+        }
+        // The end is told once; who takes note of it tells the next.
+        bell::announce(|| events.shared.bell());
+        taken
+    };
+    let pollers = [(); 2].map(|()| {
+        let events = events.clone();
+        std::thread::spawn(move || take_all(events))
+    });
+    for number in 1..=5_000 {
+        sink.push(became(number));
+        while sink.is_backed_up() {
+            std::thread::yield_now();
+            sink.flush();
+        }
+    }
+    drop(sink);
+    assert_eq!(pollers.map(|poller| poller.join().unwrap()).iter().sum::<u64>(), 5_000);
+}
