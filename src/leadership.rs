@@ -14,6 +14,8 @@
 //! is wiped for it.
 
 use std::fmt;
+#[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +112,24 @@ impl TermCell {
         Some(deadline)
     }
 
+    /// Where the cell is, for [`look_again`](Self::look_again).
+    #[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
+    pub(crate) fn place(&self) -> (*mut u64, u32) {
+        self.0.place()
+    }
+
+    /// The cell at a place, whoever's it is by now; see [`Line::look_again`].
+    ///
+    /// # Safety
+    /// As there.
+    #[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn look_again(words: *mut u64, process: u32) -> ManuallyDrop<Self> {
+        // SAFETY: the caller's word.
+        let line = unsafe { Line::look_again(words, process) };
+        ManuallyDrop::new(Self(ManuallyDrop::into_inner(line)))
+    }
+
     fn swap(&self, from: u64, to: u64) -> Result<(), u64> {
         self.deadline().compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).map(|_| ())
     }
@@ -147,6 +167,11 @@ impl Leadership {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    #[cfg(all(feature = "capi", unix))]
+    pub(crate) fn cell(&self) -> &TermCell {
+        &self.cell
     }
 
     /// The session that leads, for gates that check it beside the epoch.

@@ -95,6 +95,8 @@
     doc = "[`vip`] for virtual IPs."
 )]
 
+#[cfg(all(feature = "capi", unix))]
+pub mod capi;
 pub mod clock;
 pub mod config;
 mod desk;

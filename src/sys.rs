@@ -8,6 +8,8 @@
 //!
 //! Pages are cut into cache lines and never given back; lines are used again.
 
+#[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::process;
 
@@ -43,6 +45,29 @@ impl Line {
     pub(crate) fn is_inherited(&self) -> bool {
         let moved = |process| process != process::id();
         self.words[INTACT].load(Ordering::Relaxed) == 0 || self.process.is_some_and(moved)
+    }
+}
+
+#[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
+impl Line {
+    /// Where the line is, for [`look_again`](Self::look_again).
+    pub(crate) fn place(&self) -> (*mut u64, u32) {
+        let process = self.process.unwrap_or(0);
+        (std::ptr::from_ref(self.words).cast_mut().cast(), process)
+    }
+
+    /// The line at a place, whoever uses it by now. Lines are never unmapped, so that looking is
+    /// always sound; whether it is still the line that was meant is for the caller to find out.
+    ///
+    /// # Safety
+    /// The place is one that [`place`](Self::place) returned in this process or in one that it was
+    /// forked from.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn look_again(words: *mut u64, process: u32) -> ManuallyDrop<Self> {
+        // SAFETY: by the caller's word it is the address of a line; those live as long as the
+        // process, and are only ever accessed as atomics.
+        let words = unsafe { &*words.cast::<Words>() };
+        ManuallyDrop::new(Self { words, process: (process != 0).then_some(process) })
     }
 }
 

@@ -57,6 +57,11 @@ impl NodeHandle {
         Self(core)
     }
 
+    #[cfg(all(feature = "capi", unix))]
+    pub(crate) fn cell(&self) -> &crate::leadership::TermCell {
+        &self.0.cell
+    }
+
     /// Whether the node leads now.
     #[inline]
     #[must_use]
@@ -80,6 +85,12 @@ impl NodeHandle {
     #[must_use]
     pub fn leader(&self) -> Option<String> {
         self.0.board.read(|view| view.leader.as_ref().map(|(leader, _)| leader.clone()))
+    }
+
+    /// The application value of the newest record.
+    #[must_use]
+    pub fn leader_meta(&self) -> Option<serde_json::Value> {
+        self.0.board.read(|view| view.leader_meta.clone())
     }
 
     /// The highest epoch seen.

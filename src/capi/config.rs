@@ -1,0 +1,208 @@
+//! Configurations: made, read from a file, and set by the keys of the file.
+
+use std::ffi::c_char;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+
+use super::code::leasehold_code::LEASEHOLD_E_TEXT;
+use super::code::{Failure, Result, call, leasehold_code};
+use super::handle::{self, Object, leasehold_config};
+use super::text::{not_null, store, text_in};
+use crate::config::{Config, ConfigError};
+
+/// A configuration in the making, as the tree of its file.
+pub(super) struct Draft(Mutex<Value>);
+
+impl Draft {
+    pub(super) fn build(&self) -> Result<Config> {
+        Ok(Config::from_json(&self.0.lock().to_string())?)
+    }
+
+    /// Sets a field, unless it is none or of another kind. What has to do with other fields is
+    /// judged when the node is started, as they may yet be set.
+    fn set(&self, key: &str, value: Value) -> Result<()> {
+        let mut tree = self.0.lock();
+        let mut changed = tree.clone();
+        put(&mut changed, key, value).ok_or_else(|| unknown(key))?;
+        match Config::from_json(&changed.to_string()) {
+            Err(error) if is_about(&error, key) => return Err(error.into()),
+            _ => *tree = changed,
+        }
+        Ok(())
+    }
+}
+
+fn unknown(key: &str) -> ConfigError {
+    ConfigError::UnknownKey { path: key.to_owned(), hint: String::new() }
+}
+
+fn is_about(error: &ConfigError, key: &str) -> bool {
+    use ConfigError::{Conflict, Missing, Timing};
+    let alone = !matches!(error, Missing { .. } | Conflict { .. } | Timing { .. });
+    alone && error.path().is_some_and(|path| path == key || path.starts_with(&format!("{key}[")))
+}
+
+/// None when the key leads through something that is no object.
+fn put(tree: &mut Value, key: &str, value: Value) -> Option<()> {
+    let (section, rest) = key.split_once('.').map_or((key, None), |(one, rest)| (one, Some(rest)));
+    let object = tree.as_object_mut()?;
+    let Some(rest) = rest else {
+        object.insert(section.to_owned(), value);
+        return Some(());
+    };
+    let below = object.entry(section).or_insert_with(|| Map::new().into());
+    put(below, rest, value)
+}
+
+fn publish(tree: Value, place: *mut *mut leasehold_config) -> Result<()> {
+    let draft = Arc::new(Draft(Mutex::new(tree)));
+    let handle = handle::insert(Object::Config(draft))?;
+    // SAFETY: the caller's word, see the functions below.
+    unsafe { store(place, handle, "config") }
+}
+
+fn publish_checked(config: &Config, place: *mut *mut leasehold_config) -> Result<()> {
+    let tree = serde_json::from_str(&config.to_json());
+    publish(tree.expect("invariant: what is written as JSON is read as JSON"), place)
+}
+
+/// A configuration with all defaults: who the node is, and the servers' addresses, separated by
+/// commas. Checked at once. `*config` is the caller's, to be freed with `leasehold_config_free`.
+/// Does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_config_new(
+    cluster_id: *const c_char,
+    node_id: *const c_char,
+    servers: *const c_char,
+    config: *mut *mut leasehold_config,
+) -> leasehold_code {
+    call(|| {
+        not_null(config, "config")?;
+        // SAFETY: the caller's word.
+        let [cluster_id, node_id, servers] = unsafe {
+            [
+                text_in(cluster_id, "cluster_id")?,
+                text_in(node_id, "node_id")?,
+                text_in(servers, "servers")?,
+            ]
+        };
+        let tree = json!({
+            "clusterId": cluster_id, "nodeId": node_id, "nats": { "servers": [servers] }
+        });
+        Config::from_json(&tree.to_string())?;
+        publish(tree, config)
+    })
+}
+
+/// Reads a configuration from a file, and checks it; the README has the file's keys. `*config` is
+/// the caller's, to be freed with `leasehold_config_free`. Blocks while the file is read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_config_load(
+    file: *const c_char,
+    config: *mut *mut leasehold_config,
+) -> leasehold_code {
+    call(|| {
+        not_null(config, "config")?;
+        // SAFETY: the caller's word.
+        let file = unsafe { text_in(file, "file") }?;
+        publish_checked(&Config::load(file)?, config)
+    })
+}
+
+/// As `leasehold_config_load`, from the text of a file. Does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_config_parse(
+    text: *const c_char,
+    config: *mut *mut leasehold_config,
+) -> leasehold_code {
+    call(|| {
+        not_null(config, "config")?;
+        // SAFETY: the caller's word.
+        let text = unsafe { text_in(text, "text") }?;
+        publish_checked(&Config::from_json(text)?, config)
+    })
+}
+
+/// Sets a text by its key in the file, `"nats.credentials"` for example. An unknown key, and a
+/// value that the key cannot have whatever the others are, is refused at once; how timers fit
+/// together is checked when a node is started. Does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_config_set_text(
+    config: *mut leasehold_config,
+    key: *const c_char,
+    value: *const c_char,
+) -> leasehold_code {
+    // SAFETY: the caller's word.
+    call(|| unsafe { set(config, key, |_| Ok(text_in(value, "value")?.into())) })
+}
+
+/// Sets a number, `"election.leaseTtlMs"` for example. As `leasehold_config_set_text`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_config_set_number(
+    config: *mut leasehold_config,
+    key: *const c_char,
+    value: i64,
+) -> leasehold_code {
+    // SAFETY: the caller's word.
+    call(|| unsafe { set(config, key, |_| Ok(value.into())) })
+}
+
+/// Sets a flag, `"nats.startDisconnected"` for example. As `leasehold_config_set_text`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_config_set_flag(
+    config: *mut leasehold_config,
+    key: *const c_char,
+    value: bool,
+) -> leasehold_code {
+    // SAFETY: the caller's word.
+    call(|| unsafe { set(config, key, |_| Ok(value.into())) })
+}
+
+/// Sets anything, as JSON: `"election.meta"` or a whole section. `null` is the default. As
+/// `leasehold_config_set_text`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_config_set_json(
+    config: *mut leasehold_config,
+    key: *const c_char,
+    value: *const c_char,
+) -> leasehold_code {
+    // SAFETY: the caller's word.
+    call(|| unsafe { set(config, key, |key| json_in(value, key)) })
+}
+
+/// # Safety
+/// `value` is a text or null.
+pub(super) unsafe fn json_in(value: *const c_char, name: &str) -> Result<Value> {
+    // SAFETY: the caller's word.
+    let text = unsafe { text_in(value, name) }?;
+    let bad = |error| Failure::new(LEASEHOLD_E_TEXT, format!("{name} is not JSON: {error}"));
+    serde_json::from_str(text).map_err(bad)
+}
+
+/// # Safety
+/// `key` is a text or null.
+unsafe fn set(
+    config: *mut leasehold_config,
+    key: *const c_char,
+    value: impl FnOnce(&str) -> Result<Value>,
+) -> Result<()> {
+    let draft = handle::get(config)?;
+    // SAFETY: the caller's word.
+    let key = unsafe { text_in(key, "key") }?;
+    draft.set(key, value(key)?)
+}
+
+/// Checks all of a configuration, as starting a node does. Does not block, except to read the file
+/// of an nkey.
+#[unsafe(no_mangle)]
+pub extern "C" fn leasehold_config_check(config: *const leasehold_config) -> leasehold_code {
+    call(|| handle::get(config)?.build().map(drop))
+}
+
+/// Frees a configuration; nodes that were started with it are not concerned. Null is ignored.
+#[unsafe(no_mangle)]
+pub extern "C" fn leasehold_config_free(config: *mut leasehold_config) -> leasehold_code {
+    call(|| if config.is_null() { Ok(()) } else { handle::remove(config).map(drop) })
+}

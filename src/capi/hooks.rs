@@ -1,0 +1,137 @@
+//! Callbacks, on a thread of their own.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+
+use super::code::leasehold_code::LEASEHOLD_E_IN_CALLBACK;
+use super::code::{Failure, Result};
+use super::event::leasehold_event;
+use super::text::{Sized32, size_of_callers};
+use crate::error::StoreError;
+use crate::event::{Cause, Event};
+use crate::hooks::Hooks;
+use crate::leadership::Leadership;
+use crate::lease::Epoch;
+
+/// Calls for what happens to a node, beside its events or instead of them. Set `size` to `sizeof`;
+/// functions that are null are not called.
+///
+/// All are called on one thread of the library's own, in order, one at a time. However long one
+/// takes, no renewal waits for it; later ones do. They may call anything of this library but
+/// `leasehold_stop` and `leasehold_free`. They must return: a C++ exception or a `longjmp` out of
+/// them is undefined.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct leasehold_hooks {
+    /// `sizeof(leasehold_hooks)`.
+    pub size: u32,
+    /// Handed to every function; the library does not look at it. It is used on another thread.
+    pub user_data: *mut c_void,
+    /// This node leads. Start what the leader does; it may outlive the call.
+    pub on_become_leader: Option<extern "C" fn(user_data: *mut c_void, epoch: u64)>,
+    /// The term is over, or is to be given back; `event` says why, and is the library's. Stop what
+    /// the leader does **before returning**: a lease that is given back is released only then.
+    pub on_lose_leadership:
+        Option<extern "C" fn(user_data: *mut c_void, event: *const leasehold_event)>,
+    /// Anything else. `event` is the library's, and goes when this returns.
+    pub on_event: Option<extern "C" fn(user_data: *mut c_void, event: *const leasehold_event)>,
+    /// The last call: nothing uses `user_data` any more. Made exactly once; when the start failed,
+    /// on the thread that called it, and not at all when it failed with `LEASEHOLD_E_SIZE` or
+    /// `LEASEHOLD_E_FORKED`.
+    pub release: Option<extern "C" fn(user_data: *mut c_void)>,
+}
+
+// SAFETY: `repr(C)`, its first field is its size, and zero is a value of every field.
+unsafe impl Sized32 for leasehold_hooks {
+    const FIRST: usize = size_of::<Self>();
+    const NAME: &'static str = "leasehold_hooks";
+}
+
+/// The callbacks of one node.
+pub(super) struct Callbacks(leasehold_hooks);
+
+// SAFETY: it is moved to the thread that makes the calls; that C may be called there, with that
+// pointer, is what the header asks of whoever hands them in.
+unsafe impl Send for Callbacks {}
+
+thread_local! {
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Refuses what would wait for the callback that it is called in.
+pub(super) fn not_in_callback() -> Result<()> {
+    if IN_CALLBACK.get() {
+        return Err(Failure::new(LEASEHOLD_E_IN_CALLBACK, "not possible within a callback"));
+    }
+    Ok(())
+}
+
+/// Calls C, and remembers so.
+fn calling(call: impl FnOnce()) {
+    let outer = IN_CALLBACK.replace(true);
+    call();
+    IN_CALLBACK.set(outer);
+}
+
+impl Callbacks {
+    /// The caller's callbacks; none for null.
+    ///
+    /// # Safety
+    /// `hooks` is null, or points to a struct that is as large as its first field says.
+    pub(super) unsafe fn read(hooks: *const leasehold_hooks) -> Result<Option<Self>> {
+        if hooks.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the caller's word; the first version's size is the whole struct's.
+        unsafe {
+            size_of_callers(hooks)?;
+            Ok(Some(Self(hooks.read())))
+        }
+    }
+
+    fn tell(&self, event: &leasehold_event) {
+        if let Some(on_event) = self.0.on_event {
+            calling(|| on_event(self.0.user_data, event));
+        }
+    }
+}
+
+impl Hooks for Callbacks {
+    fn on_become_leader(&mut self, leadership: Leadership) {
+        if let Some(on_become_leader) = self.0.on_become_leader {
+            calling(|| on_become_leader(self.0.user_data, leadership.epoch().as_u64()));
+        }
+    }
+
+    fn on_lose_leadership(&mut self, epoch: Epoch, cause: &Cause) {
+        if let Some(on_lose_leadership) = self.0.on_lose_leadership {
+            let event = leasehold_event::lost(epoch, cause);
+            calling(|| on_lose_leadership(self.0.user_data, &raw const event));
+        }
+    }
+
+    fn on_leader_change(&mut self, leader: Option<&str>, epoch: Option<Epoch>) {
+        let leader = leader.map(str::to_owned);
+        self.on_other(Event::LeaderChanged { leader, epoch });
+    }
+
+    fn on_connect(&mut self, server: &str) {
+        self.on_other(Event::Connected { server: server.to_owned() });
+    }
+
+    fn on_disconnect(&mut self, error: &StoreError) {
+        self.on_other(Event::Disconnected { error: error.clone() });
+    }
+
+    fn on_other(&mut self, event: Event) {
+        self.tell(&leasehold_event::of(&event));
+    }
+}
+
+impl Drop for Callbacks {
+    fn drop(&mut self) {
+        if let Some(release) = self.0.release {
+            calling(|| release(self.0.user_data));
+        }
+    }
+}

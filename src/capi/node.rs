@@ -1,0 +1,272 @@
+//! Nodes: what is behind a handle, how one is started and stopped, and its events.
+
+use std::ffi::c_int;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_channel::RecvTimeoutError;
+use parking_lot::Mutex;
+
+use super::code::leasehold_code::{LEASEHOLD_E_STOPPED, LEASEHOLD_E_SYSTEM, LEASEHOLD_NOTHING};
+use super::code::{Failure, Result, call, leasehold_code};
+use super::event::leasehold_event;
+use super::handle::{self, Object, leasehold_config, leasehold_node};
+use super::hooks::{Callbacks, leasehold_hooks, not_in_callback};
+use super::text::{fill, not_null, size_of_callers, store, timeout};
+use crate::config::Config;
+use crate::event::{DrainGuard, Event};
+use crate::events::{Events, Pollable};
+use crate::health::Responder;
+use crate::leadership::TermCell;
+use crate::node::{Node, NodeBuilder, NodeHandle};
+
+/// A node, as long as its handle stands or a call is under way.
+pub(super) struct Member {
+    pub(super) handle: NodeHandle,
+    /// None once it is stopping.
+    node: Mutex<Option<Node>>,
+    stopping: AtomicBool,
+    /// Keeps the descriptor open until the node is freed.
+    pollable: OnceLock<Pollable>,
+    /// The guards of terms that are given back, by epoch, until C says that the work has stopped.
+    drains: Mutex<Vec<(u64, DrainGuard)>>,
+    pub(super) health: Mutex<Option<Responder>>,
+}
+
+impl Member {
+    fn new(node: Node) -> Self {
+        Self {
+            handle: node.handle(),
+            node: Mutex::new(Some(node)),
+            stopping: AtomicBool::new(false),
+            pollable: OnceLock::new(),
+            drains: Mutex::default(),
+            health: Mutex::default(),
+        }
+    }
+
+    pub(super) fn cell(&self) -> &TermCell {
+        self.handle.cell()
+    }
+
+    /// What there is to hear. A clone for the time of one call: one that is kept would be waited
+    /// for when the node is stopped.
+    fn events(&self) -> Result<Events> {
+        let node = self.node.lock();
+        node.as_ref().map(|node| node.events().clone()).ok_or_else(Failure::closed)
+    }
+
+    fn descriptor(&self) -> Result<c_int> {
+        if let Some(pollable) = self.pollable.get() {
+            return Ok(pollable.as_raw_fd());
+        }
+        let none = |error| Failure::new(LEASEHOLD_E_SYSTEM, format!("no descriptor: {error}"));
+        let new = self.events()?.pollable().map_err(none)?;
+        Ok(self.pollable.get_or_init(|| new).as_raw_fd())
+    }
+
+    fn next(&self, timeout_ms: i64) -> Result<leasehold_event> {
+        let events = self.events()?;
+        let found = match events.try_next() {
+            None if timeout_ms != 0 => wait(&events, timeout_ms)?,
+            found => found,
+        };
+        let Some(event) = found else {
+            let nothing = || Failure::new(LEASEHOLD_NOTHING, "no event");
+            return Err(if events.is_closed() { Failure::closed() } else { nothing() });
+        };
+        Ok(self.note(event))
+    }
+
+    /// Keeps the guard of a term that is given back.
+    fn note(&self, event: Event) -> leasehold_event {
+        let told = leasehold_event::of(&event);
+        match event {
+            Event::Resigning { epoch, drain, .. } => {
+                let mut drains = self.drains.lock();
+                // Whoever stops a node has said that the work has stopped.
+                if !self.stopping.load(Ordering::SeqCst) {
+                    drains.push((epoch.as_u64(), drain));
+                }
+            }
+            Event::LostLeadership { epoch, .. } => self.drained(epoch.as_u64()),
+            _ => {}
+        }
+        told
+    }
+
+    fn drained(&self, epoch: u64) {
+        self.drains.lock().retain(|(of, _)| *of != epoch);
+    }
+
+    /// Stops the node. True when its lease was left to lapse.
+    fn stop(&self) -> Result<bool> {
+        let node = self.node.lock().take();
+        let node = node.ok_or_else(|| Failure::new(LEASEHOLD_E_STOPPED, "stopped"))?;
+        self.stopping.store(true, Ordering::SeqCst);
+        self.drains.lock().clear();
+        drop(self.health.lock().take());
+        Ok(node.stop().left_to_lapse)
+    }
+}
+
+/// The next event, waited for; none when none comes in time.
+fn wait(events: &Events, timeout_ms: i64) -> Result<Option<Event>> {
+    match events.receiver().recv_timeout(timeout(timeout_ms)) {
+        Ok(event) => Ok(Some(event)),
+        // A look that clears the descriptor.
+        Err(RecvTimeoutError::Timeout) => Ok(events.try_next()),
+        Err(RecvTimeoutError::Disconnected) => Err(Failure::closed()),
+    }
+}
+
+#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+fn with_vip(builder: NodeBuilder, config: &Config) -> Result<NodeBuilder> {
+    use crate::vip::{Holder, Policy, VirtualAddress, Worker};
+    let Some(wanted) = config.vip() else { return Ok(builder) };
+    let worker = || {
+        let address = VirtualAddress::new(wanted.address(), wanted.interface())?;
+        let address = address.with_prefix(wanted.netmask())?;
+        Worker::start(Holder::new(vec![address], Policy::default())?)
+    };
+    let worker = worker().map_err(|error: crate::vip::VipError| no_vip(&error))?;
+    Ok(builder.vip(worker))
+}
+
+#[cfg(not(all(feature = "vip", target_os = "linux", not(leasehold_portable))))]
+fn with_vip(builder: NodeBuilder, config: &Config) -> Result<NodeBuilder> {
+    match config.vip() {
+        Some(_) => Err(no_vip(&"this build has none: it needs Linux and the feature vip")),
+        None => Ok(builder),
+    }
+}
+
+fn no_vip(why: &impl ToString) -> Failure {
+    let message = format!("virtual IP: {}", why.to_string());
+    Failure::new(leasehold_code::LEASEHOLD_E_VIP, message)
+}
+
+/// Starts a node. The configuration stays the caller's, and may be freed at once. `hooks` may be
+/// null; it is copied. `*node` is the caller's, to be freed with `leasehold_free`. With a virtual
+/// IP in the configuration, that follows the lead.
+///
+/// Blocks until the bucket was read or found missing, for at most the connect timeout (default
+/// 5 s), or not at all with `nats.startDisconnected`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_start(
+    config: *const leasehold_config,
+    hooks: *const leasehold_hooks,
+    node: *mut *mut leasehold_node,
+) -> leasehold_code {
+    call(|| {
+        // SAFETY: the caller's word. First, so that they are released however this ends.
+        let callbacks = unsafe { Callbacks::read(hooks) }?;
+        not_null(node, "node")?;
+        let config = handle::get(config)?.build()?;
+        let mut builder = Node::builder(config.clone());
+        if let Some(callbacks) = callbacks {
+            builder = builder.hooks(callbacks);
+        }
+        let started = with_vip(builder, &config)?.start()?;
+        let handle = handle::insert(Object::Node(Arc::new(Member::new(started))))?;
+        // SAFETY: the caller's word.
+        unsafe { store(node, handle, "node") }
+    })
+}
+
+/// Gives back what is held and ends the node's threads, within the stop timeout (default 5 s),
+/// while it blocks. The caller's own work for a term must have stopped. `left_to_lapse` may be
+/// null; it becomes true when the lease could not be released and others wait for its TTL.
+///
+/// Threads that wait in another call for this node return. Its descriptor stays open, and is no
+/// longer of use. `LEASEHOLD_E_STOPPED` at a second call, `LEASEHOLD_E_IN_CALLBACK` in a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_stop(
+    node: *mut leasehold_node,
+    left_to_lapse: *mut bool,
+) -> leasehold_code {
+    call(|| {
+        let member = handle::get(node)?;
+        not_in_callback()?;
+        let lapses = member.stop()?;
+        if left_to_lapse.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the caller's word.
+        unsafe { store(left_to_lapse, lapses, "left_to_lapse") }
+    })
+}
+
+/// Frees a node, and stops it first as `leasehold_stop` does, unless it was. Its handle is void at
+/// once, also for other threads. The descriptor is closed: take it out of every poll set before.
+/// Null is ignored. `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was done.
+///
+/// A callback that takes longer than a second to return is left behind; `release` tells when
+/// `user_data` is free.
+#[unsafe(no_mangle)]
+pub extern "C" fn leasehold_free(node: *mut leasehold_node) -> leasehold_code {
+    call(|| {
+        if node.is_null() {
+            return Ok(());
+        }
+        not_in_callback()?;
+        let member = handle::remove(node)?;
+        // It may be stopped already, or be stopped by another thread.
+        let _ = member.stop();
+        Ok(())
+    })
+}
+
+/// A descriptor to wait for events with, by `select`, `poll` or `epoll`, level-triggered: readable
+/// from the moment an event is queued until `leasehold_next_event` has returned
+/// `LEASEHOLD_NOTHING`, and when the node has stopped. Take one event for each wake-up, or all.
+///
+/// It is the node's: only wait for it, do not read, write or close it; `leasehold_free` closes it.
+/// The same at every call. It may be readable at first without an event. Does not block.
+/// `LEASEHOLD_E_SYSTEM` when there is no descriptor left.
+///
+/// Whoever asks for events is waited for: see `LEASEHOLD_RESIGNING`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_descriptor(
+    node: *mut leasehold_node,
+    descriptor: *mut c_int,
+) -> leasehold_code {
+    call(|| {
+        not_null(descriptor, "descriptor")?;
+        let number = handle::get(node)?.descriptor()?;
+        // SAFETY: the caller's word.
+        unsafe { store(descriptor, number, "descriptor") }
+    })
+}
+
+/// Takes the next event; each goes to one caller. `event->size` must be set. Waits for one for
+/// `timeout_ms`: 0 does not block, a negative number waits without a bound.
+///
+/// `LEASEHOLD_NOTHING` when none came in time, `LEASEHOLD_CLOSED` when the node has stopped and
+/// none will come. Whoever asks for events is waited for: see `LEASEHOLD_RESIGNING`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn leasehold_next_event(
+    node: *mut leasehold_node,
+    event: *mut leasehold_event,
+    timeout_ms: i64,
+) -> leasehold_code {
+    call(|| {
+        // SAFETY: the caller's word. Looked at first, so that no event is lost.
+        unsafe { size_of_callers(event) }?;
+        let next = handle::get(node)?.next(timeout_ms)?;
+        // SAFETY: the caller's word.
+        unsafe { fill(event, next) }
+    })
+}
+
+/// Says that the work of a term has stopped that is given back: what `LEASEHOLD_RESIGNING` asks
+/// for. The lease is released then, and another node takes over. Does nothing for any other epoch.
+/// Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn leasehold_drained(node: *mut leasehold_node, epoch: u64) -> leasehold_code {
+    call(|| {
+        handle::get(node)?.drained(epoch);
+        Ok(())
+    })
+}

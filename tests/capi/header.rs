@@ -1,0 +1,64 @@
+//! The header, generated from the sources of the C API.
+
+use std::path::Path;
+
+use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
+
+/// In the order in which a reader wants them.
+const SOURCES: [&str; 11] = [
+    "version.rs",
+    "code.rs",
+    "handle.rs",
+    "config.rs",
+    "event.rs",
+    "hooks.rs",
+    "node.rs",
+    "run.rs",
+    "token.rs",
+    "figures.rs",
+    "log.rs",
+];
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const INTRODUCTION: &str = "\
+/* leasehold: one leader at a time, over NATS JetStream.
+ *
+ * Generated from the sources of the library; do not edit.
+ *
+ * Every function may be called from any thread, also from several at once, and from callbacks
+ * except where it says otherwise; it keeps no pointer beyond the call except functions and their
+ * user_data; texts are UTF-8, end with a zero byte and are copied. A handle that was freed is
+ * LEASEHOLD_E_HANDLE, a null pointer LEASEHOLD_E_NULL. Undefined is what cannot be checked: a text
+ * without a zero byte, a buffer or struct smaller than it is said to be, and callbacks that throw.
+ *
+ * In a forked child nothing leads, and every call but leasehold_is_leader and
+ * leasehold_token_is_valid, which are false there, is LEASEHOLD_E_FORKED: fork before the first call,
+ * or exec. Once loaded, the library stays: dlclose is allowed, and unloads nothing. No function
+ * touches signal handlers; the library's threads block all signals.
+ */";
+
+pub(crate) fn generate() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = Config {
+        language: Language::C,
+        style: Style::Both,
+        cpp_compat: true,
+        include_guard: Some("LEASEHOLD_H".into()),
+        header: Some(INTRODUCTION.into()),
+        no_includes: true,
+        sys_includes: ["stdbool.h", "stddef.h", "stdint.h"].map(String::from).to_vec(),
+        after_includes: Some(format!("\n#define LEASEHOLD_VERSION \"{VERSION}\"")),
+        usize_is_size_t: true,
+        documentation_style: DocumentationStyle::C99,
+        line_length: 100,
+        ..Config::default()
+    };
+    let mut builder = Builder::new().with_config(config);
+    for source in SOURCES {
+        builder = builder.with_src(root.join("src/capi").join(source));
+    }
+    let mut text = Vec::new();
+    builder.generate().expect("a header").write(&mut text);
+    String::from_utf8(text).expect("a text")
+}
