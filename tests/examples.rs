@@ -165,3 +165,14 @@ on_both_servers!(basic_hands_over_when_it_is_ended, |version| {
     second.signal(Signal::INT);
     assert!(second.exited(PATIENCE).success());
 });
+
+/// What it does otherwise takes minutes: `tests/run.sh --all`.
+#[test]
+fn soak_refuses_what_it_does_not_know() {
+    for arguments in [&["--minute"][..], &["--minutes", "0"], &["--seed"], &["--server", "2.8.0"]] {
+        let (lines, status) = output(Process::example("soak", arguments));
+        assert_eq!((status.code(), lines.len()), (Some(2), 0), "{arguments:?}");
+    }
+    let (lines, status) = output(Process::example("soak", &["--help"]));
+    assert!(status.success() && lines.iter().any(|line| line.contains("--cluster")));
+}

@@ -1,5 +1,4 @@
-//! What no lease can bear, and how far it goes: to the limits that the documentation states, and
-//! not beyond.
+//! What no lease can bear, and how far it goes: to the limits that are documented, and not beyond.
 
 #[macro_use]
 mod support;

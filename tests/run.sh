@@ -3,7 +3,8 @@
 #
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
-#                            every interleaving, the oldest Rust, the package, fuzzing
+#                            the oldest Rust, the package, every interleaving, fuzzing, minutes
+#                            of random faults
 #   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
@@ -81,6 +82,16 @@ package() {
     cargo package --locked --all-features "${dirty[@]}"
 }
 
+# Another seed each time; the first line tells which.
+soak() {
+    local servers
+    cargo build --locked --release --example soak
+    for servers in "--server 2.9.10" "--server 2.15.1" --cluster; do
+        # shellcheck disable=SC2086 # two words
+        target/release/examples/soak --minutes 1 $servers
+    done
+}
+
 run_all() {
     section "Features: none, and each alone" each_feature_alone
     section "Portable code" portable
@@ -88,6 +99,7 @@ run_all() {
     section "Rust $MSRV" oldest_rust
     section "Package" package
     section "Fuzzing" tests/fuzz.sh
+    section "Soak" soak
 }
 
 main() {

@@ -1,5 +1,7 @@
 //! What can go wrong, by name.
 
+use std::fmt;
+
 use super::site::{Need, Site};
 use super::{clock, cluster, link, process, record, server};
 
@@ -79,6 +81,38 @@ use Fault::{
 };
 
 impl Fault {
+    /// Every fault that a site of one server, or of `three`, can be done to.
+    pub fn all(hit: Hit, three: bool) -> Vec<Self> {
+        let mut all = vec![
+            Killed(hit),
+            Stopped(hit),
+            Starved(hit),
+            ServersKilled,
+            StoreDeleted,
+            AccountFull,
+            DiskFull,
+            LameDuck,
+            KeyDeleted,
+            BucketDeleted,
+            BucketReplaced,
+            RecordCorrupted,
+            NoticesForged,
+            WallClockMoved(hit),
+            LeaderSuspended,
+        ];
+        all.extend(Self::links(hit));
+        if three {
+            all.extend([StreamLeaderKilled, StreamLeaderIsolated, StreamFollowerIsolated]);
+            all.push(RollingRestart);
+        }
+        all
+    }
+
+    /// Those of a node's link.
+    pub fn links(hit: Hit) -> [Self; 6] {
+        [LinkFrozen(hit), LinkCut(hit), LinkReset(hit), LinkMute(hit), LinkDeaf(hit), LinkSlow(hit)]
+    }
+
     /// Does it, and returns how it is ended.
     #[must_use = "a fault that is not ended stays"]
     pub fn inflict(self, site: &mut Site) -> Remedy {
@@ -119,6 +153,19 @@ impl Fault {
             LeaderSuspended => &[Need::JumpingClocks],
             WallClockMoved(_) => &[Need::WallClocks],
             _ => &[],
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    /// In words of a table: `Stopped (follower)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{self:?}");
+        let (name, hit) = text.split_once('(').unwrap_or((&text, ""));
+        match hit {
+            "" => f.pad(name),
+            _ if hit.starts_with("Leader") => f.pad(&format!("{name} (leader)")),
+            _ => f.pad(&format!("{name} (follower)")),
         }
     }
 }

@@ -25,24 +25,29 @@ pub fn stop(site: &mut Site, hit: Hit) -> Remedy {
 }
 
 /// Puts all of its threads on one processor, at the lowest rank there is, beside a loop that never
-/// rests: of a second they get some 3 ms. An ordinary user cannot take the rank back; on a
-/// processor with time to spare it costs nothing.
+/// rests: of a second they get some 3 ms.
 pub fn starve(site: &mut Site, hit: Hit) -> Remedy {
     let seat = site.seat(hit);
     let process = site.node(seat).id();
     let everywhere = sched_getaffinity(Pid::from_raw(0)).expect("where this thread may run");
     let one = one_of(&everywhere);
     confine(process, &one);
-    let ranked = Command::new("chrt")
-        .args(["--all-tasks", "--idle", "--pid", "0", &process.to_string()])
-        .output();
-    let Output { status, stderr, .. } = ranked.expect("`chrt`: apt-get install util-linux");
+    let Output { status, stderr, .. } = rank(process, "--idle");
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     let glutton = Glutton::start(one);
     Box::new(move |_| {
         drop(glutton);
         confine(process, &everywhere);
+        // Not granted to an ordinary user; where there is time to spare the rank costs nothing.
+        rank(process, "--other");
     })
+}
+
+fn rank(process: u32, policy: &str) -> Output {
+    Command::new("chrt")
+        .args(["--all-tasks", policy, "--pid", "0", &process.to_string()])
+        .output()
+        .expect("`chrt`: apt-get install util-linux")
 }
 
 fn one_of(set: &CpuSet) -> CpuSet {

@@ -41,8 +41,8 @@ pub fn bucket(witness: &Client) -> Bucket<'_> {
     Bucket::of_cluster(witness, CLUSTER).limit(Duration::from_secs(3))
 }
 
-/// What a small disk holds; what nats-server keeps of a lease takes some ten KiB.
-const DISK: u64 = 1 << 20;
+/// What a small disk holds: enough for the logs of three servers between their compactions.
+const DISK: u64 = 8 << 20;
 
 /// Which servers a site stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -107,6 +107,11 @@ impl Nodes {
     #[track_caller]
     pub fn add(&mut self, mut node: NodeProcess) -> usize {
         node.started();
+        self.take(node)
+    }
+
+    /// Takes in a process as it is, and returns its place.
+    pub fn take(&mut self, node: NodeProcess) -> usize {
         self.all.push(node);
         self.all.len() - 1
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::role::ROLE;
 use super::{PATIENCE, nanos, now};
-use crate::support::process::Process;
+use crate::support::process::{Process, bound_command};
 use crate::support::wait::eventually;
 
 /// Why and when a term ended.
@@ -78,6 +78,13 @@ impl NodeProcess {
     pub fn start_in(namespace: &str, config: &Config, more: &Value) -> Self {
         let script = script(config, more).to_string();
         Self::new(config, Process::this_test_in(namespace, "node_process", &[(ROLE, &script)]))
+    }
+
+    /// A process that logs just these lines, and ends.
+    pub fn reciting(config: &Config, lines: &[Value]) -> Self {
+        let mut command = bound_command("printf");
+        command.arg("%s\\n").args(lines.iter().map(Value::to_string));
+        Self::new(config, Process::spawn(command))
     }
 
     fn new(config: &Config, process: Process) -> Self {

@@ -120,8 +120,14 @@ pub fn of(at: usize, node: &NodeProcess) -> Vec<Term> {
 /// The times between two moments in which nobody led. A term of which no end was logged is taken to
 /// go on until its deadline, or its process was killed.
 pub fn gaps(nodes: &[NodeProcess], from: u64, to: u64) -> Vec<(u64, u64)> {
-    let terms = nodes.iter().enumerate().flat_map(|(at, node)| of(at, node));
-    let mut led = terms.map(|term| (term.began, end_of(&term, nodes, to))).collect::<Vec<_>>();
+    let mut led = Vec::new();
+    for (at, node) in nodes.iter().enumerate() {
+        let mut terms = of(at, node);
+        if let Some(last) = terms.last_mut() {
+            last.until = end_of(last, node, to);
+        }
+        led.extend(terms.iter().map(|term| (term.began, term.until)));
+    }
     led.sort_unstable();
     let mut gaps = Vec::new();
     let mut at = from;
@@ -134,14 +140,13 @@ pub fn gaps(nodes: &[NodeProcess], from: u64, to: u64) -> Vec<(u64, u64)> {
     gaps
 }
 
-fn end_of(term: &Term, nodes: &[NodeProcess], now: u64) -> u64 {
-    let node = &nodes[term.node];
-    let ended = |event: &Value| event["event"] == "lost" && event["epoch"] == term.epoch;
-    let later = of(term.node, node).last().is_some_and(|last| last.epoch > term.epoch);
-    if later || node.events().iter().any(ended) {
-        return term.until;
+/// When the last term of a node ended, as far as can be told `now`.
+fn end_of(last: &Term, node: &NodeProcess, now: u64) -> u64 {
+    let ended = |event: &Value| event["event"] == "lost" && event["epoch"] == last.epoch;
+    if node.events().iter().any(ended) {
+        return last.until;
     }
-    term.until.max(term.deadline.min(node.ended().unwrap_or(now)))
+    last.until.max(last.deadline.min(node.ended().unwrap_or(now)))
 }
 
 /// What the application was not told, or its hooks were not, or not in pairs. The last term of a
