@@ -416,7 +416,8 @@ impl Election {
             self.told_ttl = Some(ttl);
             self.changes.push(Change::TtlMismatch(ttl));
         }
-        if let (Some(session), true) = (foreign, same_name) {
+        // An observer may well bear the name of the node beside which it looks.
+        if let (Some(session), true, false) = (foreign, same_name, self.settings.observer) {
             self.sight_twin(session, revision);
         }
     }

@@ -295,6 +295,20 @@ fn the_leaders_meta_reaches_the_others() {
     assert!(first.set_meta(Some(long)).is_err());
 }
 
+/// A command looks once, right after it has started.
+#[test]
+fn what_was_read_at_the_start_is_shown_when_the_start_returns() {
+    let server = MemoryServer::new();
+    let first = start(&server, "first");
+    first.wait_for_leadership(PATIENCE).expect("alone");
+    for _ in 0..200 {
+        let observer = Observer::on(config("eye"), server.connect(Clock::boot()), Clock::boot());
+        let observer = observer.expect("the store is in memory");
+        assert_eq!(observer.leader().as_deref(), Some("first"));
+        assert_eq!(observer.epoch().map(Epoch::as_u64), Some(1));
+    }
+}
+
 #[test]
 fn an_observer_sees_everything_and_writes_nothing() {
     let server = MemoryServer::new();

@@ -402,6 +402,18 @@ fn a_second_process_of_our_name_is_told_once_it_proves_alive() {
 }
 
 #[test]
+fn an_observer_is_no_second_process_of_its_name() {
+    let mut desk = Desk::new(Settings { observer: true, ..settings("me", 1) });
+    for (revision, write) in [(5, 3), (6, 4), (7, 5)] {
+        desk.answer_read(snapshot(Some(entry(revision, &held("me", 2, 7, write)))));
+        desk.pass(secs(31));
+    }
+    assert_eq!(desk.election.revision(), 7, "it saw them all");
+    let twin = |change: &Change| matches!(change, Change::DuplicateNodeId(_));
+    assert!(!desk.changes.iter().any(twin));
+}
+
+#[test]
 fn an_observer_never_writes() {
     let mut desk = Desk::new(Settings { observer: true, ..settings("me", 1) });
     desk.answer(Outcome::NoBucket);

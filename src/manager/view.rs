@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use super::Status;
 use crate::event::Role;
-use crate::health::{millis, text};
+use crate::health::{Malformed, clean, millis, read, text};
 
 /// A node that answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,7 +24,36 @@ pub struct NodeView {
     pub missed: u32,
 }
 
+/// As it is written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawView {
+    cluster_id: String,
+    #[serde(default)]
+    connected: bool,
+    server: Option<String>,
+    leader: Option<String>,
+    #[serde(default)]
+    epoch: u64,
+    #[serde(default)]
+    revision: u64,
+    #[serde(default)]
+    lease_ttl_ms: u64,
+    lease_remaining_ms: Option<u64>,
+    #[serde(default)]
+    nodes: Vec<Value>,
+    problem: Option<String>,
+}
+
 impl NodeView {
+    fn from_value(value: &Value) -> Result<Self, Malformed> {
+        let status = Status::parse(value.to_string().as_bytes())?;
+        let millis = value["roundTripMs"].as_f64().unwrap_or_default();
+        let round_trip = Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default();
+        let missed = value["missed"].as_u64().and_then(|missed| missed.try_into().ok());
+        Ok(Self { status, round_trip, missed: missed.unwrap_or_default() })
+    }
+
     /// Node id and session: two daemons of one node id are two.
     pub(super) fn who(&self) -> (&str, &str) {
         (&self.status.node_id, &self.status.session)
@@ -60,6 +90,28 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
+    /// Reads what was written as JSON, by `leasehold status --all --json` for example: at most 64
+    /// KiB. Unknown fields are ignored, and texts are rid of control characters.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is too long, no JSON, names no cluster, or a node without a name.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let raw: RawView = read(bytes)?;
+        let words = |text: Option<String>| text.filter(|text| !text.is_empty()).map(|t| clean(&t));
+        Ok(Self {
+            cluster_id: clean(&raw.cluster_id),
+            connected: raw.connected,
+            server: words(raw.server),
+            leader: words(raw.leader),
+            epoch: raw.epoch,
+            revision: raw.revision,
+            lease_ttl_ms: raw.lease_ttl_ms,
+            lease_remaining_ms: raw.lease_remaining_ms,
+            nodes: raw.nodes.iter().map(NodeView::from_value).collect::<Result<_, _>>()?,
+            problem: words(raw.problem),
+        })
+    }
+
     pub(super) fn empty(config: &crate::config::Config) -> Self {
         Self {
             cluster_id: config.cluster_id().to_owned(),
@@ -99,4 +151,25 @@ impl ClusterView {
 fn fractional_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
     serializer.serialize_f64(f64::from(micros) / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut view = ClusterView::empty(
+            &crate::Config::new("orders", "node-1", ["nats://127.0.0.1:4222"]).unwrap(),
+        );
+        let status = Status { daemon: true, ..Status::unknown("orders", "node-2") };
+        view.nodes = vec![NodeView { status, round_trip: Duration::from_micros(412), missed: 2 }];
+        view.leader = Some("node-2".into());
+        view.lease_remaining_ms = Some(7);
+        let bytes = serde_json::to_vec(&view).unwrap();
+        assert_eq!(ClusterView::parse(&bytes).unwrap(), view);
+        for bytes in [&b""[..], b"{}", br#"{"clusterId":"c","nodes":[{}]}"#] {
+            assert!(ClusterView::parse(bytes).is_err(), "{bytes:?}");
+        }
+    }
 }

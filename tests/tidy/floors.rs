@@ -34,6 +34,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("service", 8),
     ("manager", 9),
     ("capi", 10),
+    ("bin", 11),
 ];
 
 /// A module that knows nothing of the election: it imports from here only.

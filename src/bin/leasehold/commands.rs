@@ -1,0 +1,133 @@
+//! What an operator asks for, and how the answer reads.
+
+use std::time::Duration;
+
+use leasehold::config::Config;
+use leasehold::manager::{ClusterView, NodeView, Status};
+use leasehold::{Manager, Role};
+use serde_json::json;
+
+use super::args::{self, Args};
+use super::failure::Failure;
+use super::output;
+use super::text;
+
+/// How long nodes have to answer when all are asked.
+const LISTEN: Duration = Duration::from_secs(1);
+
+pub(super) fn load(args: &Args) -> Result<Config, Failure> {
+    Config::load(&args.config).map_err(|error| Failure::config(&args.config, error))
+}
+
+fn manager(args: &Args) -> Result<Manager, Failure> {
+    load(args).map(Manager::new)
+}
+
+pub(super) fn status(args: &Args, which: &args::Status) -> Result<(), Failure> {
+    let manager = manager(args)?;
+    if which.all {
+        let view = manager.query_all(args.timeout.min(LISTEN))?;
+        return show_cluster(args, &view);
+    }
+    if let Some(node) = &which.node {
+        let view = manager.query(node, args.timeout)?;
+        return output::answer(args.json, &view, &describe(&view.status, Some(&view)));
+    }
+    let status = manager.status(args.timeout)?;
+    output::answer(args.json, &status, &describe(&status, None))
+}
+
+pub(super) fn join(args: &Args) -> Result<(), Failure> {
+    let manager = manager(args)?;
+    let status = manager.status(args.timeout)?;
+    if status.daemon {
+        let node = status.node_id;
+        return Err(leasehold::ManagerError::AlreadyRunning { node }.into());
+    }
+    show_cluster(args, &manager.join(args.timeout)?)
+}
+
+fn show_cluster(args: &Args, view: &ClusterView) -> Result<(), Failure> {
+    output::answer(args.json, view, &text::cluster(view))
+}
+
+pub(super) fn promote(args: &Args, force: bool) -> Result<(), Failure> {
+    let status = manager(args)?.promote(force, args.timeout)?;
+    leads(args, &status)
+}
+
+pub(super) fn transfer(args: &Args, to: &str) -> Result<(), Failure> {
+    let status = manager(args)?.transfer(to, args.timeout)?;
+    leads(args, &status)
+}
+
+fn leads(args: &Args, status: &Status) -> Result<(), Failure> {
+    let sentence = format!("{} leads, epoch {}", status.node_id, status.epoch);
+    output::done(args.json, &sentence, &facts(status))
+}
+
+pub(super) fn demote(args: &Args) -> Result<(), Failure> {
+    let status = manager(args)?.demote(args.timeout)?;
+    let next = match &status.leader {
+        Some(leader) => format!("; {leader} leads"),
+        None => String::new(),
+    };
+    let sentence = format!("{} has given the lead back{next}", status.node_id);
+    output::done(args.json, &sentence, &facts(&status))
+}
+
+pub(super) fn leave(args: &Args) -> Result<(), Failure> {
+    let manager = manager(args)?;
+    manager.leave(args.timeout)?;
+    let node = manager.config().node_id();
+    output::done(args.json, &format!("the daemon of {node} has ended"), &json!({ "nodeId": node }))
+}
+
+fn facts(status: &Status) -> serde_json::Value {
+    serde_json::to_value(status).unwrap_or_default()
+}
+
+/// A node, a line for each thing to know.
+fn describe(status: &Status, view: Option<&NodeView>) -> String {
+    let mut lines = vec![
+        ("cluster", status.cluster_id.clone()),
+        ("node", status.node_id.clone()),
+        ("role", text::role(status.role).to_owned()),
+        ("leader", status.leader.clone().unwrap_or_else(|| "unknown".into())),
+        ("epoch", if status.epoch == 0 { "none yet".into() } else { status.epoch.to_string() }),
+    ];
+    if let Some(vip) = &status.vip {
+        let held = if status.vip_held { "held here" } else { "not here" };
+        lines.push(("virtual IP", format!("{vip}, {held}")));
+    }
+    if status.role == Role::Leader {
+        let left = text::seconds(status.lease_remaining_ms);
+        lines.push(("lease", format!("{left} of {}", text::seconds(status.lease_ttl_ms))));
+    }
+    lines.push(("connected", if status.connected { "yes" } else { "no" }.to_owned()));
+    lines.push(("daemon", daemon(status)));
+    if let Some(view) = view {
+        lines.push(("round trip", text::round_trip(view.round_trip)));
+    }
+    if let Some(problem) = &status.problem {
+        lines.push(("problem", problem.clone()));
+    }
+    lines
+        .iter()
+        .flat_map(|(name, value)| [format!("{name:<11} "), text::printable(value), "\n".into()])
+        .collect()
+}
+
+fn daemon(status: &Status) -> String {
+    if !status.daemon {
+        return "none answers; this is what an observer sees".to_owned();
+    }
+    let mut text = format!("up {}, version {}", text::uptime(status.uptime_ms), status.version);
+    if status.resigning {
+        text.push_str(", giving the lead back");
+    }
+    if status.stuck {
+        text.push_str(", STUCK: its renewal thread does not run");
+    }
+    text
+}

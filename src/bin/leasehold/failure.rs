@@ -1,0 +1,89 @@
+//! What went wrong, what would help, and the exit code that says which it was.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use leasehold::ManagerError;
+use leasehold::config::ConfigError;
+
+#[derive(Debug)]
+pub(super) enum Failure {
+    Manager(ManagerError),
+    /// Configuration that the command itself refuses.
+    Usage(String),
+    /// Something of this host.
+    System(String),
+}
+
+impl Failure {
+    /// See `leasehold --help`.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Manager(error) => error.exit_code(),
+            Self::Usage(_) => 2,
+            Self::System(_) => 1,
+        }
+    }
+
+    /// A configuration's file that cannot be used.
+    pub(super) fn config(file: &Path, error: ConfigError) -> Self {
+        match error {
+            ConfigError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Self::Usage(format!(
+                    "there is no {}; `leasehold init` writes one, --config names another",
+                    file.display()
+                ))
+            }
+            error => Self::Manager(error.into()),
+        }
+    }
+
+    fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Manager(ManagerError::NotLeader { leader: Some(_), .. }) => {
+                Some("`leasehold demote` with that node's configuration, or `transfer`, moves it")
+            }
+            Self::Manager(ManagerError::NotLeader { leader: None, .. }) => {
+                Some("`leasehold status --all` shows who is there")
+            }
+            Self::Manager(ManagerError::OtherLeader { .. }) => Some("`promote --force` does both"),
+            Self::Manager(ManagerError::TimedOut { .. }) => {
+                Some("it may yet happen: see `leasehold status`; --timeout waits longer")
+            }
+            Self::Manager(ManagerError::Store(error)) if error.may_pass() => {
+                Some("check nats.servers in the configuration, and that the server runs")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    /// One line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manager(error) => write!(f, "{error}")?,
+            Self::Usage(text) | Self::System(text) => f.write_str(text)?,
+        }
+        self.remedy().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+    }
+}
+
+impl From<ManagerError> for Failure {
+    fn from(error: ManagerError) -> Self {
+        Self::Manager(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::System(error.to_string())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Manager(error.into())
+    }
+}

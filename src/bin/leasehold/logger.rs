@@ -1,0 +1,221 @@
+//! Log lines to stderr, written by a thread of their own.
+//!
+//! The renewal thread logs. A stderr that takes nothing, a pipe to a pager for example, must not
+//! hold it up: lines wait in a bounded queue, and what finds it full is dropped and counted.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use log::kv::{Error, Key, Value, VisitSource};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use time::OffsetDateTime;
+
+use super::args::{self, Args, Command};
+
+/// Lines that may wait.
+const WAITING: usize = 4096;
+/// How long the end waits for them to be written.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Format {
+    /// With the time, for terminals and files.
+    Plain,
+    /// With the priority that systemd's journal reads; it has the time itself.
+    Journal,
+    Json,
+}
+
+enum Message {
+    Line(String),
+    Flush(SyncSender<()>),
+}
+
+struct Logger {
+    format: Format,
+    level: LevelFilter,
+    queue: SyncSender<Message>,
+}
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// To be finished before the process ends.
+pub(super) struct Started(Option<SyncSender<Message>>);
+
+pub(super) fn start(args: &Args) -> Started {
+    let daemon = matches!(args.command, Command::Daemon(_));
+    let level = level(args.log_level, daemon);
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let format = match () {
+        () if args.json && daemon => Format::Json,
+        () if journal => Format::Journal,
+        () => Format::Plain,
+    };
+    let (queue, lines) = sync_channel(WAITING);
+    let writer = thread::Builder::new().name("leasehold-log".into());
+    if writer.spawn(move || write_all(&lines)).is_err() {
+        return Started(None);
+    }
+    let logger = Logger { format, level, queue: queue.clone() };
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(level);
+    }
+    Started(Some(queue))
+}
+
+impl Started {
+    /// Waits a moment for lines that are still to be written.
+    pub(super) fn finish(self) {
+        let (done, written) = sync_channel(1);
+        if self.0.is_some_and(|queue| queue.try_send(Message::Flush(done)).is_ok()) {
+            let _ = written.recv_timeout(FAREWELL);
+        }
+    }
+}
+
+fn level(wanted: Option<args::Level>, daemon: bool) -> LevelFilter {
+    match wanted {
+        None if daemon => LevelFilter::Info,
+        None | Some(args::Level::Warn) => LevelFilter::Warn,
+        Some(args::Level::Error) => LevelFilter::Error,
+        Some(args::Level::Info) => LevelFilter::Info,
+        Some(args::Level::Debug) => LevelFilter::Debug,
+        Some(args::Level::Trace) => LevelFilter::Trace,
+    }
+}
+
+fn write_all(lines: &Receiver<Message>) {
+    for message in lines {
+        match message {
+            Message::Line(line) => {
+                let _ = io::stderr().lock().write_all(line.as_bytes());
+            }
+            Message::Flush(done) => {
+                let _ = done.try_send(());
+            }
+        }
+        let dropped = DROPPED.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let _ = writeln!(io::stderr(), "{dropped} log lines were dropped");
+        }
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Other crates' lines are for those who look for a fault.
+        let ours = metadata.target().starts_with("leasehold");
+        let level = if ours { self.level } else { self.level.min(LevelFilter::Warn) };
+        metadata.level() <= level || self.level == LevelFilter::Trace
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        if self.queue.try_send(Message::Line(line(self.format, record))).is_err() {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// One line, whatever is in it.
+fn line(format: Format, record: &Record<'_>) -> String {
+    let mut values = Values::default();
+    // Whatever can be visited is.
+    let _ = record.key_values().visit(&mut values);
+    let message = record.args().to_string();
+    if format == Format::Json {
+        let mut object = serde_json::Map::new();
+        object.insert("time".into(), now().into());
+        object.insert("level".into(), record.level().as_str().to_lowercase().into());
+        object.insert("message".into(), message.into());
+        object.extend(values.0.into_iter().map(|(key, value)| (key, value.into())));
+        return format!("{}\n", serde_json::Value::Object(object));
+    }
+    let mut line = match format {
+        Format::Journal => format!("<{}>", priority(record.level())),
+        _ => format!("{} {:<5} ", now(), record.level()),
+    };
+    line.extend(message.chars().map(|c| if c.is_control() { ' ' } else { c }));
+    for (key, value) in values.0 {
+        let _ = write!(line, " {key}={}", quoted(&value));
+    }
+    line.push('\n');
+    line
+}
+
+/// Syslog's number.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// The wall clock, in UTC, to the millisecond.
+fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    let (date, (hour, minute, second, milli)) = (now.date(), now.time().as_hms_milli());
+    format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+/// As it is, unless that could be taken for more than one value.
+fn quoted(value: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/[]@+".contains(&b);
+    if !value.is_empty() && value.bytes().all(plain) {
+        value.to_owned()
+    } else {
+        format!("{value:?}")
+    }
+}
+
+#[derive(Default)]
+struct Values(Vec<(String, String)>);
+
+impl<'kvs> VisitSource<'kvs> for Values {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        self.0.push((key.to_string(), value.to_string()));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(format: Format) -> String {
+        line(
+            format,
+            &Record::builder()
+                .level(Level::Warn)
+                .target("leasehold::x")
+                .args(format_args!("two\nlines"))
+                .key_values(&[("node", "a\nb")])
+                .build(),
+        )
+    }
+
+    #[test]
+    fn a_record_is_one_line_in_each_format() {
+        let plain = record(Format::Plain);
+        assert!(plain.ends_with("Z WARN  two lines node=\"a\\nb\"\n"), "{plain}");
+        assert_eq!(record(Format::Journal), "<4>two lines node=\"a\\nb\"\n");
+        let json: serde_json::Value = serde_json::from_str(&record(Format::Json)).unwrap();
+        assert_eq!((&json["message"], &json["node"]), (&"two\nlines".into(), &"a\nb".into()));
+        assert!(
+            plain.len()
+                == "2026-01-01T00:00:00.000Z".len() + " WARN  two lines node=\"a\\nb\"\n".len(),
+            "{plain}"
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! What goes to stdout, and how a failure is told.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::args::When;
+use super::failure::Failure;
+
+/// Whether stdout gets colours.
+pub(super) fn colours(when: When) -> bool {
+    let unwanted = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => io::stdout().is_terminal() && !unwanted(),
+    }
+}
+
+/// Writes all of it. A reader that has gone away wants no more, and that is no failure.
+pub(super) fn raw(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::System(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line at once; false when nobody reads any more.
+pub(super) fn line(text: &str) -> Result<bool, Failure> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::System(format!("cannot write to stdout: {error}"))),
+    }
+}
+
+/// An answer: text for people, or one JSON object on one line.
+pub(super) fn answer(json: bool, value: &impl Serialize, text: &str) -> Result<(), Failure> {
+    if !json {
+        return raw(text.as_bytes());
+    }
+    let value = serde_json::to_string(value).map_err(|error| Failure::System(error.to_string()))?;
+    raw(format!("{value}\n").as_bytes())
+}
+
+/// Something was done: a sentence, or `{"ok":true}` with facts.
+pub(super) fn done(as_json: bool, sentence: &str, facts: &Value) -> Result<(), Failure> {
+    let mut value = json!({ "ok": true });
+    if let (Value::Object(all), Value::Object(facts)) = (&mut value, facts) {
+        all.extend(facts.clone());
+    }
+    answer(as_json, &value, &format!("{sentence}\n"))
+}
+
+/// One line on stderr; with `--json` one object on stdout.
+pub(super) fn failure(as_json: bool, failure: &Failure) {
+    let text = failure.to_string();
+    if as_json {
+        let value = json!({ "ok": false, "exitCode": failure.exit_code(), "error": text });
+        // Nobody is left to be told.
+        let _ = raw(format!("{value}\n").as_bytes());
+    } else {
+        let _ = writeln!(io::stderr(), "leasehold: {text}");
+    }
+}
+
+pub(super) fn version(as_json: bool) -> Result<(), Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    answer(as_json, &json!({ "version": version }), &format!("leasehold {version}\n"))
+}

@@ -1,0 +1,213 @@
+//! What `watch` shows, as lines: no terminal, no clock.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use leasehold::Role;
+use leasehold::manager::{ClusterView, NodeView};
+
+use super::text::{cut, fit, node_row, row, seconds};
+
+/// The narrowest and the flattest screen that is filled; a smaller one is cut.
+const LEAST: (usize, usize) = (40, 10);
+/// Lines beside nodes and events.
+const FRAME: usize = 8;
+/// Events that are shown where nodes would take their place.
+const LEAST_EVENTS: usize = 3;
+
+/// All there is to show.
+pub(super) struct Frame<'a> {
+    /// None before the first.
+    pub(super) view: Option<&'a ClusterView>,
+    /// Since the view was made.
+    pub(super) age: Duration,
+    /// The newest last, with their times.
+    pub(super) events: &'a VecDeque<(String, String)>,
+    /// The wall clock, for people.
+    pub(super) now: &'a str,
+    /// Nodes above the first that is shown.
+    pub(super) scroll: usize,
+}
+
+/// How a line stands out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Style {
+    Plain,
+    Bold,
+    Dim,
+    Good,
+    Bad,
+}
+
+/// A line of one style, no longer than the screen is wide.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) style: Style,
+    pub(super) text: String,
+}
+
+impl Line {
+    /// As a terminal takes it.
+    pub(super) fn paint(&self, colours: bool) -> String {
+        let code = match self.style {
+            Style::Plain => return self.text.clone(),
+            // Without colours these two go on standing out.
+            Style::Bold => "1",
+            Style::Bad if !colours => "7",
+            _ if !colours => return self.text.clone(),
+            Style::Dim => "2",
+            Style::Good => "32",
+            Style::Bad => "31",
+        };
+        format!("\x1b[{code}m{}\x1b[0m", self.text)
+    }
+}
+
+/// The screen: exactly `height` lines at most, none wider than `width` columns.
+pub(super) fn draw(frame: &Frame<'_>, width: usize, height: usize) -> Vec<Line> {
+    let (wide, high) = (width.max(LEAST.0), height.max(LEAST.1));
+    let mut lines = Lines { width: wide, lines: Vec::new() };
+    match frame.view {
+        None => {
+            lines.push(Style::Bold, "leasehold watch");
+            lines.push(Style::Plain, "");
+            lines.push(Style::Plain, "asks who is there …");
+        }
+        Some(view) => {
+            head(&mut lines, frame, view);
+            let room = high - FRAME;
+            let spare = room.saturating_sub(view.nodes.len().max(1)).max(LEAST_EVENTS);
+            let events = frame.events.len().min(spare).min(room - 1);
+            nodes(&mut lines, view, frame.scroll, room - events.max(1));
+            tell(&mut lines, frame, events);
+        }
+    }
+    let mut lines = lines.lines;
+    lines.truncate(high - 1);
+    while lines.len() < high - 1 {
+        lines.push(Line { style: Style::Plain, text: String::new() });
+    }
+    let keys = Line { style: Style::Dim, text: cut("q quit   ↑ ↓ scroll", wide) };
+    lines.push(keys);
+    lines.truncate(height);
+    for line in &mut lines {
+        let text = cut(&line.text, width);
+        text.trim_end().clone_into(&mut line.text);
+    }
+    lines
+}
+
+/// How far the nodes can be scrolled.
+pub(super) fn scroll_limit(view: Option<&ClusterView>) -> usize {
+    view.map_or(0, |view| view.nodes.len().saturating_sub(1))
+}
+
+struct Lines {
+    width: usize,
+    lines: Vec<Line>,
+}
+
+impl Lines {
+    fn push(&mut self, style: Style, text: &str) {
+        self.lines.push(Line { style, text: cut(text, self.width) });
+    }
+
+    /// Something on either side.
+    fn spread(&mut self, style: Style, left: &str, right: &str) {
+        let rest = self.width.saturating_sub(right.chars().count() + 1);
+        self.push(style, &format!("{} {right}", fit(left, rest)));
+    }
+}
+
+/// Four lines: the cluster, the server, the lease, and nothing.
+fn head(lines: &mut Lines, frame: &Frame<'_>, view: &ClusterView) {
+    let leader = match &view.leader {
+        Some(leader) if view.connected => format!("{leader} leads"),
+        Some(leader) => format!("{leader} led"),
+        None => "no leader is known".to_owned(),
+    };
+    let title = format!("{}   {leader}   epoch {}", view.cluster_id, view.epoch);
+    lines.spread(Style::Bold, &title, frame.now);
+    if !view.connected {
+        lines.push(Style::Bad, "NO CONNECTION to a server; what is below is what was last known");
+    } else if let Some(server) = &view.server {
+        lines.push(Style::Dim, &format!("by way of {server}"));
+    } else {
+        lines.push(Style::Dim, "connected");
+    }
+    match &view.problem {
+        Some(problem) => lines.push(Style::Bad, problem),
+        None if !view.connected => lines.push(Style::Bad, "lease  unknown"),
+        None => lines.push(lease_style(view), &lease(lines.width, view, frame.age)),
+    }
+    lines.push(Style::Plain, "");
+}
+
+fn lease_style(view: &ClusterView) -> Style {
+    if view.leader.is_some() { Style::Good } else { Style::Bad }
+}
+
+/// A bar of what is left of the lease.
+fn lease(width: usize, view: &ClusterView, age: Duration) -> String {
+    let passed = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    let Some(remaining) = view.lease_remaining_ms else {
+        return match &view.leader {
+            Some(leader) => format!("lease  held by {leader}; for how long, it has not said"),
+            None => "lease  held by nobody who is known".to_owned(),
+        };
+    };
+    let (left, ttl) = (remaining.saturating_sub(passed), view.lease_ttl_ms.max(1));
+    let figures = format!("{} of {}", seconds(left), seconds(ttl));
+    let room = width.saturating_sub("lease  ".len() + figures.len() + 4).clamp(8, 60);
+    let filled = usize::try_from(left.min(ttl) * room as u64 / ttl).unwrap_or(room);
+    format!("lease  [{}{}] {figures}", "█".repeat(filled), "·".repeat(room - filled))
+}
+
+/// A heading and up to `room` lines: the leader first, then by name.
+fn nodes(lines: &mut Lines, view: &ClusterView, scroll: usize, room: usize) {
+    if view.nodes.is_empty() {
+        lines.push(Style::Dim, "NODE");
+        lines.push(Style::Plain, "no daemon answers");
+        return;
+    }
+    let widest = view.nodes.iter().map(|node| node.status.node_id.chars().count()).max();
+    let longest = lines.width.saturating_sub(60).max(12);
+    let width = widest.unwrap_or(0).clamp(8, longest.min(40));
+    let heading = row(width, "NODE", ["ROLE", "EPOCH", "UPTIME", "RTT"], "");
+    lines.push(Style::Dim, &heading);
+    let mut nodes: Vec<&NodeView> = view.nodes.iter().collect();
+    nodes.sort_by_key(|node| node.status.role != Role::Leader);
+    let all_fit = nodes.len() <= room;
+    let shown = if all_fit { room } else { room.saturating_sub(1) };
+    let above = if all_fit { 0 } else { scroll.min(nodes.len() - shown) };
+    for node in nodes.iter().skip(above).take(shown) {
+        lines.push(node_style(node), &node_row(node, width));
+    }
+    if !all_fit {
+        let below = nodes.len() - above - shown;
+        lines.push(Style::Dim, &format!("{above} above, {below} below"));
+    }
+}
+
+fn node_style(node: &NodeView) -> Style {
+    match node.status.role {
+        _ if node.missed > 0 || node.status.stuck || !node.status.connected => Style::Bad,
+        Role::Leader => Style::Good,
+        Role::Follower => Style::Plain,
+    }
+}
+
+fn tell(lines: &mut Lines, frame: &Frame<'_>, count: usize) {
+    lines.push(Style::Plain, "");
+    lines.push(Style::Dim, "EVENTS");
+    if count == 0 {
+        lines.push(Style::Plain, "none yet");
+    }
+    for (time, text) in frame.events.iter().skip(frame.events.len() - count) {
+        lines.push(Style::Plain, &format!("{time}  {text}"));
+    }
+}
+
+#[cfg(test)]
+#[path = "screen_tests.rs"]
+mod tests;

@@ -1,0 +1,164 @@
+//! Words for figures, and a cluster as a table.
+
+use std::time::Duration;
+
+use leasehold::Role;
+use leasehold::manager::{ClusterView, NodeView};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// As go-cluster says it.
+pub(super) fn role(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "PRIMARY",
+        Role::Follower => "PASSIVE",
+    }
+}
+
+/// `7.2 s`.
+pub(super) fn seconds(millis: u64) -> String {
+    format!("{}.{} s", millis / 1000, millis % 1000 / 100)
+}
+
+/// The two largest units: `3h 12m`.
+pub(super) fn uptime(millis: u64) -> String {
+    let seconds = millis / 1000;
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {seconds}s"),
+        (0, ..) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+/// `0.41 ms`, `12 ms`.
+pub(super) fn round_trip(time: Duration) -> String {
+    let millis = time.as_secs_f64() * 1e3;
+    if millis < 10.0 { format!("{millis:.2} ms") } else { format!("{millis:.0} ms") }
+}
+
+/// What an operator should know of a node beside its role.
+pub(super) fn remarks(node: &NodeView) -> String {
+    let status = &node.status;
+    let mut remarks = Vec::new();
+    match node.missed {
+        0 => {}
+        1..3 => remarks.push("no answer".to_owned()),
+        missed => remarks.push(format!("not heard of, {missed} times in a row")),
+    }
+    if status.stuck {
+        remarks.push("STUCK".to_owned());
+    }
+    if status.resigning {
+        remarks.push("resigning".to_owned());
+    }
+    if !status.connected {
+        remarks.push("disconnected".to_owned());
+    }
+    if status.vip_held {
+        remarks.push("has the VIP".to_owned());
+    }
+    remarks.extend(status.problem.clone());
+    remarks.join(", ")
+}
+
+/// A cluster for a pipe, or a terminal that scrolls.
+pub(super) fn cluster(view: &ClusterView) -> String {
+    let leader = view.leader.as_deref().unwrap_or("unknown");
+    let mut text = format!("cluster {}, leader {leader}, epoch {}\n", view.cluster_id, view.epoch);
+    if let Some(problem) = &view.problem {
+        text.push_str("problem: ");
+        text.push_str(&printable(problem));
+        text.push('\n');
+    }
+    if view.nodes.is_empty() {
+        text.push_str("no daemon answers\n");
+        return text;
+    }
+    let widest = view.nodes.iter().map(|node| node.status.node_id.width()).max();
+    let width = widest.unwrap_or(0).clamp(4, 40);
+    let mut line = |row: String| {
+        text.push_str(row.trim_end());
+        text.push('\n');
+    };
+    line(row(width, "NODE", ["ROLE", "EPOCH", "UPTIME", "RTT"], ""));
+    for node in &view.nodes {
+        line(node_row(node, width));
+    }
+    text
+}
+
+/// The columns of a node, its id in `width` of them.
+pub(super) fn node_row(node: &NodeView, width: usize) -> String {
+    let status = &node.status;
+    let (epoch, up) = (status.epoch.to_string(), uptime(status.uptime_ms));
+    let trip = if node.missed == 0 { round_trip(node.round_trip) } else { "-".to_owned() };
+    row(width, &status.node_id, [role(status.role), &epoch, &up, &trip], &remarks(node))
+}
+
+pub(super) fn row(width: usize, node: &str, columns: [&str; 4], rest: &str) -> String {
+    let [role, epoch, uptime, trip] = columns;
+    let node = fit(node, width);
+    format!("{node}  {role:<7}  {epoch:>6}  {uptime:>8}  {trip:>8}  {}", printable(rest))
+}
+
+/// Exactly `width` columns of a terminal: cut, or filled with blanks.
+pub(super) fn fit(text: &str, width: usize) -> String {
+    let mut fitted = cut(text, width);
+    let used = fitted.width();
+    fitted.extend(std::iter::repeat_n(' ', width.saturating_sub(used)));
+    fitted
+}
+
+/// At most `width` columns; what is cut ends in `…`.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    let text = printable(text);
+    if text.width() <= width {
+        return text;
+    }
+    let mut kept = String::new();
+    let mut used = 1;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > width {
+            break;
+        }
+        kept.push(c);
+    }
+    if width > 0 {
+        kept.push('…');
+    }
+    kept
+}
+
+/// Without what would move a cursor, hide, or turn the writing around.
+pub(super) fn printable(text: &str) -> String {
+    const HIDING: [std::ops::RangeInclusive<char>; 3] =
+        ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    let hides = |c: &char| HIDING.iter().any(|range| range.contains(c));
+    text.chars().filter(|c| !c.is_control() && !hides(c)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_as_people_say_them() {
+        assert_eq!((seconds(7_250), seconds(0)), ("7.2 s".into(), "0.0 s".into()));
+        let times = [0, 59_999, 61_000, 3_600_000, 90_000_000].map(uptime);
+        assert_eq!(times, ["0s", "59s", "1m 1s", "1h 0m", "1d 1h"]);
+        let trips = [410, 12_345].map(|micros| round_trip(Duration::from_micros(micros)));
+        assert_eq!(trips, ["0.41 ms", "12 ms"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_by_columns_and_not_by_letters() {
+        assert_eq!(fit("node", 6), "node  ");
+        assert_eq!(fit("node-12345", 6), "node-…");
+        assert_eq!(fit("節点一二三", 6), "節点… ");
+        assert_eq!(cut("a\u{1b}[2Jb", 80), "a[2Jb");
+        assert_eq!(cut("abc", 0), "");
+    }
+}
