@@ -46,7 +46,7 @@ fn a_command_that_hangs_delays_no_renewal_and_is_killed_with_its_children() {
     site.init("n1");
     let sleep = unique_sleep("hang");
     let primary = format!("trap '' TERM; {sleep} & {sleep}");
-    let change = format!("{sleep}");
+    let change = sleep.clone();
     let arguments = ["--on-primary", &primary, "--on-change", &change, "--hook-timeout", "4s"];
     let mut daemon = site.daemon("n1", &arguments);
     eventually(PATIENCE, "three of them", || processes_with(&sleep).len() >= 3);
