@@ -20,7 +20,8 @@
 //! undefined, as for any C function. So it is when a callback throws or jumps out.
 //!
 //! # Rules that every function keeps
-//! * No panic leaves it; one that happens is [`LEASEHOLD_E_PANIC`](leasehold_code::LEASEHOLD_E_PANIC).
+//! * No panic leaves it; one that happens is
+//!   [`LEASEHOLD_E_PANIC`](leasehold_code::LEASEHOLD_E_PANIC).
 //! * It may be called from any thread, also from several at once, and from callbacks except where
 //!   its documentation says otherwise.
 //! * It keeps no pointer beyond the call except `user_data` and functions; texts are copied.

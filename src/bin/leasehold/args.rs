@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// Answer in JSON: one object, or one for each line
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// What is logged to stderr [default: info for the daemon, else warn]
+    /// What is logged to stderr [default: info for the daemon, else error]
     #[arg(long, global = true, value_enum, value_name = "LEVEL")]
     pub(super) log_level: Option<Level>,
     /// How long a command may take, as 500ms, 10s, 2m

@@ -42,12 +42,11 @@ impl Failure {
     fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::Manager(ManagerError::NotLeader { leader: Some(_), .. }) => {
-                Some("`leasehold demote` with that node's configuration, or `transfer`, moves it")
+                Some("ask with its configuration, or use `leasehold transfer NODE`")
             }
             Self::Manager(ManagerError::NotLeader { leader: None, .. }) => {
                 Some("`leasehold status --all` shows who is there")
             }
-            Self::Manager(ManagerError::OtherLeader { .. }) => Some("`promote --force` does both"),
             Self::Manager(ManagerError::TimedOut { .. }) => {
                 Some("it may yet happen: see `leasehold status`; --timeout waits longer")
             }
@@ -63,6 +62,9 @@ impl fmt::Display for Failure {
     /// One line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Manager(ManagerError::OtherLeader { leader }) => {
+                write!(f, "{leader} leads; `leasehold promote --force` asks it to hand over")?;
+            }
             Self::Manager(error) => write!(f, "{error}")?,
             Self::Usage(text) | Self::System(text) => f.write_str(text)?,
         }
