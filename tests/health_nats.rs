@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use support::bucket::Bucket;
 use support::nats;
+use support::proxy::Proxy;
 use support::server::NatsServer;
 use support::tls::Certificates;
 use support::version::Version;
@@ -309,6 +310,20 @@ on_both_servers!(what_breaks_the_client_costs_a_moment_and_no_lead, |version| {
     }
     eventually(2 * PATIENCE, "an answer after all that", answers);
     assert!(token.is_valid() && node.stats().reconnects == 0);
+});
+
+// A peer that vanished says nothing, and the responder asks nobody anything: only silence tells.
+on_both_servers!(a_link_that_carries_nothing_any_more_is_given_up, |version| {
+    let server = NatsServer::start(version);
+    let proxy = Proxy::start(server.address());
+    let responder = Responder::alone(&built(&proxy.url(), "node-1")).unwrap();
+    ready(&responder);
+    proxy.freeze();
+    eventually(2 * PATIENCE, "the responder to notice", || !responder.is_connected());
+    proxy.thaw();
+    ready(&responder);
+    let mut client = Client::connect(&built(&server.url(), "asker"), ANSWER).unwrap();
+    eventually(PATIENCE, "an answer again", || client.query("node-1", ANSWER).is_ok());
 });
 
 on_both_servers!(it_comes_back_with_the_server, |version| {
