@@ -255,21 +255,22 @@ on_both_servers!(a_second_daemon_of_a_node_is_refused_while_the_first_answers, |
     let server = NatsServer::start(version);
     let first = Daemon::of(&server.url(), "node-1");
     let token = first.leads();
-    let second = operator(&server.url(), "node-1");
-    let error = second.run(&never()).unwrap_err();
+    let again = |name: &str| {
+        let config = config(&server.url(), name).build().unwrap();
+        Daemon::launch(Manager::builder(config))
+    };
+    let mut second = again("node-1");
+    let error = second.ended().unwrap_err();
     assert!(matches!(error, ManagerError::AlreadyRunning { .. }), "{error}");
     assert_eq!(error.exit_code(), 6);
-    assert!(token.is_valid() && !second.is_running());
+    assert!(token.is_valid() && !second.manager.is_running());
     // A checker of go-cluster v1 counts, too.
     let client = Client::connect(&server.url());
     let checker = client.subscribe("cluster.orders.health.v1");
-    let third = operator(&server.url(), "v1");
-    let error = thread::scope(|scope| {
-        let third = scope.spawn(|| third.run(&never()).unwrap_err());
-        let question = checker.next(PATIENCE).expect("the question");
-        client.publish(&question.reply.unwrap(), r#"{"nodeId":"v1","role":"PASSIVE"}"#);
-        third.join().unwrap()
-    });
+    let mut third = again("v1");
+    let question = checker.next(PATIENCE).expect("the question");
+    client.publish(&question.reply.unwrap(), r#"{"nodeId":"v1","role":"PASSIVE"}"#);
+    let error = third.ended().unwrap_err();
     assert!(matches!(error, ManagerError::AlreadyRunning { .. }), "{error}");
 });
 
