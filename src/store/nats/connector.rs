@@ -54,13 +54,19 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(connection: Connection, clock: Clock) -> (Self, Receiver<Signal>) {
+    /// `most_waiting` messages may wait to be read on each subject.
+    pub(super) fn new(
+        connection: Connection,
+        clock: Clock,
+        most_waiting: usize,
+    ) -> (Self, Receiver<Signal>) {
         // Unbounded, as such a channel drops what is in it together with its receiver. A connection
         // that nobody takes out would keep itself alive: its client has senders.
         let (sender, signals) = unbounded();
         let plan = Plan {
             connection,
             signals: sender.clone(),
+            most_waiting,
             closed: AtomicBool::new(false),
             clients: Arc::new(()),
             attempts: Arc::new(()),

@@ -27,6 +27,10 @@ use crate::store::wait::Waiter;
 
 /// Longest body that is taken in whole; of a longer one comes one byte more than this.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
+/// Questions that may wait on a subject; more are dropped.
+const MAX_QUESTIONS: usize = 128;
+/// Answers that may wait.
+const MAX_ANSWERS: usize = 4096;
 /// Messages that wait to be sent; more are dropped, as the peer takes nothing.
 const MAX_OUTBOX: usize = 256;
 /// Longest reply subject that is answered to, in bytes.
@@ -113,11 +117,14 @@ impl Courier {
         subjects: Vec<String>,
         clock: Clock,
     ) -> Self {
+        // Whoever only asks awaits an answer of each node of a cluster; who is asked may be
+        // flooded.
+        let most_waiting = if subjects.is_empty() { MAX_ANSWERS } else { MAX_QUESTIONS };
         let mut connection = connection.clone();
         connection.name = format!("{} {purpose}", connection.name);
         let own_inboxes = connection.inbox_prefix.clone();
         let api_prefix = connection.api_prefix.clone();
-        let (connector, signals) = Connector::new(connection, clock.clone());
+        let (connector, signals) = Connector::new(connection, clock.clone(), most_waiting);
         let mut courier = Self {
             subjects,
             own_inboxes,

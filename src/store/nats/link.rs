@@ -40,8 +40,6 @@ use crate::thread::spawn;
 
 /// Client objects that may exist at a time, those included that wait for a frozen peer to wake up.
 pub(super) const MAX_CLIENTS: usize = 32;
-/// Replies and notices that may wait to be read; more are dropped, which is allowed for both.
-const MAX_WAITING: usize = 1024;
 /// How often, and how long each time, the last message to a peer is waited for.
 const ECHO_LOOKS: u32 = 50;
 const ECHO_PAUSE: Duration = Duration::from_millis(10);
@@ -63,6 +61,8 @@ pub(super) enum Signal {
 pub(super) struct Plan {
     pub(super) connection: Connection,
     pub(super) signals: Sender<Signal>,
+    /// Messages that may wait to be read on a subject; more are dropped.
+    pub(super) most_waiting: usize,
     /// Nobody wants a connection any more.
     pub(super) closed: AtomicBool,
     /// One clone per client object that has not ended.
@@ -116,7 +116,8 @@ impl Plan {
             .connect(client_url(server).as_str())
             .map_err(failed)?;
         let inbox_prefix = new_inbox(&self.connection.inbox_prefix);
-        let held = Held::open(client, &inbox_prefix, &attempt.subjects).map_err(failed)?;
+        let held = Held::open(client, &inbox_prefix, &attempt.subjects, self.most_waiting)
+            .map_err(failed)?;
         let inbox = held.inbox.receiver().clone();
         let heard = held.others.iter().map(|other| other.receiver().clone()).collect();
         wires.put(held, &inbox_prefix).map_err(failed)?;
@@ -125,6 +126,7 @@ impl Plan {
             server: server.to_string(),
             version: facts.version,
             secure: facts.tls.is_some(),
+            most_waiting: self.most_waiting,
             inbox_prefix,
             subjects: attempt.subjects.clone(),
             inbox,
@@ -206,12 +208,13 @@ impl Held {
         connection: nats::Connection,
         inbox: &str,
         subjects: &[String],
+        most_waiting: usize,
     ) -> std::io::Result<Self> {
         let inbox = connection.subscribe(&format!("{inbox}.*"))?;
-        inbox.set_message_limits(MAX_WAITING);
+        inbox.set_message_limits(most_waiting);
         let listen = |subject: &String| {
             let subscription = connection.subscribe(subject)?;
-            subscription.set_message_limits(MAX_WAITING);
+            subscription.set_message_limits(most_waiting);
             Ok(subscription)
         };
         let others = subjects.iter().map(listen).collect::<std::io::Result<_>>()?;
@@ -316,6 +319,7 @@ pub(super) struct Link {
     pub(super) secure: bool,
     pub(super) inbox_prefix: String,
     pub(super) subjects: Vec<String>,
+    most_waiting: usize,
     pub(super) inbox: Receiver<nats::Message>,
     /// What comes on each of the subjects, in their order.
     pub(super) heard: Vec<Receiver<nats::Message>>,
@@ -363,13 +367,14 @@ impl Link {
             subject.clone_into(first);
         }
         let (wires, signals) = (Arc::clone(&self.wires), signals.clone());
+        let most_waiting = self.most_waiting;
         let subject = subject.to_owned();
         let work = move || {
             let connection = wires.held.lock().as_ref().map(|(held, _)| held.connection.clone());
             let Some(Ok(new)) = connection.map(|connection| connection.subscribe(&subject)) else {
                 return;
             };
-            new.set_message_limits(MAX_WAITING);
+            new.set_message_limits(most_waiting);
             let receiver = new.receiver().clone();
             // Whichever subscription is not needed is dropped without the lock.
             let unneeded = match wires.held.lock().as_mut().map(|(held, _)| &mut held.others[..]) {
