@@ -159,23 +159,22 @@ impl Inquiry {
             .iter()
             .map(|(subject, body)| self.courier.ask(subject, body.clone(), until))
             .collect();
-        let mut open = numbers.iter().flatten().count();
-        if open < questions.len() {
+        if numbers.contains(&None) {
             return Err(gone("the connection takes nothing"));
         }
+        let mut open = vec![true; questions.len()];
+        let mut close = |question: usize, why: Unanswered| {
+            open[question] = false;
+            // Others may be answered.
+            if open.contains(&true) { Ok(()) } else { Err(why) }
+        };
         loop {
-            let told = self.courier.poll(&self.nobody, until).ok_or(Unanswered::TimedOut)?;
-            match told {
-                Told::Letter(letter) => {
-                    let number = numbers.iter().position(|number| *number == letter.answers);
-                    let Some(question) = number.filter(|_| letter.answers.is_some()) else {
-                        continue;
-                    };
+            match self.courier.poll(&self.nobody, until).ok_or(Unanswered::TimedOut)? {
+                Told::Letter(letter) if letter.answers.is_some() => {
+                    let question = numbers.iter().position(|number| *number == letter.answers);
+                    let Some(question) = question else { continue };
                     if letter.nobody {
-                        open -= 1;
-                        if open == 0 {
-                            return Err(Unanswered::Nobody);
-                        }
+                        close(question, Unanswered::Nobody)?;
                         continue;
                     }
                     let round_trip = self.clock.now().since(asked);
@@ -183,13 +182,17 @@ impl Inquiry {
                         return Ok(());
                     }
                 }
-                Told::Disconnected { error } => return Err(Unanswered::Store(error)),
-                Told::Denied { subject, publish, error } => {
-                    if !publish || questions.iter().any(|(asked, _)| *asked == subject) {
-                        return Err(Unanswered::Store(error));
+                Told::Denied { subject, publish: true, error } => {
+                    let question = questions.iter().position(|(asked, _)| *asked == subject);
+                    if let Some(question) = question {
+                        close(question, Unanswered::Store(error))?;
                     }
                 }
-                Told::Connected { .. } => {}
+                // No answer can be heard.
+                Told::Denied { error, .. } | Told::Disconnected { error } => {
+                    return Err(Unanswered::Store(error));
+                }
+                Told::Letter(_) | Told::Connected { .. } => {}
             }
         }
     }

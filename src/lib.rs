@@ -81,14 +81,17 @@
 //! # Threads
 //!
 //! One of this library's own for each node (`leasehold-renew`) and two of the NATS client's; one
-//! for hooks, if there are any; one for virtual IPs, if there are any; short-lived ones to connect
+//! for hooks, if there are any; one for virtual IPs, if there are any; one for each health
+//! responder and service, with a connection and so two threads of the client's of its own (a
+//! [`Manager`]'s daemon has one for both); two for each health gate; short-lived ones to connect
 //! and to put a dead connection away. All of them block all signals. Handles may be used from any
 //! thread.
 //!
 //! # Where to go on
 //!
 //! [`Node`] and [`Config`] for programs, [`Observer`] to look without taking part, [`Hooks`] for
-//! callbacks, [`fence::Gate`] for the resource's side,
+//! callbacks, [`fence::Gate`] for the resource's side, [`Manager`] for daemons and their operators,
+//! [`health`] and [`service`] to be asked and commanded over NATS, [`metrics`] for a monitor,
 //! [`store`] to put the lease elsewhere than in NATS, [`election`] for the protocol.
 #![cfg_attr(
     all(feature = "vip", target_os = "linux", not(leasehold_portable)),

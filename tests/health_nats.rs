@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use support::bucket::Bucket;
 use support::nats;
+use support::proxy::Proxy;
 use support::server::NatsServer;
 use support::tls::Certificates;
 use support::version::Version;
@@ -281,6 +282,48 @@ on_both_servers!(a_flood_of_questions_delays_no_renewal, |version| {
     assert!(token.is_valid());
     assert_eq!(node.stats().abandoned_connections, 0);
     assert_eq!(asked(&hostile, "cluster.orders.health.node-1")["role"], "PRIMARY");
+});
+
+// The client gives up a connection on which a header block comes that it cannot read, and its
+// reading thread ends over a line that is longer than its buffer; servers pass both on.
+on_both_servers!(what_breaks_the_client_costs_a_moment_and_no_lead, |version| {
+    let server = NatsServer::start(version);
+    let config = built(&server.url(), "node-1");
+    let node = Node::start(config.clone()).unwrap();
+    let responder = Responder::of(node.handle()).unwrap();
+    ready(&responder);
+    let token = node.wait_for_leadership(PATIENCE).unwrap();
+    let hostile = nats::Client::connect(&server.url());
+    let subject = "cluster.orders.health.node-1";
+    let answers = || hostile.request(subject, "", SILENCE).is_ok();
+    eventually(PATIENCE, "an answer", answers);
+
+    hostile.publish_with_headers(subject, &[("X", "y\r\nno header")], "");
+    eventually(PATIENCE, "the connection to be given up", || !responder.is_connected());
+    eventually(PATIENCE, "an answer again", answers);
+
+    // PUB has a longest line, and the MSG that it becomes is a little longer.
+    let longest = 4096 - "PUB   0\r\n".len() - subject.len();
+    for shorter in 0..24 {
+        hostile.publish_with_reply(subject, &"r".repeat(longest - shorter), "");
+        hostile.round_trip().unwrap();
+    }
+    eventually(2 * PATIENCE, "an answer after all that", answers);
+    assert!(token.is_valid() && node.stats().reconnects == 0);
+});
+
+// A peer that vanished says nothing, and the responder asks nobody anything: only silence tells.
+on_both_servers!(a_link_that_carries_nothing_any_more_is_given_up, |version| {
+    let server = NatsServer::start(version);
+    let proxy = Proxy::start(server.address());
+    let responder = Responder::alone(&built(&proxy.url(), "node-1")).unwrap();
+    ready(&responder);
+    proxy.freeze();
+    eventually(2 * PATIENCE, "the responder to notice", || !responder.is_connected());
+    proxy.thaw();
+    ready(&responder);
+    let mut client = Client::connect(&built(&server.url(), "asker"), ANSWER).unwrap();
+    eventually(PATIENCE, "an answer again", || client.query("node-1", ANSWER).is_ok());
 });
 
 on_both_servers!(it_comes_back_with_the_server, |version| {

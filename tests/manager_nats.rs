@@ -255,22 +255,59 @@ on_both_servers!(a_second_daemon_of_a_node_is_refused_while_the_first_answers, |
     let server = NatsServer::start(version);
     let first = Daemon::of(&server.url(), "node-1");
     let token = first.leads();
-    let second = operator(&server.url(), "node-1");
-    let error = second.run(&never()).unwrap_err();
+    let again = |name: &str| {
+        let config = config(&server.url(), name).build().unwrap();
+        Daemon::launch(Manager::builder(config))
+    };
+    let mut second = again("node-1");
+    let error = second.ended().unwrap_err();
     assert!(matches!(error, ManagerError::AlreadyRunning { .. }), "{error}");
     assert_eq!(error.exit_code(), 6);
-    assert!(token.is_valid() && !second.is_running());
+    assert!(token.is_valid() && !second.manager.is_running());
     // A checker of go-cluster v1 counts, too.
     let client = Client::connect(&server.url());
     let checker = client.subscribe("cluster.orders.health.v1");
-    let third = operator(&server.url(), "v1");
-    let error = thread::scope(|scope| {
-        let third = scope.spawn(|| third.run(&never()).unwrap_err());
-        let question = checker.next(PATIENCE).expect("the question");
-        client.publish(&question.reply.unwrap(), r#"{"nodeId":"v1","role":"PASSIVE"}"#);
-        third.join().unwrap()
-    });
+    let mut third = again("v1");
+    let question = checker.next(PATIENCE).expect("the question");
+    client.publish(&question.reply.unwrap(), r#"{"nodeId":"v1","role":"PASSIVE"}"#);
+    let error = third.ended().unwrap_err();
     assert!(matches!(error, ManagerError::AlreadyRunning { .. }), "{error}");
+});
+
+on_both_servers!(two_daemons_of_a_node_started_at_once_are_settled_by_the_record, |version| {
+    let server = NatsServer::start(version);
+    // Neither answers, so neither is found by the other: as at the very same moment.
+    let quiet = || {
+        let config = config(&server.url(), "node-1").build().unwrap();
+        let (hooks, told) = telling();
+        let manager = Manager::builder(config).health(false).service(false).hooks(hooks);
+        (Daemon::launch(manager), told)
+    };
+    let [(one, first), (two, second)] = [quiet(), quiet()];
+    let started = |daemon: &Daemon| daemon.manager.node().is_some();
+    eventually(PATIENCE, "both to start", || started(&one) && started(&two));
+    let leads = |daemon: &Daemon| daemon.node().is_leader();
+    eventually(PATIENCE, "one to lead", || leads(&one) || leads(&two));
+    eventually(PATIENCE, "one to be told of the other", || {
+        assert!(!(leads(&one) && leads(&two)), "two leaders");
+        first.try_iter().chain(second.try_iter()).any(|line| line == "duplicate")
+    });
+});
+
+on_both_servers!(nothing_is_handed_to_a_node_that_is_unfit, |version| {
+    let server = NatsServer::start(version);
+    let url = server.url();
+    let one = Daemon::of(&url, "node-1");
+    let token = one.leads();
+    let two = Daemon::of(&url, "node-2");
+    two.node().set_healthy(false);
+    let operator = operator(&url, "node-1");
+    let error = operator.transfer("node-2", LIMIT).unwrap_err();
+    assert_eq!(error.to_string(), "node-2 refuses: unhealthy");
+    two.node().set_healthy(true);
+    assert!(token.is_valid());
+    operator.transfer("node-2", LIMIT).unwrap();
+    assert!(!token.is_valid());
 });
 
 on_both_servers!(looking_writes_nothing_and_never_leads, |version| {

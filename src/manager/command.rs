@@ -301,14 +301,14 @@ impl Manager {
             }
             return Ok(());
         }
-        let (mut target, _) = self.target(own, limit)?;
+        let (mut target, before) = self.target(own, limit)?;
         if let Target::There(remote, node) = &mut target {
             remote.command(node, "stop", b"", limit.step(ANSWER))?;
         }
-        match target.wait(limit, &waiting_for, |_| Ok(false)) {
-            Err(ManagerError::NoDaemon { .. }) => Ok(()),
+        // Somebody may start it again at once; that is another one.
+        match target.wait(limit, &waiting_for, |status| Ok(status.session != before.session)) {
+            Ok(_) | Err(ManagerError::NoDaemon { .. }) => Ok(()),
             Err(error) => Err(error),
-            Ok(_) => Ok(()),
         }
     }
 

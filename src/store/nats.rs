@@ -85,6 +85,8 @@ use link::{Link, Signal};
 const SLICE: Duration = Duration::from_millis(500);
 /// How soon a message is tried again that could not be sent.
 const RESEND: Duration = Duration::from_millis(1);
+/// Replies and notices that may wait to be read; more are dropped, which is allowed for both.
+const MAX_WAITING: usize = 1024;
 /// Messages taken in at a time, so that a flood does not keep the caller from its deadline.
 const BATCH: usize = 64;
 /// Complaints that are remembered, so that each is told once.
@@ -131,7 +133,7 @@ impl NatsStore {
         let subjects = Subjects::new(&bucket.bucket(), &connection.api_prefix);
         let notice_subject = bucket.notice_subject();
         let silence = format!("{}.0", link::new_inbox(&connection.inbox_prefix));
-        let (connector, signals) = Connector::new(connection, clock.clone());
+        let (connector, signals) = Connector::new(connection, clock.clone(), MAX_WAITING);
         let mut store = Self {
             options: bucket,
             subjects,

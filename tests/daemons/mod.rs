@@ -10,7 +10,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use leasehold::config::ConfigBuilder;
 use leasehold::manager::{DaemonHooks, Manager, ManagerBuilder};
-use leasehold::{Cause, Config, Epoch, Hooks, Leadership, ManagerError, NodeHandle, Stopped};
+use leasehold::{
+    Cause, Config, Epoch, Event, Hooks, Leadership, ManagerError, NodeHandle, Stopped,
+};
 
 use crate::support::wait::eventually;
 
@@ -127,6 +129,12 @@ impl Hooks for Telling {
 
     fn on_lose_leadership(&mut self, epoch: Epoch, _: &Cause) {
         self.say(format!("lost {epoch}"));
+    }
+
+    fn on_other(&mut self, event: Event) {
+        if let Event::DuplicateNodeId { .. } = event {
+            self.say("duplicate");
+        }
     }
 
     fn on_leader_change(&mut self, leader: Option<&str>, _: Option<Epoch>) {

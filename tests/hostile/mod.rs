@@ -1,12 +1,15 @@
-//! What must hold of the record and of the configuration's file, whatever they say. Shared by the
+//! What must hold of the record, of the configuration's file, and of what strangers say and ask,
+//! whatever it is. Shared by the
 //! property tests and the fuzz targets; each function panics when it does not.
 
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use leasehold::config::{Config, ConfigError};
+use leasehold::config::{Config, ConfigError, check_node_id};
+use leasehold::health::{Health, MAX_ANSWER_BYTES, Malformed};
 use leasehold::lease::{Epoch, Lease, MAX_RECORD_BYTES, MAX_TTL, MIN_TTL, Undecodable};
+use leasehold::service::{RequestError, Status};
 
 /// What was made of a record: it is within all ranges, and the same again when it is written and
 /// read back.
@@ -35,6 +38,49 @@ pub fn check_config(parsed: Result<Config, ConfigError>) {
             assert_eq!(again.map_err(|error| error.to_string()), Ok(config));
         }
         Err(error) => check_line(&error.to_string(), 1_000),
+    }
+}
+
+/// What was made of a node's answer about its health: its texts are fit for a terminal, and it is
+/// the same again when it is written and read back.
+pub fn check_health(parsed: Result<Health, Malformed>) {
+    let health = match parsed {
+        Ok(health) => health,
+        Err(error) => return check_line(&error.to_string(), 2_000),
+    };
+    check_line(&health.node_id, 1_025);
+    check_line(health.leader.as_deref().unwrap_or_default(), 1_025);
+    check_line(health.session.as_deref().unwrap_or_default(), 1_025);
+    let written = serde_json::to_vec(&health).expect("writable");
+    // Escapes may make it longer than it came.
+    if written.len() <= MAX_ANSWER_BYTES {
+        assert_eq!(Health::parse(&written), Ok(health));
+    }
+}
+
+/// The same of a daemon's answer.
+pub fn check_status(parsed: Result<Status, Malformed>) {
+    let status = match parsed {
+        Ok(status) => status,
+        Err(error) => return check_line(&error.to_string(), 2_000),
+    };
+    let texts = [&status.cluster_id, &status.node_id, &status.session, &status.version];
+    let others = [&status.leader, &status.vip, &status.problem];
+    for text in texts.into_iter().chain(others.into_iter().flatten()) {
+        check_line(text, 1_025);
+    }
+    let written = serde_json::to_vec(&status).expect("writable");
+    assert_eq!(Status::parse(&written), Ok(status));
+}
+
+/// What was made of a command's body: it names a node that there may be, or is refused in a line.
+pub fn check_commands(transfer: Result<String, RequestError>, promote: Result<bool, RequestError>) {
+    match transfer {
+        Ok(node) => check_node_id(&node).expect("a node's id"),
+        Err(error) => check_line(&error.to_string(), 1_000),
+    }
+    if let Err(error) = promote {
+        check_line(&error.to_string(), 1_000);
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, unbounded};
 
 use super::link::{Attempt, MAX_CLIENTS, Plan, Signal};
 use crate::clock::{Clock, Timestamp};
@@ -25,8 +25,6 @@ const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_millis(500);
 /// Threads that may hang in name resolution, or in the client's connect, which has no timeout.
 const MAX_ATTEMPTS: usize = 4;
-/// Signals that may wait.
-const MAX_SIGNALS: usize = 256;
 
 #[derive(Debug, PartialEq)]
 enum State {
@@ -56,11 +54,19 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(connection: Connection, clock: Clock) -> (Self, Receiver<Signal>) {
-        let (sender, signals) = bounded(MAX_SIGNALS);
+    /// `most_waiting` messages may wait to be read on each subject.
+    pub(super) fn new(
+        connection: Connection,
+        clock: Clock,
+        most_waiting: usize,
+    ) -> (Self, Receiver<Signal>) {
+        // Unbounded, as such a channel drops what is in it together with its receiver. A connection
+        // that nobody takes out would keep itself alive: its client has senders.
+        let (sender, signals) = unbounded();
         let plan = Plan {
             connection,
             signals: sender.clone(),
+            most_waiting,
             closed: AtomicBool::new(false),
             clients: Arc::new(()),
             attempts: Arc::new(()),

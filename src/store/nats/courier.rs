@@ -27,15 +27,24 @@ use crate::store::wait::Waiter;
 
 /// Longest body that is taken in whole; of a longer one comes one byte more than this.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
+/// Questions that may wait on a subject; more are dropped.
+const MAX_QUESTIONS: usize = 128;
+/// Answers that may wait.
+const MAX_ANSWERS: usize = 4096;
 /// Messages that wait to be sent; more are dropped, as the peer takes nothing.
 const MAX_OUTBOX: usize = 256;
 /// Longest reply subject that is answered to, in bytes.
 const MAX_REPLY: usize = 512;
-/// Over TLS the client may hold back what came in until more comes: so often something of our own
-/// is made to come.
-const NUDGE: Duration = Duration::from_secs(1);
-/// The same while answers are awaited.
-const QUICK_NUDGE: Duration = Duration::from_millis(50);
+/// After so long without anything, something of our own is made to come: an echo, or the server's
+/// refusal of it.
+const ECHO: Duration = Duration::from_secs(5);
+/// Without that either, the connection is given up. A peer that vanished is noticed so, and a
+/// client whose reading thread has ended over a line that it could not read.
+const DEAF: Duration = Duration::from_secs(15);
+/// Over TLS the client may hold back what came in until more comes, so there is an echo so often;
+const SECURE_ECHO: Duration = Duration::from_secs(1);
+/// and so often while answers are awaited.
+const QUICK_ECHO: Duration = Duration::from_millis(50);
 
 /// A message that came.
 #[derive(Clone, Debug)]
@@ -91,7 +100,9 @@ pub(crate) struct Courier {
     asked: u64,
     /// An answer is awaited until then.
     awaiting: Timestamp,
-    nudge_at: Timestamp,
+    /// When anything came last.
+    heard_at: Timestamp,
+    echo_at: Timestamp,
     last_words: Option<String>,
     /// Somebody wanted an answer where none may be sent, and this was logged.
     warned: Cell<bool>,
@@ -106,11 +117,14 @@ impl Courier {
         subjects: Vec<String>,
         clock: Clock,
     ) -> Self {
+        // Whoever only asks awaits an answer of each node of a cluster; who is asked may be
+        // flooded.
+        let most_waiting = if subjects.is_empty() { MAX_ANSWERS } else { MAX_QUESTIONS };
         let mut connection = connection.clone();
         connection.name = format!("{} {purpose}", connection.name);
         let own_inboxes = connection.inbox_prefix.clone();
         let api_prefix = connection.api_prefix.clone();
-        let (connector, signals) = Connector::new(connection, clock.clone());
+        let (connector, signals) = Connector::new(connection, clock.clone(), most_waiting);
         let mut courier = Self {
             subjects,
             own_inboxes,
@@ -124,7 +138,8 @@ impl Courier {
             told: VecDeque::new(),
             asked: 0,
             awaiting: Timestamp::ZERO,
-            nudge_at: Timestamp::ZERO,
+            heard_at: Timestamp::ZERO,
+            echo_at: Timestamp::ZERO,
             last_words: None,
             warned: Cell::new(false),
         };
@@ -210,13 +225,16 @@ impl Courier {
         self.receive();
         self.look_after_link();
         self.flush();
-        self.nudge();
+        self.keep_hearing();
         self.connect();
     }
 
     fn receive(&mut self) {
         if let Some(link) = self.link.as_ref() {
             let inbox = format!("{}.", link.inbox_prefix);
+            if !link.inbox.is_empty() || link.heard.iter().any(|heard| !heard.is_empty()) {
+                self.heard_at = self.clock.now();
+            }
             for message in link.inbox.try_iter().take(BATCH) {
                 self.told.extend(self.answer(message, &inbox).map(Told::Letter));
             }
@@ -236,7 +254,7 @@ impl Courier {
     }
 
     fn answer(&self, message: nats::Message, inbox: &str) -> Option<Letter> {
-        // Number 0 is a nudge of our own.
+        // Number 0 is an echo.
         let number = message.subject.strip_prefix(inbox)?.parse().ok().filter(|n| *n > 0)?;
         Some(Letter { answers: Some(number), ..self.letter(message) })
     }
@@ -273,7 +291,8 @@ impl Courier {
             Ok(link) => {
                 self.lose("the server is shutting down (lame duck mode)");
                 self.last_words = None;
-                self.nudge_at = self.clock.now() + NUDGE;
+                self.heard_at = self.clock.now();
+                self.echo_at = self.heard_at;
                 self.told.push_back(Told::Connected { server: link.server.clone() });
                 self.link = Some(link);
             }
@@ -295,12 +314,13 @@ impl Courier {
     }
 
     fn complained(&mut self, words: &str) {
+        self.heard_at = self.clock.now();
         let Some(violation) = Violation::parse(words) else {
             self.last_words = Some(words.to_owned());
             return;
         };
         let (subject, publish) = (violation.subject.to_owned(), violation.publish);
-        if self.link.as_ref().is_some_and(|link| subject == nudge_subject(link)) {
+        if self.link.as_ref().is_some_and(|link| subject == echo_subject(link)) {
             // The refusal makes something come as well.
             return;
         }
@@ -336,16 +356,27 @@ impl Courier {
         }
     }
 
-    fn nudge(&mut self) {
+    /// Makes something come where nothing does, and gives up a connection on which nothing comes.
+    fn keep_hearing(&mut self) {
         let now = self.clock.now();
-        let Some(link) = self.link.as_ref().filter(|link| link.secure) else { return };
-        if now < self.nudge_at {
+        let Some(link) = &self.link else { return };
+        if now < self.echo_due(link) {
             return;
         }
-        let pause = if now < self.awaiting { QUICK_NUDGE } else { NUDGE };
-        self.nudge_at = now + pause;
+        if now.since(self.heard_at) >= DEAF && self.echo_at > self.heard_at {
+            return self.lose("it answers nothing");
+        }
+        self.echo_at = now;
         // What cannot be sent now is made up for by the next one.
-        let _ = link.send(&nudge_subject(link), None, None, b"");
+        let _ = link.send(&echo_subject(link), None, None, b"");
+    }
+
+    fn echo_due(&self, link: &Link) -> Timestamp {
+        match (link.secure, self.clock.now() < self.awaiting) {
+            (true, true) => self.echo_at + QUICK_ECHO,
+            (true, false) => self.echo_at + SECURE_ECHO,
+            (false, _) => self.echo_at.max(self.heard_at) + ECHO,
+        }
     }
 
     fn connect(&mut self) {
@@ -368,11 +399,8 @@ impl Courier {
             return RESEND;
         }
         let idle = self.connector.idle_time(now, self.wants_connection()).min(SLICE);
-        match &self.link {
-            Some(link) if link.secure && now < self.awaiting => idle.min(QUICK_NUDGE),
-            Some(link) if link.secure => idle.min(self.nudge_at.since(now)),
-            _ => idle,
-        }
+        let echo = self.link.as_ref().map_or(idle, |link| self.echo_due(link).since(now));
+        idle.min(echo)
     }
 
     fn sleep(&self, wake: &Receiver<()>, at_most: Duration) {
@@ -395,7 +423,7 @@ impl Drop for Courier {
 }
 
 /// No question has the number 0.
-fn nudge_subject(link: &Link) -> String {
+fn echo_subject(link: &Link) -> String {
     format!("{}.0", link.inbox_prefix)
 }
 

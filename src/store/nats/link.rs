@@ -5,14 +5,15 @@
 //! store builds a new one.
 //!
 //! # Ending a client
-//! The client's `close` waits for a PONG without a timeout, and a plain drop leaves its reading
-//! thread blocked in `read` and its flushing thread asleep for two minutes. What ends both, found
-//! in its source:
+//! The client's `close` ends its threads in an orderly way, but waits for a PONG without a timeout.
+//! So a message to our own inbox goes first. When it comes back, or the server says that it is not
+//! permitted, the peer is alive, and `close` it is. Else the client is dropped, which would leave
+//! its reading thread blocked in `read` and its flushing thread asleep for two minutes, were it not
+//! for this, found in its source:
 //! - dropping the last [`nats::Connection`] sets its shutdown flag;
 //! - dropping a subscription afterwards wakes the flushing thread, which sees the flag and ends;
-//! - the reading thread looks at the flag after whatever arrives. So a message to our own inbox is
-//!   sent right before: it comes back when the peer is alive, or when it wakes up. A connection
-//!   whose peer is frozen keeps its thread and its socket until then, or until TCP gives it up; the
+//! - the reading thread looks at the flag after whatever arrives: that message, when the peer wakes
+//!   up. Until then, or until TCP gives it up, the connection keeps its thread and its socket; the
 //!   store counts these and stops making more at [`MAX_CLIENTS`].
 //!
 //! All of that may wait for the client's write lock, so it happens on a reaper thread.
@@ -27,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use super::auth::Login;
@@ -39,8 +40,9 @@ use crate::thread::spawn;
 
 /// Client objects that may exist at a time, those included that wait for a frozen peer to wake up.
 pub(super) const MAX_CLIENTS: usize = 32;
-/// Replies and notices that may wait to be read; more are dropped, which is allowed for both.
-const MAX_WAITING: usize = 1024;
+/// How often, and how long each time, the last message to a peer is waited for.
+const ECHO_LOOKS: u32 = 50;
+const ECHO_PAUSE: Duration = Duration::from_millis(10);
 /// Complaints that may wait to be read.
 const MAX_COMPLAINTS: usize = 64;
 
@@ -59,6 +61,8 @@ pub(super) enum Signal {
 pub(super) struct Plan {
     pub(super) connection: Connection,
     pub(super) signals: Sender<Signal>,
+    /// Messages that may wait to be read on a subject; more are dropped.
+    pub(super) most_waiting: usize,
     /// Nobody wants a connection any more.
     pub(super) closed: AtomicBool,
     /// One clone per client object that has not ended.
@@ -112,7 +116,8 @@ impl Plan {
             .connect(client_url(server).as_str())
             .map_err(failed)?;
         let inbox_prefix = new_inbox(&self.connection.inbox_prefix);
-        let held = Held::open(client, &inbox_prefix, &attempt.subjects).map_err(failed)?;
+        let held = Held::open(client, &inbox_prefix, &attempt.subjects, self.most_waiting)
+            .map_err(failed)?;
         let inbox = held.inbox.receiver().clone();
         let heard = held.others.iter().map(|other| other.receiver().clone()).collect();
         wires.put(held, &inbox_prefix).map_err(failed)?;
@@ -121,6 +126,7 @@ impl Plan {
             server: server.to_string(),
             version: facts.version,
             secure: facts.tls.is_some(),
+            most_waiting: self.most_waiting,
             inbox_prefix,
             subjects: attempt.subjects.clone(),
             inbox,
@@ -164,8 +170,10 @@ impl Plan {
 }
 
 fn nudge(signals: &Sender<Signal>) {
-    // A full channel wakes the store as well.
-    let _: Result<(), TrySendError<_>> = signals.try_send(Signal::Look);
+    // What waits already wakes the store as well.
+    if signals.is_empty() {
+        let _ = signals.send(Signal::Look);
+    }
 }
 
 /// The address without credentials, as the client reads it.
@@ -200,12 +208,13 @@ impl Held {
         connection: nats::Connection,
         inbox: &str,
         subjects: &[String],
+        most_waiting: usize,
     ) -> std::io::Result<Self> {
         let inbox = connection.subscribe(&format!("{inbox}.*"))?;
-        inbox.set_message_limits(MAX_WAITING);
+        inbox.set_message_limits(most_waiting);
         let listen = |subject: &String| {
             let subscription = connection.subscribe(subject)?;
-            subscription.set_message_limits(MAX_WAITING);
+            subscription.set_message_limits(most_waiting);
             Ok(subscription)
         };
         let others = subjects.iter().map(listen).collect::<std::io::Result<_>>()?;
@@ -263,13 +272,31 @@ impl Wires {
     fn end(&self) {
         let held = self.held.lock().take();
         let Some((held, inbox)) = held else { return };
-        let echo = format!("{inbox}.0");
-        // The second is flushed no sooner than 5 ms after the first: by then the flag is set.
-        for _ in 0..2 {
-            let _ = held.connection.try_publish_with_reply_or_headers(&echo, None, None, b"");
-            sleep(Duration::from_millis(1));
+        if !self.lost.load(Ordering::SeqCst) && self.answers(&held, &format!("{inbox}.0")) {
+            held.connection.clone().close();
         }
         drop(held);
+    }
+
+    /// Whether the peer says anything within half a second of being made to.
+    fn answers(&self, held: &Held, echo: &str) -> bool {
+        let inbox = held.inbox.receiver();
+        // What came before says nothing of now.
+        while inbox.try_recv().is_ok() {}
+        self.complaints.lock().clear();
+        let mut sent = false;
+        for _ in 0..ECHO_LOOKS {
+            // It may be busy with sending.
+            sent = sent
+                || held
+                    .connection
+                    .try_publish_with_reply_or_headers(echo, None, None, b"")
+                    .is_some();
+            if inbox.recv_timeout(ECHO_PAUSE).is_ok() || !self.complaints.lock().is_empty() {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -292,6 +319,7 @@ pub(super) struct Link {
     pub(super) secure: bool,
     pub(super) inbox_prefix: String,
     pub(super) subjects: Vec<String>,
+    most_waiting: usize,
     pub(super) inbox: Receiver<nats::Message>,
     /// What comes on each of the subjects, in their order.
     pub(super) heard: Vec<Receiver<nats::Message>>,
@@ -339,13 +367,14 @@ impl Link {
             subject.clone_into(first);
         }
         let (wires, signals) = (Arc::clone(&self.wires), signals.clone());
+        let most_waiting = self.most_waiting;
         let subject = subject.to_owned();
         let work = move || {
             let connection = wires.held.lock().as_ref().map(|(held, _)| held.connection.clone());
             let Some(Ok(new)) = connection.map(|connection| connection.subscribe(&subject)) else {
                 return;
             };
-            new.set_message_limits(MAX_WAITING);
+            new.set_message_limits(most_waiting);
             let receiver = new.receiver().clone();
             // Whichever subscription is not needed is dropped without the lock.
             let unneeded = match wires.held.lock().as_mut().map(|(held, _)| &mut held.others[..]) {
