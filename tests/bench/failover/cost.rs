@@ -41,8 +41,8 @@ fn requests(bench: &mut Bench, followers: usize) {
     let server = bench.name;
     bench.progress.begin(&format!("{server}: requests, {followers} followers"));
     let cluster = format!("requests-{followers}");
-    let ttl = Duration::from_secs(3);
-    let config = config(bench, &cluster).lease_ttl(ttl).renew_interval(Duration::from_millis(900));
+    let ttl = Duration::from_secs(if bench.quick { 1 } else { 3 });
+    let config = config(bench, &cluster).lease_ttl(ttl).renew_interval(ttl * 3 / 10);
     let mut leader = Member::start(&config, "leader", 1);
     leader.became().expect("nobody else is there");
     let _crowd = Member::start(&config, "follower", followers);
@@ -50,7 +50,7 @@ fn requests(bench: &mut Bench, followers: usize) {
     let renewals = |leader: &mut Member| leader.ask("stats")["renewals"].as_u64().unwrap_or(0);
     let (before, renewed) = (sent(&bench.server), renewals(&mut leader));
     // Each follower's next confirming read falls into it once.
-    let window = 3 * ttl * if bench.quick { 1 } else { 2 };
+    let window = 3 * ttl * if bench.quick { 1 } else { 3 };
     std::thread::sleep(window);
     let (after, renewed) = (sent(&bench.server), renewals(&mut leader) - renewed);
     let own = format!("/{cluster}/leader");
@@ -74,7 +74,7 @@ fn requests(bench: &mut Bench, followers: usize) {
 /// The example `basic`, as cargo builds it for release.
 fn weigh(bench: &mut Bench) {
     bench.progress.begin("examples/basic");
-    let program = build_basic();
+    let program = program();
     let url = bench.server.url();
     let mut command = bound_command(&program);
     command.args(["weighed", "weigh", &url]);
@@ -106,9 +106,13 @@ fn cargo() -> Command {
     command
 }
 
-fn build_basic() -> PathBuf {
+/// Builds what is weighed later; how long that takes depends on what was built before.
+pub(crate) fn build() {
     let built = cargo().args(["build", "--release", "--example", "basic"]).status();
     assert!(built.expect("cargo runs").success(), "examples/basic does not build");
+}
+
+fn program() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
     target.join("release/examples/basic")

@@ -50,7 +50,7 @@ pub(crate) fn measure(bench: &mut Bench) {
         let plural = if followers == 1 { "" } else { "s" };
         format!("SIGKILL → another leads, beyond D = {seconds} s, {followers} follower{plural}")
     };
-    let rounds = bench.rounds(60, 4);
+    let rounds = bench.rounds(60, 3);
     let second = config(bench, "crash");
     let beyond = kill(bench, &second, "crash", 1, rounds);
     let (what, median) = (killed(1.0, 1), beyond.median());
@@ -107,7 +107,7 @@ fn kill(
 
 /// Nothing moves on the leader's link any more, and nobody tells it.
 fn frozen(bench: &mut Bench) {
-    let rounds = bench.rounds(60, 4);
+    let rounds = bench.rounds(60, 3);
     let server = bench.name;
     bench.progress.begin(&format!("{server}: frozen link"));
     let proxy = Proxy::start(bench.server.address());

@@ -74,7 +74,7 @@ impl Yardstick {
         let notices = second.connection.subscribe(&told).expect("subscribed");
         second.connection.flush().expect("subscribed");
         let (tell, taken) = bounded(1);
-        let taker = std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             for notice in notices.iter().filter(|notice| notice.data.starts_with(b"talker")) {
                 let sequence = notice.headers.as_ref().and_then(|all| all.get("Nats-Sequence"));
                 let Some(revision) = sequence.and_then(|text| text.parse().ok()) else { return };
@@ -85,7 +85,7 @@ impl Yardstick {
                 }
             }
         });
-        Self { talker: first, taken, taker: Some(taker), stop, revision: 0 }
+        Self { talker: first, taken, taker: Some(thread), stop, revision: 0 }
     }
 
     /// Write, notice, write, acknowledgement: in milliseconds.
