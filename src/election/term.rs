@@ -354,9 +354,6 @@ impl Election {
             Phase::Releasing(release) => {
                 if !self.stands_under(release.epoch) {
                     self.phase = Phase::Following;
-                } else if finding == Finding::Behind {
-                    // Not to be believed yet, and to be tried again meanwhile; but not at once.
-                    self.not_before = now + self.settings.timing.retry_wait();
                 }
             }
             Phase::Following | Phase::Stopped => {}

@@ -172,19 +172,6 @@ fn step_down_drains_then_releases_then_stays_back() {
     assert_eq!(desk.written().1.epoch, epoch(2));
 }
 
-/// A store that went back is looked at for a TTL before it is believed; not without a pause.
-#[test]
-fn a_release_into_a_store_that_went_back_is_not_repeated_without_a_pause() {
-    let mut desk = Desk::leading();
-    desk.give(Input::Resign(Reason::StepDown));
-    desk.give(Input::Drained(epoch(1)));
-    desk.answer(Outcome::LostRace);
-    desk.answer_read(snapshot(None));
-    assert_eq!(desk.command, None);
-    desk.pass(Timing::default().retry_wait());
-    assert!(desk.written().1.is_released());
-}
-
 #[test]
 fn without_cooldown_a_release_is_still_left_to_others_for_a_moment() {
     let mut desk = Desk::leading();

@@ -1,48 +1,17 @@
 //! What a leader's death costs beyond the wait that nobody can shorten, and how soon a leader that
 //! is cut off hears that it is none.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leasehold::config::ConfigBuilder;
-use serde_json::Value;
 
 use super::handover::config;
-use super::member::{Member, now};
+use super::member::Member;
 use super::report::{Row, Unit};
 use super::stats::{Series, millis};
+use super::witness::Witness;
 use super::{Bench, settle};
 use crate::support::proxy::Proxy;
-
-/// Hears what followers hear: when the newest record of each node came.
-struct Witness {
-    heard: Arc<Mutex<Vec<(String, u64)>>>,
-    _connection: nats::Connection,
-}
-
-impl Witness {
-    fn new(url: &str, cluster: &str) -> Self {
-        let connection = nats::connect(url).expect("the server is there");
-        let notices = connection.subscribe(&format!("cluster.{cluster}.kv.lease")).expect("heard");
-        let heard = Arc::<Mutex<Vec<(String, u64)>>>::default();
-        let list = Arc::clone(&heard);
-        std::thread::spawn(move || {
-            for notice in &notices {
-                let at = now();
-                let Ok(record) = serde_json::from_slice::<Value>(&notice.data) else { continue };
-                let holder = record["node_id"].as_str().unwrap_or_default().to_owned();
-                list.lock().expect("nobody panics with it").push((holder, at));
-            }
-        });
-        Self { heard, _connection: connection }
-    }
-
-    /// When the last record of `holder` came.
-    fn last(&self, holder: &str) -> Option<u64> {
-        let heard = self.heard.lock().expect("nobody panics with it");
-        heard.iter().rev().find(|(by, _)| by == holder).map(|(_, at)| *at)
-    }
-}
 
 pub(crate) fn measure(bench: &mut Bench) {
     let server = bench.name;

@@ -8,6 +8,7 @@ use leasehold::config::ConfigBuilder;
 use super::member::Member;
 use super::report::{Row, Unit};
 use super::stats::{Series, millis};
+use super::witness::Witness;
 use super::yardstick::Yardstick;
 use super::{Bench, settle};
 
@@ -34,13 +35,17 @@ pub(crate) fn measure(bench: &mut Bench) {
     {
         let rounds = bench.rounds(500, 25);
         bench.progress.begin(&format!("{}: {name}", bench.name));
-        let (ours, hops) = rounds_of(bench, way, verb, rounds);
+        let Rounds { ours, hops, parts } = rounds_of(bench, way, verb, rounds);
         let what = format!("{name} → the other process leads");
         let server = bench.name;
         let row = |share: &str, ours: f64, hops: f64, budget: f64| {
             Row::ratio(&format!("{what}, {share}"), server, Unit::Millis, ours, hops, budget)
         };
-        // A quick run has too few rounds for what happens once in a hundred.
+        let [release, challenge, told] = parts.map(|part| part.median());
+        bench.report.note(format!(
+            "{name} ({server}), medians: {release:.2} ms to the notice of the release, \
+             {challenge:.2} ms on to that of the challenge, {told:.2} ms on to the event"
+        ));
         bench.report.row(row("median", ours.median(), hops.median(), 1.5));
         bench.report.row(row("p99", ours.p99(), hops.p99(), 4.0));
         bench.report.series(&format!("{name} ({server})"), ours);
@@ -48,12 +53,22 @@ pub(crate) fn measure(bench: &mut Bench) {
     }
 }
 
-fn rounds_of(bench: &mut Bench, way: Way, verb: &str, rounds: usize) -> (Series, Series) {
-    let config = config(bench, &format!("handover-{verb}"));
+struct Rounds {
+    ours: Series,
+    hops: Series,
+    /// To the notice of the release, from there to that of the challenge, and on to the event.
+    parts: [Series; 3],
+}
+
+fn rounds_of(bench: &mut Bench, way: Way, verb: &str, rounds: usize) -> Rounds {
+    let cluster = format!("handover-{verb}");
+    let config = config(bench, &cluster);
+    let witness = Witness::new(&bench.server.url(), &cluster);
     let mut yardstick = Yardstick::new(&bench.server.url(), &format!("raw-{verb}"));
     let mut members = [Member::start(&config, "a", 1), Member::start(&config, "b", 1)];
     let mut leader = usize::from(members[0].became().is_none());
     let (mut ours, mut hops) = (Vec::new(), Vec::new());
+    let mut parts = [const { Vec::new() }; 3];
     for round in 0..rounds {
         settle(bench, PAUSE);
         hops.push(yardstick.three_hops());
@@ -62,7 +77,16 @@ fn rounds_of(bench: &mut Bench, way: Way, verb: &str, rounds: usize) -> (Series,
         members[other].forget();
         let asked = members[leader].moment(verb);
         match members[other].became() {
-            Some(at) => ours.push(millis(asked, at)),
+            Some(at) => {
+                ours.push(millis(asked, at));
+                let name = if other == 0 { "a" } else { "b" };
+                if let Some((released, taken)) = witness.last("").zip(witness.last(name)) {
+                    let moments = [asked, released, taken, at];
+                    for (part, pair) in parts.iter_mut().zip(moments.windows(2)) {
+                        part.push(millis(pair[0], pair[1]));
+                    }
+                }
+            }
             None => bench.report.note(format!("{}: nobody took over in {verb}", bench.name)),
         }
         if way == Way::Stop {
@@ -71,5 +95,5 @@ fn rounds_of(bench: &mut Bench, way: Way, verb: &str, rounds: usize) -> (Series,
         leader = other;
         bench.progress.at(round + 1, rounds);
     }
-    (Series::new(ours), Series::new(hops))
+    Rounds { ours: Series::new(ours), hops: Series::new(hops), parts: parts.map(Series::new) }
 }

@@ -1,9 +1,9 @@
 //! Nodes in a process of their own: the part of the child, and of the parent.
 //!
 //! The child reads commands from stdin and writes JSON lines: `done` for a command, with the moment
-//! `asked` just before it was carried out; `became` and `lost`, with the moment `at` which the event
-//! was taken from its channel. It asks for nothing by itself: a child that kept the machine busy
-//! would be measured too.
+//! `asked` just before it was carried out; `became` and `lost`, with the moment `at` which the
+//! event was taken from its channel. It asks for nothing by itself: a child that kept the machine
+//! busy would be measured too.
 
 use std::collections::VecDeque;
 use std::io::stdin;

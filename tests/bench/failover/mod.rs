@@ -12,6 +12,7 @@ mod smallest;
 mod start;
 mod stats;
 mod token;
+mod witness;
 mod yardstick;
 
 use std::time::{Duration, Instant};

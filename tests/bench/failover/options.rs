@@ -16,13 +16,14 @@ pub(crate) struct Options {
     pub(crate) mode: Mode,
     pub(crate) quick: bool,
     pub(crate) json: bool,
+    pub(crate) readme: bool,
     pub(crate) servers: Vec<Version>,
     pub(crate) seed: u64,
     pub(crate) out: PathBuf,
 }
 
 const USAGE: &str = "options: [--quick | --full] [--json] [--server 2.9.10|2.15.1] [--seed N] \
-                     [--out FOLDER] [--smallest-ttl]";
+                     [--out FOLDER] [--readme] [--smallest-ttl]";
 
 impl Options {
     /// Reads the arguments, or ends the process with what is wrong with them.
@@ -31,6 +32,7 @@ impl Options {
             mode: Mode::Everything,
             quick: false,
             json: false,
+            readme: false,
             servers: vec![Version::Oldest, Version::Newest],
             seed: 1,
             out: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench")),
@@ -57,6 +59,7 @@ impl Options {
             "--quick" => self.quick = true,
             "--full" => self.quick = false,
             "--json" => self.json = true,
+            "--readme" => self.readme = true,
             "--smallest-ttl" => self.mode = Mode::SmallestTtl,
             "--out" => self.out = value()?.into(),
             "--seed" => {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -150,7 +151,11 @@ impl Report {
         };
         write("failover.md", &table);
         write("failover.json", &json);
-        write("failover.svg", &plot::draw(&self.series));
+        let picture = plot::draw(&self.series);
+        write("failover.svg", &picture);
+        if options.readme {
+            renew_readme(&table, &picture);
+        }
         println!("{}", if options.json { json } else { table });
         eprintln!("files in {}; {:.0} s", options.out.display(), self.took.as_secs_f64());
     }
@@ -183,6 +188,20 @@ impl Report {
             "seconds": self.took.as_secs_f64(), "quick": self.quick,
         })
     }
+}
+
+/// Where the table stands in the README.
+const MARKS: [&str; 2] = ["<!-- failover -->\n", "<!-- /failover -->"];
+
+/// Puts the table into the README, and the picture to where it shows it from.
+fn renew_readme(table: &str, picture: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("README.md");
+    let text = fs::read_to_string(&path).expect("a README");
+    let [begin, end] = MARKS.map(|mark| text.find(mark).expect("a place for the table"));
+    let (before, after) = (&text[..begin + MARKS[0].len()], &text[end..]);
+    fs::write(path, format!("{before}{table}{after}")).expect("the README can be written");
+    fs::write(root.join("tests/bench/failover.svg"), picture).expect("and the picture");
 }
 
 /// The processor and how many of its cores there are.
