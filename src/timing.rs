@@ -169,6 +169,13 @@ impl Timing {
         ms(slowest + 2_000.min(self.ttl.div_ceil(3)))
     }
 
+    /// How long before a challenge that had to wait the store is read once more: min(50 ms,
+    /// *D*/10), enough for two round trips within one data centre.
+    #[must_use]
+    pub fn confirm_lead(&self) -> Duration {
+        ms(50.min(self.ttl / 10))
+    }
+
     /// The pause before a request is repeated that failed at once: *rt*/4.
     #[must_use]
     pub fn retry_wait(&self) -> Duration {

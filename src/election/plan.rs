@@ -14,7 +14,7 @@ const OBSERVER_POLL: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) at: Timestamp,
-    /// Only on the strength of a read that was sent at that time or later.
+    /// Only on the strength of a read that was sent a moment before that time, or later.
     pub(super) confirm: bool,
 }
 
@@ -42,6 +42,17 @@ impl Election {
             Seen::Lease(lease) if self.may_retake(lease, sighting.revision) => at_once,
             Seen::Lease(lease) => after(self.knowledge.wait_for(lease)),
         }
+    }
+
+    /// From when on a read is wanted before `plan` is carried out; `None` when there is none, or
+    /// it was sent.
+    ///
+    /// It is sent a little early, so that the challenge is not late for it. What it shows need not
+    /// be what is overwritten: that is up to the challenge's condition, and no renewal passes it.
+    pub(super) fn to_be_confirmed(&self, plan: &Plan) -> Option<Timestamp> {
+        let from = plan.at - self.settings.timing.confirm_lead();
+        let unread = self.knowledge.last_read().is_none_or(|sent| sent < from);
+        (plan.confirm && unread).then_some(from)
     }
 
     /// How long a release is left to others: to its successor, and to anybody by who released it.
@@ -145,7 +156,8 @@ impl Election {
             || self.settings.observer
             || self.cooldown.is_some()
             || self.knowledge.behind_since().is_some();
-        let challenge = self.plan().map(|plan| plan.at.max(self.back_off_until));
+        let next = |plan: Plan| self.to_be_confirmed(&plan).unwrap_or(plan.at);
+        let challenge = self.plan().map(|plan| next(plan).max(self.back_off_until));
         challenge.filter(|_| !blocked).into_iter().chain(self.poll_at()).min()
     }
 }

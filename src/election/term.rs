@@ -117,11 +117,12 @@ impl Election {
         if self.knowledge.is_missing() {
             return self.create_bucket(now);
         }
-        let Some(plan) = self.plan().filter(|plan| now >= plan.at) else { return };
-        if plan.confirm && self.knowledge.last_read().is_none_or(|sent| sent < plan.at) {
-            return self.read(now);
+        let Some(plan) = self.plan() else { return };
+        match self.to_be_confirmed(&plan) {
+            Some(from) if now >= from => self.read(now),
+            None if now >= plan.at => self.challenge(now),
+            _ => {}
         }
-        self.challenge(now);
     }
 
     fn read(&mut self, now: Timestamp) {

@@ -14,6 +14,8 @@ mod terms;
 mod unread;
 
 const TTL: Duration = Duration::from_secs(10);
+/// How long before a challenge the store is read once more.
+const LEAD: Duration = Duration::from_millis(50);
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -217,7 +219,7 @@ fn an_absent_record_must_stand_for_a_ttl() {
     let mut desk = Desk::new(settings("me", 1));
     desk.answer_read(absent(41));
     assert_eq!(desk.command, None);
-    assert_eq!(desk.wake_at, desk.now + TTL);
+    assert_eq!(desk.wake_at, desk.now + TTL - LEAD);
     desk.pass(TTL);
     desk.answer_read(absent(41));
     let (expect, lease) = desk.written();
@@ -232,7 +234,7 @@ fn anything_written_meanwhile_starts_the_wait_for_an_absent_record_anew() {
     desk.pass(TTL);
     desk.answer_read(absent(42));
     assert_eq!(desk.command, None);
-    assert_eq!(desk.wake_at, desk.now + TTL);
+    assert_eq!(desk.wake_at, desk.now + TTL - LEAD);
 }
 
 /// A renewal counts from when it was sent. Counting from the answer would add the round trip to the
@@ -250,10 +252,14 @@ fn a_term_counts_from_before_its_write_was_sent() {
 fn a_held_record_is_waited_for_read_once_more_and_then_challenged() {
     let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
     assert_eq!(desk.command, None);
-    desk.pass(Duration::from_millis(9_999));
+    desk.pass(TTL - LEAD - Duration::from_millis(1));
     assert_eq!(desk.command, None);
     desk.pass(Duration::from_millis(1));
     desk.answer_read(snapshot(Some(entry(5, &held("other", 2, 7, 3)))));
+    assert_eq!(desk.command, None, "read in time, and challenged no sooner than after the TTL");
+    desk.pass(LEAD - Duration::from_millis(1));
+    assert_eq!(desk.command, None);
+    desk.pass(Duration::from_millis(1));
     let (expect, lease) = desk.written();
     assert_eq!(expect, Expect::revision(5));
     assert_eq!(lease.epoch, epoch(8));
@@ -275,7 +281,7 @@ fn a_record_without_ttl_is_waited_for_the_longest_ever_seen() {
     let mut desk = Desk::following(&Lease { ttl: Some(secs(20)), ..held("other", 2, 7, 3) }, 5);
     desk.pass(secs(20));
     desk.answer_read(snapshot(Some(Entry { revision: 6, content: Content::Marker })));
-    assert_eq!(desk.wake_at, desk.now + secs(20));
+    assert_eq!(desk.wake_at, desk.now + secs(20) - LEAD);
 }
 
 #[test]
@@ -299,7 +305,7 @@ fn reading_the_same_revision_again_moves_nothing() {
     desk.pass(secs(4));
     desk.store(StoreEvent::Hint);
     desk.answer_read(snapshot(Some(entry(5, &record))));
-    assert_eq!(desk.wake_at, first_seen + TTL);
+    assert_eq!(desk.wake_at, first_seen + TTL - LEAD);
 }
 
 #[test]
@@ -308,7 +314,7 @@ fn a_noticed_renewal_delays_the_challenge_and_a_true_one_gives_its_moment() {
     desk.pass(secs(3));
     let noticed = desk.now;
     desk.notice(6, &held("other", 2, 7, 4));
-    assert_eq!(desk.wake_at, noticed + TTL);
+    assert_eq!(desk.wake_at, noticed + TTL - LEAD);
     desk.pass(TTL);
     desk.answer_read(snapshot(Some(entry(6, &held("other", 2, 7, 4)))));
     assert_eq!(desk.written().1.epoch, epoch(8), "no second wait");
@@ -387,7 +393,7 @@ fn a_marker_that_stands_again_where_less_stood_is_waited_for_anew() {
     desk.store(StoreEvent::Hint);
     desk.answer_read(marker(2));
     assert_eq!(desk.command, None);
-    assert_eq!(desk.wake_at, desk.now + TTL);
+    assert_eq!(desk.wake_at, desk.now + TTL - LEAD);
 }
 
 #[test]
@@ -484,5 +490,5 @@ fn the_first_read_keeps_the_moment_at_which_its_revision_was_noticed() {
     desk.notice(5, &held("other", 2, 7, 3));
     desk.now = desk.now + Duration::from_millis(900);
     desk.answer_read(snapshot(Some(entry(5, &held("other", 2, 7, 3)))));
-    assert_eq!(desk.wake_at, noticed + TTL);
+    assert_eq!(desk.wake_at, noticed + TTL - LEAD);
 }

@@ -93,7 +93,7 @@ fn a_challenge_is_not_repeated_in_a_bucket_that_was_made_meanwhile() {
     let new = Some(entry(5, &held("third", 3, 1, 4)));
     desk.answer_read(Snapshot { incarnation: Incarnation::new("two"), ..snapshot(new) });
     assert_eq!(desk.command, None, "a full wait from here on");
-    assert_eq!(desk.wake_at, desk.now + TTL);
+    assert_eq!(desk.wake_at, desk.now + TTL - LEAD);
 }
 
 /// A read takes the record first and the bucket's newest revision after it.
@@ -107,7 +107,7 @@ fn a_read_that_came_too_early_to_show_a_notice_costs_no_trust() {
     assert_eq!(desk.election.revision(), 2, "the next one is heard");
     desk.pass(secs(1));
     desk.answer_read(snapshot(Some(entry(2, &held("other", 2, 1, 4)))));
-    assert_eq!(desk.wake_at, noticed + TTL);
+    assert_eq!(desk.wake_at, noticed + TTL - LEAD);
 }
 
 /// The other order: the notice comes after such a read.
@@ -120,7 +120,7 @@ fn a_notice_is_heard_of_what_a_read_counted_but_came_too_early_to_show() {
     assert!(desk.changes.contains(&Change::LeaderChanged(Some(("other".into(), epoch(1))))));
     desk.pass(secs(1));
     desk.answer_read(snapshot(Some(entry(1, &held("other", 2, 1, 3)))));
-    assert_eq!(desk.wake_at, noticed + TTL);
+    assert_eq!(desk.wake_at, noticed + TTL - LEAD);
 }
 
 #[test]
@@ -153,5 +153,5 @@ fn a_marker_that_was_told_of_beforehand_counts_from_when_it_was_read() {
     let early = desk.now;
     desk.pass(secs(1));
     desk.answer_read(snapshot(Some(marker())));
-    assert!(desk.now > early && desk.wake_at == desk.now + TTL);
+    assert!(desk.now > early && desk.wake_at == desk.now + TTL - LEAD);
 }
