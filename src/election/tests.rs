@@ -252,12 +252,12 @@ fn a_term_counts_from_before_its_write_was_sent() {
 fn a_held_record_is_waited_for_read_once_more_and_then_challenged() {
     let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
     assert_eq!(desk.command, None);
-    desk.pass(TTL - LEAD - Duration::from_millis(1));
+    desk.pass(TTL.saturating_sub(LEAD + Duration::from_millis(1)));
     assert_eq!(desk.command, None);
     desk.pass(Duration::from_millis(1));
     desk.answer_read(snapshot(Some(entry(5, &held("other", 2, 7, 3)))));
     assert_eq!(desk.command, None, "read in time, and challenged no sooner than after the TTL");
-    desk.pass(LEAD - Duration::from_millis(1));
+    desk.pass(LEAD.saturating_sub(Duration::from_millis(1)));
     assert_eq!(desk.command, None);
     desk.pass(Duration::from_millis(1));
     let (expect, lease) = desk.written();
