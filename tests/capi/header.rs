@@ -33,8 +33,8 @@ const INTRODUCTION: &str = "\
  * without a zero byte, a buffer or struct smaller than it is said to be, and callbacks that throw.
  *
  * In a forked child nothing leads, and every call but leasehold_is_leader and
- * leasehold_token_is_valid, which are false there, is LEASEHOLD_E_FORKED: fork before the first call,
- * or exec. Once loaded, the library stays: dlclose is allowed, and unloads nothing. No function
+ * leasehold_token_is_valid, which are false there, is LEASEHOLD_E_FORKED: fork before the first
+ * call, or exec. Once loaded, the library stays: dlclose is allowed, and unloads nothing. No function
  * touches signal handlers; the library's threads block all signals.
  */";
 
