@@ -34,8 +34,8 @@ const INTRODUCTION: &str = "\
  *
  * In a forked child nothing leads, and every call but leasehold_is_leader and
  * leasehold_token_is_valid, which are false there, is LEASEHOLD_E_FORKED: fork before the first
- * call, or exec. Once loaded, the library stays: dlclose is allowed, and unloads nothing. No function
- * touches signal handlers; the library's threads block all signals.
+ * call, or exec. Once loaded, the library stays: dlclose is allowed, and unloads nothing. No
+ * function touches signal handlers; the library's threads block all signals.
  */";
 
 pub(crate) fn generate() -> String {
