@@ -19,7 +19,7 @@ pub(crate) fn measure(bench: &mut Bench) {
         let plural = if followers == 1 { "" } else { "s" };
         format!("SIGKILL → another leads, beyond D = {seconds} s, {followers} follower{plural}")
     };
-    let rounds = bench.rounds(60, 3);
+    let rounds = bench.rounds(60, 2);
     let second = config(bench, "crash");
     let beyond = kill(bench, &second, "crash", 1, rounds);
     let (what, median) = (killed(1.0, 1), beyond.median());

@@ -33,7 +33,7 @@ pub(crate) fn measure(bench: &mut Bench) {
     for (way, name, verb) in
         [(Way::StepDown, "step-down", "step_down"), (Way::Stop, "clean stop", "stop")]
     {
-        let rounds = bench.rounds(500, 25);
+        let rounds = bench.rounds(500, 20);
         bench.progress.begin(&format!("{}: {name}", bench.name));
         let Rounds { ours, hops, parts } = rounds_of(bench, way, verb, rounds);
         let what = format!("{name} → the other process leads");
