@@ -4,8 +4,8 @@
 mod support;
 
 use std::fs;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,20 @@ fn threads() -> usize {
     fs::read_dir("/proc/self/task").expect("Linux").count()
 }
 
+/// Held for writing by whoever counts the threads and the memory of the process.
+static COUNTED: RwLock<()> = RwLock::new(());
+
+/// Ends the flood also when an assertion fails.
+struct Flood<'a>(&'a AtomicBool);
+
+impl Drop for Flood<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 on_both_servers!(a_flood_of_notices_costs_neither_the_lead_nor_memory, |version| {
+    let _alone = COUNTED.write().unwrap_or_else(PoisonError::into_inner);
     let server = NatsServer::start(version);
     let leader = start(config(&server, "leader"));
     let token = leader.wait_for_leadership(PATIENCE).expect("alone");
@@ -51,6 +64,7 @@ on_both_servers!(a_flood_of_notices_costs_neither_the_lead_nor_memory, |version|
     let sent = AtomicU64::new(0);
     let (memory, before) = (resident_kib(), threads());
     thread::scope(|scope| {
+        let flooding = Flood(&forger);
         scope.spawn(|| flood(&url, &forger, &sent));
         let until = Instant::now() + FLOOD;
         let mut peak = 0;
@@ -61,7 +75,7 @@ on_both_servers!(a_flood_of_notices_costs_neither_the_lead_nor_memory, |version|
         }
         let asked = Instant::now();
         follower.promote().expect("a follower");
-        forger.store(false, Ordering::SeqCst);
+        drop(flooding);
         assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
         assert!(peak < 100_000, "{peak} KiB more");
     });
@@ -144,6 +158,7 @@ fn try_node(config: ConfigBuilder) {
 }
 
 on_both_servers!(no_secret_is_told, |version| {
+    let _others = COUNTED.read().unwrap_or_else(PoisonError::into_inner);
     capture();
     let user = NatsServer::builder(version).user("somebody", "s3cr3t-right").start();
     for password in ["s3cr3t-right", "s3cr3t-wrong"] {
@@ -183,6 +198,7 @@ on_both_servers!(no_secret_is_told, |version| {
 // The client gives up a connection on which a header block comes that it cannot read; servers pass
 // any block on.
 on_both_servers!(notices_with_broken_headers_do_not_depose, |version| {
+    let _others = COUNTED.read().unwrap_or_else(PoisonError::into_inner);
     let server = NatsServer::start(version);
     let leader = start(config(&server, "leader"));
     let token = leader.wait_for_leadership(PATIENCE).expect("alone");
