@@ -3,8 +3,9 @@
 #
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
-#                            the oldest Rust, the package, every interleaving, fuzzing, minutes
-#                            of random faults
+#                            every interleaving, the oldest Rust, the package
+#   tests/run.sh --long      and what may always find something new: fuzzing, minutes of random
+#                            faults
 #   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
@@ -98,6 +99,9 @@ run_all() {
     section "Interleavings" interleavings
     section "Rust $MSRV" oldest_rust
     section "Package" package
+}
+
+run_long() {
     section "Fuzzing" tests/fuzz.sh
     section "Soak" soak
 }
@@ -105,8 +109,8 @@ run_all() {
 main() {
     [ $# -le 1 ] || fail "one option at most"
     case ${1:-} in
-        "" | --all | --servers) ;;
-        *) fail "unknown option $1: --all or --servers" ;;
+        "" | --all | --long | --servers) ;;
+        *) fail "unknown option $1: --all, --long or --servers" ;;
     esac
     section "Servers" fetch_servers
     section "Wall clock" fetch_faketime
@@ -114,7 +118,8 @@ main() {
     [ "${1:-}" != --servers ] || return 0
     section "Tools" install_tools
     section "Tests" cargo test --locked --all-features
-    [ "${1:-}" != --all ] || run_all
+    case ${1:-} in --all | --long) run_all ;; esac
+    [ "${1:-}" != --long ] || run_long
     printf '\ntests/run.sh: all passed in %d s\n' "$SECONDS"
 }
 
