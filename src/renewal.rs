@@ -322,13 +322,25 @@ impl Renewal {
     fn carry_out(&mut self, step: Step) {
         self.wake_at = step.wake_at;
         self.notice_renewal();
+        self.note_connection(&step.changes);
+        // Before anybody is told: who hears of a change and then asks is not to find the old state.
+        self.post();
         for change in step.changes {
             self.tell(change);
         }
         if let Some(command) = step.command {
             self.command(command);
         }
-        self.post();
+    }
+
+    fn note_connection(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Connected { .. } => self.connected = true,
+                Change::Disconnected { .. } => self.connected = false,
+                _ => {}
+            }
+        }
     }
 
     fn notice_renewal(&mut self) {
@@ -422,11 +434,9 @@ impl Renewal {
     fn tell_connection(&mut self, change: Change) {
         match change {
             Change::Connected { server } => {
-                self.connected = true;
                 self.push(|| Event::Connected { server: server.clone() });
             }
             Change::Disconnected { error } => {
-                self.connected = false;
                 self.push(|| Event::Disconnected { error: error.clone() });
             }
             Change::DuplicateNodeId(session) => self.push(|| Event::DuplicateNodeId { session }),

@@ -18,7 +18,7 @@ use support::wait::{eventually, eventually_some};
 
 /// Nothing here takes long; a loaded machine may.
 const PATIENCE: Duration = Duration::from_secs(30);
-const TTL: Duration = Duration::from_secs(1);
+const TTL: Duration = Duration::from_secs(4);
 
 fn config(node: &str) -> Config {
     Config::builder("orders", node, ["127.0.0.1:4222"])
