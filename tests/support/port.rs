@@ -6,13 +6,22 @@
 //! one per network namespace, and the kernel lets go of it when its holder dies.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+
+use super::wait::eventually_some;
 
 /// First port handed out, and how many there are; Linux gives outgoing connections 32768 and up.
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
+/// A process that another test starts holds our sockets until it runs its own program.
+const FORK: Duration = Duration::from_secs(30);
 
 /// A TCP port on 127.0.0.1, reserved until dropped.
 #[derive(Debug)]
@@ -39,12 +48,28 @@ impl Port {
         loopback(self.number)
     }
 
+    /// Listens here, where one may have listened and closed just before.
+    pub fn listen(&self) -> TcpListener {
+        eventually_some(FORK, "a reserved port", || match TcpListener::bind(self.address()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+            listener => Some(listener.expect("a loopback port")),
+        })
+    }
+
     fn try_reserve(number: u16) -> Option<Self> {
         let name = UnixAddr::from_abstract_name(format!("leasehold-test-port-{number}")).ok()?;
         let reservation = UnixListener::bind_addr(&name).ok()?;
-        TcpListener::bind(loopback(number)).ok()?;
+        probe(loopback(number)).ok()?;
         Some(Self { number, _reservation: reservation })
     }
+}
+
+/// Fails when somebody listens there. Does not listen itself: a process just forked would go on
+/// with that for a moment.
+fn probe(address: SocketAddr) -> rustix::io::Result<()> {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)
 }
 
 /// A random number: the standard library seeds its hasher from the operating system.

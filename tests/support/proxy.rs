@@ -430,7 +430,7 @@ fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
 }
 
 fn listen(port: &Port) -> TcpListener {
-    let listener = TcpListener::bind(port.address()).expect("a reserved port");
+    let listener = port.listen();
     listener.set_nonblocking(true).expect("a non-blocking socket");
     listener
 }
