@@ -79,7 +79,7 @@ use connector::Connector;
 use exchange::Exchanges;
 use hearing::Hearing;
 use jetstream::Subjects;
-use link::{Link, Signal};
+use link::{Failure, Link, Signal};
 
 /// The longest single wait, so that a suspend is noticed.
 const SLICE: Duration = Duration::from_millis(500);
@@ -226,13 +226,18 @@ impl NatsStore {
         self.link.as_ref().is_none_or(|link| link.is_lame())
     }
 
-    fn attempted(&mut self, number: u64, result: Result<Box<Link>, StoreError>) {
+    fn attempted(&mut self, number: u64, result: Result<Box<Link>, Failure>) {
         if !self.connector.finished(number, result.is_ok()) {
             // It was given up meanwhile. A link ends when it is dropped.
             return;
         }
         match result {
-            Err(error) => self.attempt_failed(error),
+            Err(failure) => {
+                if failure.listened && self.link.is_none() {
+                    self.ended_at_once();
+                }
+                self.attempt_failed(failure.error);
+            }
             Ok(link) => {
                 if self.link.is_some() {
                     self.lose(Some("the server is shutting down (lame duck mode)"));
@@ -265,11 +270,7 @@ impl NatsStore {
     fn lose(&mut self, reason: Option<&str>) {
         let Some(link) = self.link.take() else { return };
         self.connector.lost(link.number);
-        if self.hearing.end(self.clock.now()) {
-            log::warn!(cluster = self.options.cluster_id.as_str(), server = link.server.as_str();
-                "connections end soon after they began to listen on {}; for a minute none does",
-                self.notice_subject);
-        }
+        self.stopped_hearing();
         let error = self.disconnection(&link.server, reason);
         drop(link);
         self.outbox.clear();
@@ -277,6 +278,21 @@ impl NatsStore {
         for ticket in self.exchanges.clear() {
             let outcome = Outcome::Unknown(error.clone());
             self.events.push_back(StoreEvent::Completed { ticket, outcome });
+        }
+    }
+
+    /// A connection came to its end before it was ours.
+    fn ended_at_once(&mut self) {
+        let now = self.clock.now();
+        self.hearing.begin(now, self.hearing.listens(now));
+        self.stopped_hearing();
+    }
+
+    fn stopped_hearing(&mut self) {
+        if self.hearing.end(self.clock.now()) {
+            log::warn!(cluster = self.options.cluster_id.as_str();
+                "connections end soon after they began to listen on {}; for a minute none does",
+                self.notice_subject);
         }
     }
 

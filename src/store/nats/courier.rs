@@ -17,7 +17,7 @@ use crossbeam_channel::Receiver;
 use super::connector::Connector;
 use super::handshake::is_about_credentials;
 use super::jetstream::clip;
-use super::link::{Link, Sent, Signal};
+use super::link::{Failure, Link, Sent, Signal};
 use super::notice::Violation;
 use super::{BATCH, RESEND, SLICE};
 use crate::clock::{Clock, Timestamp};
@@ -283,7 +283,7 @@ impl Courier {
         may
     }
 
-    fn attempted(&mut self, number: u64, result: Result<Box<Link>, StoreError>) {
+    fn attempted(&mut self, number: u64, result: Result<Box<Link>, Failure>) {
         if !self.connector.finished(number, result.is_ok()) {
             return;
         }
@@ -296,7 +296,9 @@ impl Courier {
                 self.told.push_back(Told::Connected { server: link.server.clone() });
                 self.link = Some(link);
             }
-            Err(error) if self.link.is_none() => self.told.push_back(Told::Disconnected { error }),
+            Err(Failure { error, .. }) if self.link.is_none() => {
+                self.told.push_back(Told::Disconnected { error });
+            }
             Err(_) => {}
         }
     }

@@ -51,7 +51,7 @@ const MAX_COMPLAINTS: usize = 64;
 pub(super) enum Signal {
     Attempt {
         number: u64,
-        result: Result<Box<Link>, StoreError>,
+        result: Result<Box<Link>, Failure>,
     },
     /// Something happened to a link: lost, lame duck, a new subscription, a complaint.
     Look,
@@ -69,6 +69,13 @@ pub(super) struct Plan {
     pub(super) clients: Arc<()>,
     /// One clone per thread that tries to connect.
     pub(super) attempts: Arc<()>,
+}
+
+/// Why an attempt came to nothing.
+pub(super) struct Failure {
+    pub(super) error: StoreError,
+    /// It had begun to listen.
+    pub(super) listened: bool,
 }
 
 /// One try.
@@ -99,22 +106,15 @@ impl Plan {
         .map(|_| ())
     }
 
-    fn connect(&self, attempt: &Attempt) -> Result<Link, StoreError> {
-        let server = &attempt.server;
-        let login = Login::load(&self.connection, server)?;
-        let facts = probe(&Probe {
-            connection: &self.connection,
-            server,
-            login: &login,
-            deadline: attempt.deadline,
-            cancelled: &self.closed,
-        })?;
+    fn connect(&self, attempt: &Attempt) -> Result<Link, Failure> {
+        let before = |error| Failure { error, listened: false };
         let wires = Arc::new(Wires::default());
-        let failed = |error: std::io::Error| unreachable(&self.connection, server, &error);
-        let client = self
-            .options(&login, &facts, &wires)
-            .connect(client_url(server).as_str())
-            .map_err(failed)?;
+        let (client, facts) =
+            self.open(&attempt.server, attempt.deadline, &wires).map_err(before)?;
+        let failed = |error: std::io::Error| Failure {
+            error: unreachable(&self.connection, &attempt.server, &error),
+            listened: true,
+        };
         let inbox_prefix = new_inbox(&self.connection.inbox_prefix);
         let held = Held::open(client, &inbox_prefix, &attempt.subjects, self.most_waiting)
             .map_err(failed)?;
@@ -123,7 +123,7 @@ impl Plan {
         wires.put(held, &inbox_prefix).map_err(failed)?;
         Ok(Link {
             number: attempt.number,
-            server: server.to_string(),
+            server: attempt.server.to_string(),
             version: facts.version,
             secure: facts.tls.is_some(),
             most_waiting: self.most_waiting,
@@ -133,6 +133,28 @@ impl Plan {
             heard,
             wires,
         })
+    }
+
+    /// A client that listens to nothing yet, and what was learnt of its server before.
+    fn open(
+        &self,
+        server: &ServerAddress,
+        deadline: Instant,
+        wires: &Arc<Wires>,
+    ) -> Result<(nats::Connection, Facts), StoreError> {
+        let login = Login::load(&self.connection, server)?;
+        let facts = probe(&Probe {
+            connection: &self.connection,
+            server,
+            login: &login,
+            deadline,
+            cancelled: &self.closed,
+        })?;
+        let client = self
+            .options(&login, &facts, wires)
+            .connect(client_url(server).as_str())
+            .map_err(|error| unreachable(&self.connection, server, &error))?;
+        Ok((client, facts))
     }
 
     fn options(&self, login: &Login, facts: &Facts, wires: &Arc<Wires>) -> nats::Options {
