@@ -199,12 +199,14 @@ fn a_server_that_hangs_up_is_not_hammered() {
         greet(&mut stream, "");
         let Ok(copy) = stream.try_clone() else { return };
         let mut pings = BufReader::new(copy).lines().map_while(Result::ok);
-        // The client's handshake, and its flush.
+        // The client's handshake, and its flush after the inbox and the notices.
+        let mut subscribed = 0;
         while let Some(line) = pings.next() {
             if line.starts_with("PING") && stream.write_all(b"PONG\r\n").is_err() {
                 return;
             }
-            if line.starts_with("SUB cluster.") {
+            subscribed += u32::from(line.starts_with("SUB "));
+            if subscribed == 2 {
                 let _ = pings.next().map(|_| stream.write_all(b"PONG\r\n"));
                 return;
             }

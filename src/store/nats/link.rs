@@ -298,33 +298,48 @@ impl Wires {
 
     /// Ends the client. May wait for its lock: not for the polling thread.
     fn end(&self) {
-        let held = self.held.lock().take();
-        let Some((held, inbox)) = held else { return };
-        if !self.lost.load(Ordering::SeqCst) && self.answers(&held, &format!("{inbox}.0")) {
-            held.connection.clone().close();
+        if self.answers() {
+            // Not under our lock: it waits for the thread that calls back.
+            let held = self.held.lock().take();
+            if let Some((held, _)) = held {
+                held.connection.clone().close();
+            }
+            return;
         }
-        drop(held);
+        // Under it: should the peer hang up just now, the client's reading thread goes on from its
+        // callback only when the flag is set. It would try to reconnect else, and its flushing
+        // thread would not be woken.
+        let mut held = self.held.lock();
+        drop(held.take());
     }
 
-    /// Whether the peer says anything within half a second of being made to.
-    fn answers(&self, held: &Held, echo: &str) -> bool {
-        let inbox = held.inbox.receiver();
+    /// Whether the peer says anything within half a second of being made to. Whoever calls back
+    /// meanwhile finds the client in its place.
+    fn answers(&self) -> bool {
+        let ours =
+            |(held, inbox): &(Held, String)| (held.inbox.receiver().clone(), format!("{inbox}.0"));
+        let Some((inbox, echo)) = self.held.lock().as_ref().map(ours) else { return false };
         // What came before says nothing of now.
         while inbox.try_recv().is_ok() {}
         self.complaints.lock().clear();
         let mut sent = false;
         for _ in 0..ECHO_LOOKS {
+            if self.lost.load(Ordering::SeqCst) {
+                return false;
+            }
             // It may be busy with sending.
-            sent = sent
-                || held
-                    .connection
-                    .try_publish_with_reply_or_headers(echo, None, None, b"")
-                    .is_some();
+            sent = sent || self.publish(&echo);
             if inbox.recv_timeout(ECHO_PAUSE).is_ok() || !self.complaints.lock().is_empty() {
                 return true;
             }
         }
         false
+    }
+
+    fn publish(&self, subject: &str) -> bool {
+        self.held.lock().as_ref().is_some_and(|(held, _)| {
+            held.connection.try_publish_with_reply_or_headers(subject, None, None, b"").is_some()
+        })
     }
 }
 
