@@ -106,6 +106,10 @@ pub enum Refused {
     /// The node is stopping or has stopped.
     #[error("stopped")]
     Stopped,
+    /// The renewal thread has not answered within 5 s: a logger or a store of the application's
+    /// hangs. The order stands; it is carried out when that goes on.
+    #[error("the renewal thread does not answer")]
+    Stuck,
     /// The node is another process's: this one was forked from it.
     #[error("the node belongs to the process that this one was forked from")]
     Forked,

@@ -23,7 +23,9 @@ use crate::thread;
 /// [`on_become_leader`](Self::on_become_leader) and one
 /// [`on_lose_leadership`](Self::on_lose_leadership), in that order.
 ///
-/// A panic in a hook is caught and logged. In `on_become_leader` it also gives the term back.
+/// A panic in a hook is caught and logged. In `on_become_leader` it also gives the term back. In
+/// `on_lose_leadership` nobody knows whether the work has stopped: a lease that was to be given back
+/// is not released, and lapses.
 pub trait Hooks: Send + 'static {
     /// This node leads. Start what the leader does; it may outlive the call, while the token is
     /// valid.
@@ -118,20 +120,26 @@ impl<F: Fn()> Caller<F> {
                 }
             }
             Event::Resigning { epoch, reason, drain } => {
-                self.lost(epoch, &Cause::Resigned(reason));
-                drop(drain);
+                if self.lost(epoch, &Cause::Resigned(reason)) {
+                    drop(drain);
+                } else {
+                    // Never dropped: what it guards may still be under way.
+                    forget(drain);
+                }
             }
-            Event::LostLeadership { epoch, cause } => self.lost(epoch, &cause),
+            Event::LostLeadership { epoch, cause } => {
+                self.lost(epoch, &cause);
+            }
             other => {
                 self.guarded(|hooks| pass_on(hooks, other));
             }
         }
     }
 
-    fn lost(&mut self, epoch: Epoch, cause: &Cause) {
-        if self.told_lost.replace(epoch) != Some(epoch) {
-            self.guarded(|hooks| hooks.on_lose_leadership(epoch, cause));
-        }
+    /// Tells it once; false when the hook panicked.
+    fn lost(&mut self, epoch: Epoch, cause: &Cause) -> bool {
+        self.told_lost.replace(epoch) == Some(epoch)
+            || self.guarded(|hooks| hooks.on_lose_leadership(epoch, cause))
     }
 
     fn guarded(&mut self, call: impl FnOnce(&mut dyn Hooks)) -> bool {

@@ -73,7 +73,8 @@ use hooks::SharedHooks;
 /// A cluster's node as its operator sees it; see the [module](self).
 ///
 /// It may be shared by threads: [`run`](Self::run) on one, commands on others. Timeouts bound a
-/// command as a whole, give or take a moment of scheduling.
+/// command as a whole, give or take a moment of scheduling, and a second for a connection that has
+/// gone silent.
 pub struct Manager {
     config: Config,
     options: Options,

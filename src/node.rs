@@ -163,10 +163,12 @@ impl Node {
     /// Gives the lead back: `is_leader()` is false when this returns, the lease is released once
     /// every drain guard is dropped, and the node stays back for its cooldown (default: the TTL).
     ///
-    /// Waits for the next turn of the renewal thread only. A second call joins the first.
+    /// Waits for the next turn of the renewal thread only, and at most 5 s where that hangs. A
+    /// second call joins the first.
     ///
     /// # Errors
-    /// [`Refused::NotLeader`] with the leader's name, or [`Refused::Stopped`].
+    /// [`Refused::NotLeader`] with the leader's name, [`Refused::Stopped`], or [`Refused::Stuck`]:
+    /// it has not begun to, and may yet.
     pub fn step_down(&self) -> Result<(), Refused> {
         self.running.orders.ask_resign(Reason::StepDown)
     }
@@ -185,7 +187,7 @@ impl Node {
     /// that lives. Does nothing on a leader.
     ///
     /// # Errors
-    /// [`Refused`] while it resigns, when it is unhealthy, or has stopped.
+    /// [`Refused`] while it resigns, when it is unhealthy, stuck, or has stopped.
     pub fn promote(&self) -> Result<(), Refused> {
         self.running.orders.ask(crate::election::Input::Promote)
     }
@@ -193,7 +195,7 @@ impl Node {
     /// Says whether this node is fit to lead. An unfit one does not challenge, and steps down if it
     /// leads: `is_leader()` is false when this returns. Healthy at the start.
     ///
-    /// Waits for the next turn of the renewal thread only.
+    /// Waits for the next turn of the renewal thread only, and at most 5 s where that hangs.
     pub fn set_healthy(&self, healthy: bool) {
         self.running.set_healthy(healthy);
     }

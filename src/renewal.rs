@@ -24,6 +24,8 @@ use crate::sys::Line;
 const LONGEST_WAIT_HOLDING: Duration = Duration::from_millis(500);
 /// The longest wait otherwise, for the same reason.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long a caller waits for the loop, which answers at once unless it hangs.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How soon the channel is looked at again when events wait for room in it.
 const BACKED_UP_WAIT: Duration = Duration::from_millis(20);
 
@@ -50,23 +52,17 @@ impl Orders {
     }
 
     /// Leaves an order and waits until it is carried out, which takes no more than the loop's next
-    /// turn.
+    /// turn, or until it is plain that there is none.
     pub(crate) fn ask(&self, input: Input) -> Result<(), Refused> {
-        let answer = self.place(input)?;
-        answer.recv().map_err(|_| Refused::Stopped)?.map_or(Ok(()), Err)
+        self.ask_within(ANSWER, input)
     }
 
-    /// As [`ask`](Self::ask), for callers that must not hang with the loop: nothing is known when
-    /// `None` comes, as the order stands.
-    pub(crate) fn ask_within(&self, bound: Duration, input: Input) -> Option<Result<(), Refused>> {
-        let answer = match self.place(input) {
-            Ok(answer) => answer,
-            Err(refused) => return Some(Err(refused)),
-        };
-        match answer.recv_timeout(bound) {
-            Ok(refused) => Some(refused.map_or(Ok(()), Err)),
-            Err(RecvTimeoutError::Disconnected) => Some(Err(Refused::Stopped)),
-            Err(RecvTimeoutError::Timeout) => None,
+    /// As [`ask`](Self::ask), for callers with less time. Stuck, nothing is known: the order stands.
+    pub(crate) fn ask_within(&self, bound: Duration, input: Input) -> Result<(), Refused> {
+        match self.place(input)?.recv_timeout(bound) {
+            Ok(refused) => refused.map_or(Ok(()), Err),
+            Err(RecvTimeoutError::Disconnected) => Err(Refused::Stopped),
+            Err(RecvTimeoutError::Timeout) => Err(Refused::Stuck),
         }
     }
 

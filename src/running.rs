@@ -62,7 +62,8 @@ impl Core {
 
     /// Tells the loop whether the application is fit to lead.
     pub(crate) fn set_healthy(&self, healthy: bool) {
-        // Refused only when the node has stopped, or has nothing to step down from.
+        // Refused only when the node has stopped, or has nothing to step down from; where the loop
+        // hangs it stands.
         let _ = self.orders.ask(Input::SetHealthy(healthy));
     }
 
@@ -71,7 +72,8 @@ impl Core {
         if let Some(meta) = &meta {
             check_meta(meta)?;
         }
-        // Refused only when the node has stopped, and carries nothing any more.
+        // Refused only when the node has stopped, and carries nothing any more; where the loop hangs
+        // it stands.
         let _ = self.orders.ask(Input::SetMeta(meta));
         Ok(())
     }

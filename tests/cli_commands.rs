@@ -4,7 +4,9 @@ mod cli;
 #[macro_use]
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
 use cli::{PATIENCE, PROGRAM, Site};
@@ -44,12 +46,110 @@ fn what_is_wrong_with_a_configuration_is_one_line_and_exit_code_2() {
     let vip = ["n", "--vip-address", "10.0.0.999", "--vip-interface", "eth0"];
     site.run(&[&init[..], &vip].concat()).failed(2, "not a valid IP address");
     assert!(!site.path("new.json").exists());
-    for usage in [&["status", "--al"][..], &[], &["watch", "--interval", "5y"], &["transfer"]] {
-        let ended = site.run(usage);
-        assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{ended:?}");
+    for (usage, says) in [
+        (&["status", "--al"][..], "unexpected argument '--al' found; a similar argument exists: "),
+        (&["watch", "--interval", "5y"], "no unit; use ms, s, m or h; see `leasehold"),
+        (&["transfer"], "not provided: <NODE>; see `leasehold transfer --help`"),
+        (&["stat"], "a similar subcommand exists: 'status'; see `leasehold --help`"),
+        (&["init", "--vip-netmask", "255.255.255.0"], "'--vip-netmask <BITS>'"),
+    ] {
+        site.run(usage).failed(2, says);
+        let json = site.run(&[usage, &["--json"]].concat());
+        assert_eq!((json.code, json.json()["exitCode"].as_u64()), (2, Some(2)), "{json:?}");
+        assert!(json.stderr.is_empty(), "{json:?}");
     }
+    let nothing = site.run(&[]);
+    assert!(nothing.code == 2 && nothing.stderr.contains("Usage:"), "{nothing:?}");
     let help = site.run(&["--help"]).succeeded().stdout;
     assert!(help.contains("Exit codes:") && !help.contains('\u{1b}'), "{help}");
+}
+
+#[test]
+fn whatever_a_name_is_made_of_an_error_is_one_line() {
+    let site = Site::new(Version::Newest);
+    site.run(&["-c", "a\nb\u{1b}[2J\u{202e}.json", "status"]).failed(2, "there is no ab[2J.json;");
+    let bytes = |text: &'static [u8]| OsStr::from_bytes(text);
+    site.run_with(&[bytes(b"-c"), bytes(b"\xff.json"), bytes(b"status")], &[])
+        .failed(2, "no \u{fffd}");
+    let node = [bytes(b"status"), bytes(b"--node"), bytes(b"\xff")];
+    site.run_with(&node, &[]).failed(2, "invalid UTF-8");
+    std::os::unix::fs::symlink("nowhere/else.json", site.path("link.json")).unwrap();
+    let init = ["init", "-c", "link.json", "--cluster-id", "c", "--node-id", "n"];
+    site.run(&init).failed(2, "link.json is there already");
+    for (file, says) in [(".", "is a directory"), ("/dev/zero", "longer than 1048576 bytes")] {
+        let ended = site.run(&["-c", file, "status"]);
+        assert!(ended.code == 2 && ended.stderr.to_lowercase().contains(says), "{ended:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_has_failed_and_a_reader_that_has_gone_is_none() {
+    let site = Site::new(Version::Newest);
+    let shell = |script: &str| {
+        let mut command = std::process::Command::new("/bin/sh");
+        command.env_clear().arg("-c").arg(format!("exec {PROGRAM} {script}"));
+        command.current_dir(site.folder.path()).stdin(Stdio::null()).output().unwrap()
+    };
+    site.init("n1");
+    for command in ["version", "completions bash", "-c n1.json status", "-c n1.json join --json"] {
+        let full = shell(&format!("{command} >/dev/full"));
+        let said = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert!(full.status.code() == Some(1) && said.contains("cannot write to stdout"), "{said}");
+        let closed = shell(&format!("{command} <&- >&- 2>&-"));
+        assert!(closed.status.success(), "{closed:?}");
+    }
+    let piped = shell("completions bash | head -c 1");
+    assert!(piped.status.success() && piped.stderr.is_empty(), "{piped:?}");
+}
+
+on_both_servers!(a_daemon_that_hangs_times_out_and_one_that_is_gone_is_none, |version| {
+    let site = Site::new(version);
+    site.init("n1");
+    site.init("n2");
+    let mut first = site.daemon("n1", &[]);
+    site.wait_for_lead("n1");
+    let mut second = site.daemon("n2", &[]);
+    site.wait("n2", "the second", |status| status["daemon"] == true);
+    second.pause();
+    let commands = [
+        (&["status"][..], "an answer of n2"),
+        (&["status", "--node", "n2"], "an answer of n2"),
+        (&["promote", "--force"], "an answer of n2"),
+        (&["demote"], "an answer of n2"),
+        (&["leave"], "an answer of n2"),
+        (&["transfer", "n2"], "an answer of n2"),
+    ];
+    for (command, says) in commands {
+        let ended = site.of("n2", &[command, &["--timeout", "500ms"]].concat());
+        ended.failed(5, &format!("timed out waiting for {says}"));
+    }
+    let json = site.of("n2", &["status", "--timeout", "500ms", "--json"]);
+    assert_eq!((json.code, json.json()["exitCode"].as_u64()), (5, Some(5)));
+    assert_eq!(site.status("n1")["role"], "PRIMARY", "nothing was given up for it");
+    second.kill();
+    for (command, _) in &commands[1..] {
+        site.of("n2", command).failed(4, "no daemon of node n2");
+    }
+    assert_eq!(site.status("n2")["daemon"], false);
+    // The leader is gone, and the record does not know yet.
+    first.kill();
+    site.of("n1", &["transfer", "n2"]).failed_with_one_of(&[3, 4]);
+});
+
+/// A server that takes connections and says nothing.
+#[test]
+fn a_command_takes_no_longer_than_it_may() {
+    let site = Site::new(Version::Newest);
+    site.init("n1");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    site.change("n1", |config| {
+        config["nats"]["servers"] = serde_json::json!([silent.local_addr().unwrap().to_string()]);
+        config["nats"]["connectTimeoutMs"] = 300_000.into();
+    });
+    for command in [&["status", "--all"][..], &["join"], &["promote"], &["status", "--node", "n2"]]
+    {
+        site.of("n1", &[command, &["--timeout", "1s"]].concat()).failed(1, "no answer");
+    }
 }
 
 on_both_servers!(without_a_daemon_there_is_a_status_and_nothing_to_command, |version| {
@@ -99,6 +199,11 @@ on_both_servers!(a_daemon_is_seen_and_commanded, |version| {
 });
 
 impl cli::Ended {
+    #[track_caller]
+    fn failed_with_one_of(self, codes: &[i32]) {
+        assert!(codes.contains(&self.code) && self.stderr.lines().count() == 1, "{self:?}");
+    }
+
     /// As `failed`, where log lines may come before.
     #[track_caller]
     fn failed_with_log(self, code: i32, words: &str) {
@@ -190,4 +295,15 @@ fn watch_fills_a_terminal_and_leaves_it_as_it_was() {
     assert!(!colours.iter().any(|colour| text.contains(colour)), "NO_COLOR is set: {text:?}");
     let after = &text[left.unwrap()..];
     assert!(after.contains(" icanon") && after.contains(" echo "), "{after:?}");
+    // One that can only print gets lines.
+    let log = site.path("lines");
+    let mut command = bound_command("script");
+    command.current_dir(site.folder.path()).env("TERM", "dumb");
+    command.args(["--quiet", "--flush", "--return", "--command"]);
+    command.arg(format!("timeout --foreground 60 {PROGRAM} -c n1.json watch")).arg(&log);
+    let _terminal = Process::spawn(command);
+    support::wait::eventually(PATIENCE, "a line", || {
+        fs::read_to_string(&log).is_ok_and(|text| text.contains("n1 leads, epoch 1"))
+    });
+    assert!(!fs::read_to_string(&log).unwrap().contains('\u{1b}'));
 }

@@ -3,12 +3,16 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use leasehold::clock::Clock;
-use leasehold::store::memory::MemoryServer;
-use leasehold::{Config, Node};
+use crossbeam_channel::Receiver;
+use leasehold::clock::{Clock, Timestamp};
+use leasehold::store::memory::{MemoryServer, MemoryStore};
+use leasehold::store::{Request, Store, StoreEvent, Ticket};
+use leasehold::{Config, Node, Refused};
 use support::wait::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,4 +74,50 @@ fn a_stop_waits_for_no_guard_that_nobody_can_take() {
     let begun = Instant::now();
     let stopped = node.stop();
     assert!(!stopped.left_to_lapse, "after {:?}", begun.elapsed());
+}
+
+/// A store that hangs on the renewal thread, as a logger could.
+struct Hangs(MemoryStore, Arc<AtomicBool>);
+
+impl Store for Hangs {
+    fn submit(&mut self, ticket: Ticket, request: Request) {
+        self.0.submit(ticket, request);
+    }
+
+    fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent> {
+        while self.1.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.0.poll(wake, until)
+    }
+
+    fn reconnect(&mut self) {
+        self.0.reconnect();
+    }
+
+    fn close(&mut self, until: Timestamp) {
+        self.0.close(until);
+    }
+}
+
+/// Nor is the caller held up by a loop that hangs; what was asked for is done when it goes on.
+#[test]
+fn a_command_to_a_loop_that_hangs_returns_and_stands() {
+    let server = MemoryServer::new();
+    let hangs = Arc::new(AtomicBool::new(false));
+    let store = Hangs(server.connect(Clock::boot()), Arc::clone(&hangs));
+    let node = Node::builder(config("a")).store(store).start().expect("in memory");
+    node.wait_for_leadership(PATIENCE).expect("alone");
+    hangs.store(true, Ordering::SeqCst);
+    let asked = Instant::now();
+    thread::scope(|scope| {
+        let stepping = scope.spawn(|| node.step_down());
+        let changing = scope.spawn(|| node.handle().set_meta(Some(7.into())));
+        node.set_healthy(false);
+        assert_eq!(stepping.join().expect("no panic"), Err(Refused::Stuck));
+        changing.join().expect("no panic").expect("a short value");
+    });
+    assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
+    hangs.store(false, Ordering::SeqCst);
+    eventually(PATIENCE, "the order", || node.promote() == Err(Refused::Unhealthy));
 }

@@ -408,6 +408,29 @@ fn a_become_leader_hook_that_panics_gives_the_term_back() {
     assert_eq!(became(&second).epoch().as_u64(), 2);
 }
 
+struct CannotStop;
+
+impl Hooks for CannotStop {
+    fn on_lose_leadership(&mut self, _: Epoch, _: &Cause) {
+        panic!("a hook's own fault");
+    }
+}
+
+/// Nobody knows how far it came with stopping the work, so nobody is let in early.
+#[test]
+fn a_lose_leadership_hook_that_panics_leaves_the_lease_to_lapse() {
+    let server = MemoryServer::new();
+    let node = Node::builder(config("first"))
+        .hooks(CannotStop)
+        .store(server.connect(Clock::boot()))
+        .start()
+        .expect("the store is in memory");
+    node.wait_for_leadership(PATIENCE).expect("alone");
+    assert!(node.stop_within(Duration::from_millis(300)).left_to_lapse);
+    let second = start(&server, "second");
+    assert_eq!(became(&second).epoch().as_u64(), 2);
+}
+
 #[test]
 fn orders_from_many_threads_and_after_the_end_are_answered() {
     let server = MemoryServer::new();

@@ -107,6 +107,7 @@ impl From<Refused> for Failure {
             Refused::TransferToSelf => LEASEHOLD_E_TO_ITSELF,
             Refused::Unhealthy => LEASEHOLD_E_UNHEALTHY,
             Refused::Stopped => LEASEHOLD_E_STOPPED,
+            Refused::Stuck => LEASEHOLD_E_TIMED_OUT,
             Refused::Forked => LEASEHOLD_E_FORKED,
         };
         Self::of(code, &refused)

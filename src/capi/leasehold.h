@@ -412,7 +412,8 @@ enum leasehold_code leasehold_wait_for_leadership(const struct leasehold_node *n
 
 // Gives the lead back: `leasehold_is_leader` is false when this returns, the lease is released
 // once the work was drained, and the node stays back for its cooldown (default: the TTL). Waits
-// for the next turn of the node's thread only. `LEASEHOLD_E_NOT_LEADER`, `LEASEHOLD_E_STOPPED`.
+// for the next turn of the node's thread only, and at most 5 s where that hangs; then it may yet
+// be done. `LEASEHOLD_E_NOT_LEADER`, `LEASEHOLD_E_STOPPED`, `LEASEHOLD_E_TIMED_OUT`.
 enum leasehold_code leasehold_step_down(struct leasehold_node *node);
 
 // As `leasehold_step_down`, for the node `node_id` to take over. `LEASEHOLD_E_TO_ITSELF`,

@@ -75,7 +75,8 @@ pub extern "C" fn leasehold_wait_for_leadership(
 
 /// Gives the lead back: `leasehold_is_leader` is false when this returns, the lease is released
 /// once the work was drained, and the node stays back for its cooldown (default: the TTL). Waits
-/// for the next turn of the node's thread only. `LEASEHOLD_E_NOT_LEADER`, `LEASEHOLD_E_STOPPED`.
+/// for the next turn of the node's thread only, and at most 5 s where that hangs; then it may yet
+/// be done. `LEASEHOLD_E_NOT_LEADER`, `LEASEHOLD_E_STOPPED`, `LEASEHOLD_E_TIMED_OUT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_step_down(node: *mut leasehold_node) -> leasehold_code {
     call(|| Ok(handle::get(node)?.handle.step_down()?))

@@ -102,17 +102,9 @@ impl Target {
 fn command(node: &NodeHandle, wish: Wish, limit: Limit) -> Result<(), ManagerError> {
     let name = node.config().node_id().to_owned();
     match node.wish(wish, limit.step(ANSWER)) {
-        Some(Ok(())) => Ok(()),
-        Some(Err(Refused::NotLeader { leader })) => {
-            Err(ManagerError::NotLeader { node: name, leader })
-        }
-        Some(Err(refused)) => {
-            Err(ManagerError::Refused { node: name, reason: refused.to_string() })
-        }
-        None => {
-            let reason = "its renewal thread does not answer".to_owned();
-            Err(ManagerError::Refused { node: name, reason })
-        }
+        Ok(()) => Ok(()),
+        Err(Refused::NotLeader { leader }) => Err(ManagerError::NotLeader { node: name, leader }),
+        Err(refused) => Err(ManagerError::Refused { node: name, reason: refused.to_string() }),
     }
 }
 

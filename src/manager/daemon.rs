@@ -124,7 +124,8 @@ impl Manager {
     /// to over NATS. Then the virtual IP and the lease are given back.
     ///
     /// Blocks. Starting takes at most the connect timeout (default 5 s) twice; stopping the stop
-    /// timeout (default 5 s) and 5 s at the most, whatever hangs; usually milliseconds.
+    /// timeout (default 5 s) and 5 s at the most, whatever hangs, beside the hooks of
+    /// [`DaemonHooks`] itself, which it calls; usually milliseconds.
     ///
     /// # Errors
     /// [`ManagerError::AlreadyRunning`] when this manager runs one, or a daemon of this node id

@@ -14,8 +14,8 @@ use crate::lease::Epoch;
 use crate::node::NodeHandle;
 
 /// Calls for what happens to a daemon: those of [`Hooks`], on their own thread, and these, on the
-/// thread of [`Manager::run`](super::Manager::run). No two are made at once. One that panics is
-/// logged.
+/// thread of [`Manager::run`](super::Manager::run), which waits for them: leave word and return. No
+/// two are made at once. One that panics is logged.
 pub trait DaemonHooks: Hooks {
     /// The daemon starts: nothing runs yet, and nothing is connected.
     fn on_daemon_start(&mut self) {}

@@ -120,7 +120,8 @@ impl Watch {
         let seen = self.observer.status();
         let before = std::mem::take(&mut self.latest.nodes);
         let mut view = ClusterView { problem: None, ..self.latest.clone() };
-        view.connected = seen.connected;
+        // The observer has nothing to say for long, and does not miss a server that hangs.
+        view.connected = seen.connected && self.remote.server().is_some();
         view.server = self.remote.server();
         view.epoch = 0;
         view.observe(&seen);

@@ -42,9 +42,8 @@ pub(crate) enum Wish {
 }
 
 impl NodeHandle {
-    /// Commands the node, without hanging when its renewal thread does; `None` when that did not
-    /// answer within `bound`, which leaves open whether it will yet do it.
-    pub(crate) fn wish(&self, wish: Wish, bound: Duration) -> Option<Result<(), Refused>> {
+    /// Commands the node, and waits for its renewal thread no longer than `bound`.
+    pub(crate) fn wish(&self, wish: Wish, bound: Duration) -> Result<(), Refused> {
         let input = match wish {
             Wish::StepDown => Input::Resign(Reason::StepDown),
             Wish::Transfer { to } => Input::Resign(Reason::Transfer { to }),
@@ -178,7 +177,8 @@ impl NodeHandle {
     /// Gives the lead back.
     ///
     /// # Errors
-    /// [`Refused::NotLeader`] with the leader's name, or [`Refused::Stopped`].
+    /// [`Refused::NotLeader`] with the leader's name, [`Refused::Stopped`], or after 5 s
+    /// [`Refused::Stuck`].
     pub fn step_down(&self) -> Result<(), Refused> {
         self.0.orders.ask_resign(Reason::StepDown)
     }
@@ -194,7 +194,7 @@ impl NodeHandle {
     /// Ends the cooldown: the node takes part in the election again.
     ///
     /// # Errors
-    /// [`Refused`] while it resigns, when it is unhealthy, or has stopped.
+    /// [`Refused`] while it resigns, when it is unhealthy, stuck, or has stopped.
     pub fn promote(&self) -> Result<(), Refused> {
         self.0.orders.ask(Input::Promote)
     }

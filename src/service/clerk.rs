@@ -251,10 +251,7 @@ impl ServiceClerk {
             }
         };
         log::info!("commanded over NATS: {wish:?}");
-        match self.node.wish(wish, PATIENCE) {
-            Some(done) => done.map_err(refused),
-            None => Err((503, "the renewal thread does not answer".to_owned())),
-        }
+        self.node.wish(wish, PATIENCE).map_err(refused)
     }
 
     fn promotion(&self, force: bool) -> Result<Wish, Refusal> {
@@ -300,6 +297,6 @@ fn unreadable(error: RequestError) -> Refusal {
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn refused(refused: Refused) -> Refusal {
-    let code = if refused == Refused::Stopped { 503 } else { 409 };
+    let code = if matches!(refused, Refused::Stopped | Refused::Stuck) { 503 } else { 409 };
     (code, refused.to_string())
 }

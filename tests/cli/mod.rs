@@ -1,6 +1,7 @@
 //! The command `leasehold` as its users meet it: processes, their output and their exit codes.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -73,15 +74,31 @@ impl Site {
 
     /// Runs a command to its end, in the folder.
     pub fn run(&self, arguments: &[&str]) -> Ended {
-        let mut command = Command::new(PROGRAM);
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        let output = command.output().expect("the program is there");
+        self.run_with(arguments, &[])
+    }
+
+    /// The same with arguments that need not be text, and more in the environment. One that does
+    /// not end is ended, with the exit code 124.
+    pub fn run_with(&self, arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Ended {
+        let mut command = Command::new("timeout");
+        command.arg("--foreground").arg(PATIENCE.as_secs().to_string()).arg(PROGRAM);
+        command.args(arguments).envs(environment.iter().copied());
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        let output = command.output().expect("`timeout` is there");
         let text = |bytes| String::from_utf8(bytes).expect("text");
         Ended {
             code: output.status.code().expect("not killed"),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
         }
+    }
+
+    /// Changes a node's file.
+    pub fn change(&self, node: &str, change: impl FnOnce(&mut Value)) {
+        let file = self.path(&format!("{node}.json"));
+        let mut config = serde_json::from_slice(&fs::read(&file).expect("a file")).expect("JSON");
+        change(&mut config);
+        fs::write(&file, config.to_string()).expect("its own file");
     }
 
     /// The same for a node, with its file.

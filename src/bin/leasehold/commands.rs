@@ -12,6 +12,8 @@ use super::failure::Failure;
 use super::output;
 use super::text;
 
+/// The least a configuration allows.
+const SHORTEST_CONNECT: Duration = Duration::from_millis(100);
 /// How long nodes have to answer when all are asked.
 const LISTEN: Duration = Duration::from_secs(1);
 
@@ -19,8 +21,11 @@ pub(super) fn load(args: &Args) -> Result<Config, Failure> {
     Config::load(&args.config).map_err(|error| Failure::config(&args.config, error))
 }
 
+/// For a command, in which connecting takes no longer than the command may.
 fn manager(args: &Args) -> Result<Manager, Failure> {
-    load(args).map(Manager::new)
+    let config = load(args)?;
+    let timeout = args.timeout.clamp(SHORTEST_CONNECT, config.connect_timeout());
+    Ok(Manager::new(config.to_builder().connect_timeout(timeout).build()?))
 }
 
 pub(super) fn status(args: &Args, which: &args::Status) -> Result<(), Failure> {

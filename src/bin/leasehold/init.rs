@@ -11,7 +11,8 @@ use super::output;
 pub(super) fn init(args: &Args, wanted: &Init) -> Result<(), Failure> {
     let file = &args.config;
     let config = build(wanted)?;
-    if file.exists() && !wanted.force {
+    // A link that leads nowhere is there, too.
+    if file.symlink_metadata().is_ok() && !wanted.force {
         let text = format!("{} is there already; --force replaces it", file.display());
         return Err(Failure::Usage(text));
     }

@@ -23,22 +23,31 @@ mod watch;
 use std::process::ExitCode;
 
 use args::{Args, Command};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        // Help and the version are what was asked for, or nothing was.
+        Err(error) if !is_mistake(&error) => error.exit(),
+        Err(error) => return end(std::env::args_os().any(|arg| arg == "--json"), &error.into()),
+    };
     let log = logger::start(&args);
     let result = run(&args);
-    let code = match &result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            output::failure(args.json, failure);
-            ExitCode::from(failure.exit_code())
-        }
-    };
+    let code = result.map_or_else(|failure| end(args.json, &failure), |()| ExitCode::SUCCESS);
     log.finish();
     code
+}
+
+fn is_mistake(error: &clap::Error) -> bool {
+    error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
+fn end(json: bool, failure: &Failure) -> ExitCode {
+    output::failure(json, failure);
+    ExitCode::from(failure.exit_code())
 }
 
 fn run(args: &Args) -> Result<(), Failure> {

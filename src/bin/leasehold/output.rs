@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::When;
 use super::failure::Failure;
+use super::text::printable;
 
 /// Whether stdout gets colours.
 pub(super) fn colours(when: When) -> bool {
@@ -54,17 +55,15 @@ pub(super) fn done(as_json: bool, sentence: &str, facts: &Value) -> Result<(), F
     if let (Value::Object(all), Value::Object(facts)) = (&mut value, facts) {
         all.extend(facts.clone());
     }
-    answer(as_json, &value, &format!("{sentence}\n"))
+    answer(as_json, &value, &format!("{}\n", printable(sentence)))
 }
 
-/// One line on stderr; with `--json` one object on stdout.
+/// One line on stderr; with `--json` one object on stdout, where that takes it.
 pub(super) fn failure(as_json: bool, failure: &Failure) {
-    let text = failure.to_string();
-    if as_json {
-        let value = json!({ "ok": false, "exitCode": failure.exit_code(), "error": text });
-        // Nobody is left to be told.
-        let _ = raw(format!("{value}\n").as_bytes());
-    } else {
+    // Names of files and of nodes may have anything in them.
+    let text = printable(&failure.to_string());
+    let value = json!({ "ok": false, "exitCode": failure.exit_code(), "error": text });
+    if !as_json || raw(format!("{value}\n").as_bytes()).is_err() {
         let _ = writeln!(io::stderr(), "leasehold: {text}");
     }
 }

@@ -176,7 +176,7 @@ fn nodes(lines: &mut Lines, view: &ClusterView, scroll: usize, room: usize) {
     let heading = row(width, "NODE", ["ROLE", "EPOCH", "UPTIME", "RTT"], "");
     lines.push(Style::Dim, &heading);
     let mut nodes: Vec<&NodeView> = view.nodes.iter().collect();
-    nodes.sort_by_key(|node| node.status.role != Role::Leader);
+    nodes.sort_by_key(|node| node.missed > 0 || node.status.role != Role::Leader);
     let all_fit = nodes.len() <= room;
     let shown = if all_fit { room } else { room.saturating_sub(1) };
     let above = if all_fit { 0 } else { scroll.min(nodes.len() - shown) };

@@ -154,6 +154,21 @@ fn the_leader_is_on_top_and_the_rest_can_be_scrolled_to() {
     }
 }
 
+/// What it was when it was last heard of may be another's by now.
+#[test]
+fn who_does_not_answer_is_not_said_to_lead() {
+    let mut view = two();
+    view["leader"] = "node-2".into();
+    view["nodes"][0]["missed"] = 1.into();
+    view["nodes"][1]["role"] = "PRIMARY".into();
+    let lines = picture(Some(&view), 2, 80, 24);
+    let row = |name: &str| lines.iter().position(|line| line.text.starts_with(name)).unwrap();
+    let [gone, leads] = ["node-1 ", "node-2 "].map(row);
+    assert!(leads < gone, "{}", text(&lines));
+    assert!(lines[leads].text.contains("PRIMARY") && !lines[gone].text.contains("PRIMARY"));
+    assert_eq!((lines[leads].style, lines[gone].style), (Style::Good, Style::Bad));
+}
+
 #[test]
 fn the_bar_shrinks_as_time_passes_and_never_below_nothing() {
     let view = ClusterView::parse(two().to_string().as_bytes()).unwrap();

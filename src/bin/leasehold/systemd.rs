@@ -11,6 +11,8 @@ use leasehold::{Manager, Role};
 
 /// How often is looked whether there is something to tell.
 const LOOK: Duration = Duration::from_millis(100);
+/// However little time it allows.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The socket on which systemd listens, if it does.
 #[derive(Debug)]
@@ -41,18 +43,20 @@ impl Notifier {
     }
 }
 
-/// How often systemd wants to hear that this process works, if it does.
-fn watchdog() -> Option<Duration> {
-    let number = |name: &str| env::var(name).ok()?.parse::<u64>().ok();
+/// How often systemd is told that this process works, if it wants to hear it: three times in the
+/// time it allows. Zero is no wish.
+fn heartbeat(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
+    let number = |name: &str| variable(name)?.parse::<u64>().ok();
     let for_another =
         number("WATCHDOG_PID").is_some_and(|pid| pid != u64::from(std::process::id()));
-    number("WATCHDOG_USEC").filter(|_| !for_another).map(Duration::from_micros)
+    let allowed = number("WATCHDOG_USEC").filter(|micros| *micros > 0 && !for_another)?;
+    Some((Duration::from_micros(allowed) / 3).max(SHORTEST))
 }
 
 /// Tells systemd how the daemon does, until `end` comes. It works as long as its renewal thread
 /// does: a process that only breathes is restarted.
 pub(super) fn supervise(manager: &Arc<Manager>, notifier: &Notifier, end: &Receiver<()>) {
-    let beat = watchdog().map(|every| every / 3);
+    let beat = heartbeat(|name| env::var(name).ok());
     let look = beat.unwrap_or(LOOK).min(LOOK);
     let (mut ready, mut told) = (false, String::new());
     let mut beaten = Instant::now();
@@ -72,6 +76,29 @@ pub(super) fn supervise(manager: &Arc<Manager>, notifier: &Notifier, end: &Recei
         if beat.is_some_and(|every| beaten.elapsed() >= every) && !node.pulse().stuck {
             notifier.tell("WATCHDOG=1");
             beaten = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_is_a_third_of_what_is_allowed_and_never_a_busy_loop() {
+        let beat = |usec: &str, pid: Option<u32>| {
+            heartbeat(|name| match name {
+                "WATCHDOG_USEC" => Some(usec.to_owned()),
+                _ => pid.map(|pid| pid.to_string()),
+            })
+        };
+        let own = std::process::id();
+        assert_eq!(beat("30000000", None), Some(Duration::from_secs(10)));
+        assert_eq!(beat("30000000", Some(own)), Some(Duration::from_secs(10)));
+        assert_eq!(beat("30000000", Some(own + 1)), None);
+        assert_eq!(beat("1", None), Some(SHORTEST));
+        for none in ["0", "", "-1", "soon", "99999999999999999999999"] {
+            assert_eq!(beat(none, None), None, "{none}");
         }
     }
 }

@@ -24,9 +24,10 @@ pub(super) enum Key {
     Other,
 }
 
-/// Both ends are a terminal.
+/// Both ends are a terminal, and one that can do more than print.
 pub(super) fn is_there() -> bool {
-    io::stdin().is_terminal() && io::stdout().is_terminal()
+    let dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+    io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
 }
 
 /// The terminal, until it is dropped: then it is as it was.

@@ -65,7 +65,7 @@ pub(super) fn remarks(node: &NodeView) -> String {
 
 /// A cluster for a pipe, or a terminal that scrolls.
 pub(super) fn cluster(view: &ClusterView) -> String {
-    let leader = view.leader.as_deref().unwrap_or("unknown");
+    let leader = printable(view.leader.as_deref().unwrap_or("unknown"));
     let mut text = format!("cluster {}, leader {leader}, epoch {}\n", view.cluster_id, view.epoch);
     if let Some(problem) = &view.problem {
         text.push_str("problem: ");
@@ -93,7 +93,11 @@ pub(super) fn cluster(view: &ClusterView) -> String {
 pub(super) fn node_row(node: &NodeView, width: usize) -> String {
     let status = &node.status;
     let (epoch, up) = (status.epoch.to_string(), uptime(status.uptime_ms));
-    let trip = if node.missed == 0 { round_trip(node.round_trip) } else { "-".to_owned() };
+    if node.missed > 0 {
+        // What it was may be another's by now.
+        return row(width, &status.node_id, ["-", &epoch, &up, "-"], &remarks(node));
+    }
+    let trip = round_trip(node.round_trip);
     row(width, &status.node_id, [role(status.role), &epoch, &up, &trip], &remarks(node))
 }
 

@@ -95,7 +95,7 @@ fn in_text(event: &WatchEvent, before: &mut String) -> Option<String> {
             Some(before.trim_end().to_owned())
         }
         WatchEvent::View(_) => None,
-        event => Some(format!("{}  {}", clock(), words(event)?)),
+        event => Some(format!("{}  {}", clock(), text::printable(&words(event)?))),
     }
 }
 
