@@ -10,6 +10,7 @@
 //! Arguments, all optional: node id, cluster id, server.
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +18,17 @@ use std::time::Duration;
 use leasehold::{Config, Event, Leadership, LeadershipLost, Node};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("basic: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let node_id = arguments.next().unwrap_or_else(|| format!("node-{}", std::process::id()));
     let cluster_id = arguments.next().unwrap_or_else(|| "basic".into());

@@ -16,9 +16,21 @@ mod demo;
 #[path = "vip/hold.rs"]
 mod hold;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("vip: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     #[cfg(all(target_os = "linux", not(leasehold_portable)))]
-    return hold::main();
+    return hold::run();
     #[cfg(not(all(target_os = "linux", not(leasehold_portable))))]
     Err("virtual IPs need Linux".into())
 }

@@ -176,3 +176,20 @@ fn soak_refuses_what_it_does_not_know() {
     let (lines, status) = output(Process::example("soak", &["--help"]));
     assert!(status.success() && lines.iter().any(|line| line.contains("--cluster")));
 }
+
+#[test]
+fn what_keeps_an_example_from_running_is_one_line_for_people() {
+    let nobody = "nats://127.0.0.1:1";
+    for (name, arguments) in [
+        ("basic", &["node-1", "basic", nobody][..]),
+        ("fenced_writer", &["--server", nobody]),
+        ("vip", &["--interface", "none", "--address", "10.0.0.256", "--seconds", "1"]),
+    ] {
+        let mut process = Process::example(name, arguments);
+        assert!(process.line(PATIENCE).is_none(), "{name} says nothing else");
+        assert_eq!(process.exited(PATIENCE).code(), Some(1));
+        let told = process.transcript();
+        let one_line = told.lines().count() == 1 && told.starts_with(&format!("stderr: {name}: "));
+        assert!(one_line && !told.contains(['{', '"']), "{told}");
+    }
+}

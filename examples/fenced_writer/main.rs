@@ -14,6 +14,7 @@ mod cable;
 
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use leasehold::clock::Clock;
@@ -46,7 +47,17 @@ impl Ledger {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fenced_writer: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::from_arguments()?;
     let mut ledger = Ledger::default();
 

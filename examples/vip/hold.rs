@@ -15,7 +15,7 @@ const USAGE: &str = "usage: vip --interface NAME --address IP --seconds N | vip 
 const LEASE: Duration = Duration::from_millis(8_181);
 const RENEW_INTERVAL: Duration = Duration::from_secs(3);
 
-pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--demo") {
         return demo::run();

@@ -36,8 +36,8 @@ pub(super) fn watch(args: &Args, interval: Duration) -> Result<(), Failure> {
         () if args.json => lines(&news, &ended, in_json),
         () if is_there() => screen(args, &news, &ended),
         () => {
-            let mut before = String::new();
-            lines(&news, &ended, |event| in_text(event, &mut before))
+            let mut troubled = None;
+            lines(&news, &ended, |event| in_text(event, &mut troubled))
         }
     }
 }
@@ -87,14 +87,15 @@ fn in_json(event: &WatchEvent) -> Option<String> {
     Some(value.to_string())
 }
 
-fn in_text(event: &WatchEvent, before: &mut String) -> Option<String> {
+/// The cluster once, and again when it can be seen again or no more; what changes in between comes
+/// as events.
+fn in_text(event: &WatchEvent, troubled: &mut Option<bool>) -> Option<String> {
     match event {
-        // Once; afterwards what changes comes as events.
-        WatchEvent::View(view) if before.is_empty() => {
-            *before = text::cluster(view);
-            Some(before.trim_end().to_owned())
+        WatchEvent::View(view) => {
+            let now = Some(view.problem.is_some());
+            let changed = std::mem::replace(troubled, now) != now;
+            changed.then(|| text::cluster(view).trim_end().to_owned())
         }
-        WatchEvent::View(_) => None,
         event => Some(format!("{}  {}", clock(), text::printable(&words(event)?))),
     }
 }
