@@ -187,6 +187,7 @@ fn what_keeps_an_example_from_running_is_one_line_for_people() {
     ] {
         let mut process = Process::example(name, arguments);
         assert!(process.line(PATIENCE).is_none(), "{name} says nothing else");
+        support::wait::eventually(PATIENCE, "a word", || !process.transcript().is_empty());
         assert_eq!(process.exited(PATIENCE).code(), Some(1));
         let told = process.transcript();
         let one_line = told.lines().count() == 1 && told.starts_with(&format!("stderr: {name}: "));

@@ -91,15 +91,14 @@ on_both_servers!(its_netmask_is_the_files, |version| {
     }
 });
 
-#[test]
-fn without_an_address_no_holder_is_made() {
-    let server = NatsServer::start(Version::Newest);
+on_both_servers!(without_an_address_no_holder_is_made, |version| {
+    let server = NatsServer::start(version);
     let config = config(&server.url(), "node-1").build().unwrap();
     let daemon = Daemon::start(Manager::builder(config).vip_with(|_| panic!("there is no VIP")));
     daemon.leads();
     let status = daemon.manager.status(LIMIT).unwrap();
     assert_eq!((status.role, status.vip_held, status.vip), (Role::Leader, false, None));
-}
+});
 
 #[test]
 fn what_cannot_be_held_keeps_the_daemon_from_starting() {
