@@ -155,6 +155,23 @@ fn a_primary_command_is_killed_when_the_lead_is_lost() {
     assert!(daemon.exited(PATIENCE).success());
 }
 
+/// The second signal ends it at once: whoever sent it does not wait for a command that hangs.
+#[test]
+fn a_second_signal_ends_the_daemon_and_what_its_commands_started() {
+    let site = Site::new(Version::Newest);
+    site.init("n1");
+    let sleep = unique_sleep("second");
+    let passive = format!("trap '' TERM; setsid {sleep} & (setsid sh -c '{sleep}' &); {sleep}");
+    let arguments = ["--on-passive", &passive, "--hook-timeout", "10m"];
+    let mut daemon = site.daemon("n1", &arguments);
+    site.wait_for_lead("n1");
+    daemon.signal(Signal::TERM);
+    eventually(PATIENCE, "all of them", || processes_with(&sleep).len() >= 4);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.exited(PATIENCE).code(), Some(1), "{}", daemon.transcript());
+    assert_eq!(processes_with(&sleep), [""; 0]);
+}
+
 #[test]
 fn a_daemon_whose_log_nobody_reads_goes_on_leading() {
     let site = Site::new(Version::Newest);

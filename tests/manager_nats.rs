@@ -9,13 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, never};
-use leasehold::manager::{Manager, WatchEvent};
+use leasehold::manager::{ClusterView, Manager, WatchEvent};
 use leasehold::{Config, Event, Hooks, Leadership, ManagerError, Role};
 use serde_json::json;
 
 use daemons::{Daemon, PATIENCE, config, operator, telling};
 use support::bucket::Bucket;
 use support::nats::Client;
+use support::proxy::Proxy;
 use support::server::NatsServer;
 use support::version::Version;
 use support::wait::{eventually, eventually_some};
@@ -433,6 +434,28 @@ on_both_servers!(a_watch_sees_nodes_come_lead_and_go, |version| {
         &|event| matches!(event, WatchEvent::NodeDown { node_id } if node_id == "node-1"),
     );
     drop(two);
+});
+
+// Nobody answers, and the observer, which asks nothing for half a minute, has not noticed.
+on_both_servers!(a_watch_on_a_link_that_carries_nothing_says_so, |version| {
+    let server = NatsServer::start(version);
+    // Where there is no record, it looks for one all the time.
+    let daemon = Daemon::of(&server.url(), "node-1");
+    daemon.leads();
+    let proxy = Proxy::start(server.address());
+    let mut watch = operator(&proxy.url(), "watcher").watch(Duration::from_millis(100)).unwrap();
+    let mut view = |what: &str, wanted: &dyn Fn(&ClusterView) -> bool| {
+        eventually_some(2 * PATIENCE, what, || match watch.next_timeout(LISTEN) {
+            Some(WatchEvent::View(view)) if wanted(&view) => Some(view),
+            _ => None,
+        })
+    };
+    view("a connection", &|view| view.connected && view.problem.is_none());
+    proxy.freeze();
+    let troubled = view("the silence to be noticed", &|view| view.problem.is_some());
+    assert!(!troubled.connected && troubled.server.is_none(), "{troubled:?}");
+    proxy.thaw();
+    view("the connection again", &|view| view.connected && view.problem.is_none());
 });
 
 on_both_servers!(nodes_with_health_alone_are_seen_too, |version| {

@@ -45,7 +45,9 @@ pub(super) fn daemon(args: &Args, options: &args::Daemon) -> Result<(), Failure>
     drop(end);
     signals.close();
     let _ = supervisor.join();
-    runner.finish();
+    if !runner.finish() {
+        log::error!("a command does not end, not even killed, and is left behind");
+    }
     if result?.left_to_lapse {
         log::warn!("the lease could not be released: others wait until it has run out");
     }

@@ -42,12 +42,14 @@ enum Job {
     Primary(Leadership, Facts),
     /// What it sends when it is done.
     Passive(Facts, SyncSender<()>),
+    /// There are no more: the daemon's hooks, which keep a sender, live on.
+    End,
 }
 
 /// Where the daemon's hooks leave word.
 pub(super) struct Runner {
-    jobs: Option<Sender<Job>>,
-    changes: Option<Sender<Facts>>,
+    jobs: Sender<Job>,
+    changes: Sender<Option<Facts>>,
     threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
@@ -72,7 +74,7 @@ impl Runner {
             work.spawn(move || first.work(&waiting))?,
             watch.spawn(move || second.follow(&heard))?,
         ];
-        Ok(Self { jobs: Some(jobs), changes: Some(changes), threads, shared })
+        Ok(Self { jobs, changes, threads, shared })
     }
 
     /// Where to give the lead back to when the primary command fails.
@@ -84,44 +86,41 @@ impl Runner {
         Orders { jobs: self.jobs.clone(), changes: self.changes.clone() }
     }
 
-    /// Ends what still runs. The daemon has stopped.
-    pub(super) fn finish(mut self) {
+    /// Ends what still runs. The daemon has stopped. False when something does not end.
+    pub(super) fn finish(self) -> bool {
         self.shared.over.store(true, Ordering::SeqCst);
-        self.jobs = None;
-        self.changes = None;
+        let _ = (self.jobs.send(Job::End), self.changes.send(None));
         let until = Instant::now() + FAREWELL;
-        while Instant::now() < until && !self.threads.iter().all(JoinHandle::is_finished) {
+        let ended = || self.threads.iter().all(JoinHandle::is_finished);
+        while Instant::now() < until && !ended() {
             thread::sleep(Duration::from_millis(5));
         }
+        ended()
     }
 }
 
 /// For the hooks: to leave word and go.
 #[derive(Clone)]
 pub(super) struct Orders {
-    jobs: Option<Sender<Job>>,
-    changes: Option<Sender<Facts>>,
+    jobs: Sender<Job>,
+    changes: Sender<Option<Facts>>,
 }
 
 impl Orders {
     pub(super) fn primary(&self, leadership: Leadership, facts: Facts) {
-        if let Some(jobs) = &self.jobs {
-            let _ = jobs.send(Job::Primary(leadership, facts));
-        }
+        let _ = self.jobs.send(Job::Primary(leadership, facts));
     }
 
     /// Returns when the passive command has ended, and no primary one runs.
     pub(super) fn passive(&self, facts: Facts) {
         let (done, finished) = sync_channel(1);
-        if self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job::Passive(facts, done)).is_ok()) {
+        if self.jobs.send(Job::Passive(facts, done)).is_ok() {
             let _ = finished.recv();
         }
     }
 
     pub(super) fn change(&self, facts: Facts) {
-        if let Some(changes) = &self.changes {
-            let _ = changes.send(facts);
-        }
+        let _ = self.changes.send(Some(facts));
     }
 }
 
@@ -134,14 +133,15 @@ impl Shared {
                     self.run("passive", self.commands.passive.as_deref(), &facts, &|| false);
                     let _ = done.send(());
                 }
+                Job::End => return,
             }
         }
     }
 
-    fn follow(&self, changes: &Receiver<Facts>) {
+    fn follow(&self, changes: &Receiver<Option<Facts>>) {
         while let Ok(first) = changes.recv() {
-            // Only the newest counts.
-            let facts = changes.try_iter().last().unwrap_or(first);
+            // Only the newest counts; none is the last.
+            let Some(facts) = changes.try_iter().last().unwrap_or(first) else { return };
             self.run("change", self.commands.change.as_deref(), &facts, &|| false);
         }
     }
@@ -218,5 +218,29 @@ impl Shared {
             }
             thread::sleep(POLL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever may order goes on living with the daemon's hooks; nobody waits for that.
+    #[test]
+    fn it_ends_although_somebody_could_order_more() {
+        let commands = Commands {
+            primary: None,
+            passive: None,
+            change: Some("exec sleep 60".to_owned()),
+            limit: Duration::from_secs(60),
+            cluster: "c".to_owned(),
+            node: "n".to_owned(),
+        };
+        let runner = Runner::start(commands).unwrap();
+        let orders = runner.orders();
+        orders.passive(Facts::default());
+        orders.change(Facts::default());
+        assert!(runner.finish());
+        orders.passive(Facts::default());
     }
 }

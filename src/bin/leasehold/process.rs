@@ -47,13 +47,14 @@ pub(super) fn adopt_orphans() {
     }
 }
 
-/// Kills the process groups of all commands that run: the daemon ends at once.
+/// Kills all commands that run, and what left their process groups: the daemon ends at once.
 pub(super) fn kill_running() {
     for pid in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         if let Some(pid) = Pid::from_raw(*pid) {
             let _ = kill_process_group(pid, Signal::KILL);
         }
     }
+    sweep(|_| true);
 }
 
 /// What is to be run, and until when.
@@ -93,7 +94,7 @@ impl Run<'_> {
         let _ = kill_process_group(pid, Signal::KILL);
         let status = child.wait();
         drop(known);
-        sweep(&mark);
+        sweep(|orphan| orphan.is_of(&mark));
         match (ended, status) {
             (Err(failed), _) => Err(failed),
             (Ok(()), Ok(status)) if status.success() => Ok(()),
@@ -261,12 +262,12 @@ fn has_ended(pid: Pid) -> bool {
     !matches!(waitid(WaitId::Pid(pid), options), Ok(None))
 }
 
-/// Kills what a run left behind, and what that leaves behind in turn.
-fn sweep(mark: &str) {
+/// Kills what was left behind, and what that leaves behind in turn.
+fn sweep(wanted: impl Fn(&Orphan) -> bool) {
     let until = Instant::now() + CHASE;
     let mut told = false;
     while Instant::now() < until {
-        let left: Vec<_> = orphans().into_iter().filter(|orphan| orphan.is_of(mark)).collect();
+        let left: Vec<_> = orphans().into_iter().filter(&wanted).collect();
         if left.is_empty() {
             return;
         }
