@@ -24,8 +24,8 @@ use crate::thread;
 /// [`on_lose_leadership`](Self::on_lose_leadership), in that order.
 ///
 /// A panic in a hook is caught and logged. In `on_become_leader` it also gives the term back. In
-/// `on_lose_leadership` nobody knows whether the work has stopped: a lease that was to be given back
-/// is not released, and lapses.
+/// `on_lose_leadership` nobody knows whether the work has stopped: a lease that was to be given
+/// back is not released, and lapses.
 pub trait Hooks: Send + 'static {
     /// This node leads. Start what the leader does; it may outlive the call, while the token is
     /// valid.

@@ -57,7 +57,8 @@ impl Orders {
         self.ask_within(ANSWER, input)
     }
 
-    /// As [`ask`](Self::ask), for callers with less time. Stuck, nothing is known: the order stands.
+    /// As [`ask`](Self::ask), for callers with less time. Stuck, nothing is known, as the order
+    /// stands.
     pub(crate) fn ask_within(&self, bound: Duration, input: Input) -> Result<(), Refused> {
         match self.place(input)?.recv_timeout(bound) {
             Ok(refused) => refused.map_or(Ok(()), Err),

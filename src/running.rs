@@ -72,8 +72,8 @@ impl Core {
         if let Some(meta) = &meta {
             check_meta(meta)?;
         }
-        // Refused only when the node has stopped, and carries nothing any more; where the loop hangs
-        // it stands.
+        // Refused only when the node has stopped, and carries nothing any more; where the loop
+        // hangs it stands.
         let _ = self.orders.ask(Input::SetMeta(meta));
         Ok(())
     }

@@ -71,20 +71,20 @@ impl Terminal {
         if changes.is_empty() { Ok(()) } else { send(&format!("\x1b[?2026h{changes}\x1b[?2026l")) }
     }
 
-    /// What is pressed within `wait`.
+    /// What is pressed within `wait`, in order.
     #[allow(clippy::unused_self, reason = "only a terminal that was opened has single keys")]
-    pub(super) fn key(&self, wait: Duration) -> io::Result<Option<Key>> {
+    pub(super) fn keys(&self, wait: Duration) -> io::Result<Vec<Key>> {
         let stdin = io::stdin();
         let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
         let timeout = Timespec::try_from(wait).ok();
         match poll(&mut polled, timeout.as_ref()) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
         let mut bytes = [0; 64];
         let count = rustix::io::read(&stdin, &mut bytes)?;
-        Ok(Some(meaning(&bytes[..count])))
+        Ok(meaning(&bytes[..count]))
     }
 }
 
@@ -126,14 +126,38 @@ fn changes(before: &[String], after: &[String]) -> String {
     text
 }
 
-/// No bytes mean that there is nobody any more.
-fn meaning(bytes: &[u8]) -> Key {
+/// No bytes mean that there is nobody any more. Several keys come at once where one is held down,
+/// or the line is slow.
+fn meaning(bytes: &[u8]) -> Vec<Key> {
+    if bytes.is_empty() {
+        return vec![Key::Quit];
+    }
+    let mut keys = Vec::new();
+    let mut rest = bytes;
+    while let Some(first) = rest.first() {
+        let length = if *first == 0x1b { sequence(rest) } else { 1 };
+        keys.push(match &rest[..length] {
+            [b'q' | b'Q' | 3 | 4] => Key::Quit,
+            [b'k'] | [0x1b, b'[' | b'O', b'A'] => Key::Up,
+            [b'j'] | [0x1b, b'[' | b'O', b'B'] => Key::Down,
+            [12] => Key::Redraw,
+            _ => Key::Other,
+        });
+        rest = &rest[length..];
+    }
+    keys
+}
+
+/// How many bytes a key of several has. The escape key alone means nothing: over a slow line it may
+/// be the beginning of another.
+fn sequence(bytes: &[u8]) -> usize {
     match bytes {
-        [] | [b'q' | b'Q' | 3 | 4, ..] | [0x1b] => Key::Quit,
-        [b'k', ..] | [0x1b, b'[' | b'O', b'A', ..] => Key::Up,
-        [b'j', ..] | [0x1b, b'[' | b'O', b'B', ..] => Key::Down,
-        [12, ..] => Key::Redraw,
-        _ => Key::Other,
+        [_, b'O', _, ..] => 3,
+        [_, b'[', rest @ ..] => {
+            let end = rest.iter().position(|byte| (0x40..0x7f).contains(byte));
+            end.map_or(bytes.len(), |end| end + 3)
+        }
+        _ => 1,
     }
 }
 
@@ -152,10 +176,14 @@ mod tests {
 
     #[test]
     fn keys_are_known_by_their_bytes() {
-        for quits in [&b"q"[..], b"Q", b"\x03", b"\x1b", b""] {
-            assert_eq!(meaning(quits), Key::Quit, "{quits:?}");
+        for quits in [&b"q"[..], b"Q", b"\x03", b""] {
+            assert_eq!(meaning(quits), [Key::Quit], "{quits:?}");
         }
-        assert_eq!((meaning(b"\x1b[A"), meaning(b"\x1bOB")), (Key::Up, Key::Down));
-        assert_eq!(meaning(b"x"), Key::Other);
+        assert_eq!(meaning(b"\x1b[A\x1bOBkj"), [Key::Up, Key::Down, Key::Up, Key::Down]);
+        assert_eq!(meaning(b"jjq"), [Key::Down, Key::Down, Key::Quit]);
+        assert_eq!(meaning(b"\x1b[1;5Aq"), [Key::Other, Key::Quit]);
+        for nothing in [&b"x"[..], b"\x1b", b"\x1b[", b"\x1b[12;", b"\x1b[24~"] {
+            assert_eq!(meaning(nothing), [Key::Other], "{nothing:?}");
+        }
     }
 }

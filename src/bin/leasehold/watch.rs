@@ -207,11 +207,12 @@ fn screen(args: &Args, news: &Receiver<WatchEvent>, ended: &AtomicBool) -> Resul
         let lines = draw(&frame, width, height);
         let painted = lines.iter().map(|line| line.paint(colours)).collect();
         terminal.show(painted)?;
-        match terminal.key(TICK)? {
-            Some(Key::Quit) => return Ok(()),
-            Some(Key::Redraw) => terminal.forget(),
-            Some(key) => state.key(key),
-            None => {}
+        for key in terminal.keys(TICK)? {
+            match key {
+                Key::Quit => return Ok(()),
+                Key::Redraw => terminal.forget(),
+                key => state.key(key),
+            }
         }
     }
     Ok(())
