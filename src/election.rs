@@ -157,10 +157,10 @@ impl Election {
         if matches!(self.phase, Phase::Leading(_)) { Role::Leader } else { Role::Follower }
     }
 
-    /// Whether a term's work is being brought to an end.
+    /// Whether a term is being given back: its work is brought to an end, or its lease released.
     #[must_use]
     pub fn is_resigning(&self) -> bool {
-        matches!(self.phase, Phase::Draining(..))
+        matches!(self.phase, Phase::Draining(..) | Phase::Releasing(_))
     }
 
     /// The epoch of the term that this node holds, if it holds one.
