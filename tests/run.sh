@@ -37,7 +37,8 @@ section() {
 
 install_tools() {
     need cargo cargo-web rustc rustc-web cc gcc git git python3 python3 setpriv util-linux \
-        unshare util-linux nsenter util-linux chrt util-linux mount mount ip iproute2
+        unshare util-linux nsenter util-linux chrt util-linux mount mount ip iproute2 \
+        g++ g++ make make cmake cmake pkg-config pkg-config valgrind valgrind readelf binutils
 }
 
 features() {

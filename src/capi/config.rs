@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
-use super::code::leasehold_code::LEASEHOLD_E_TEXT;
+use super::code::leasehold_code::{LEASEHOLD_E_CONFIG, LEASEHOLD_E_TEXT};
 use super::code::{Failure, Result, call, leasehold_code};
 use super::handle::{self, Object, leasehold_config};
 use super::text::{not_null, store, text_in};
@@ -25,7 +25,7 @@ impl Draft {
     fn set(&self, key: &str, value: Value) -> Result<()> {
         let mut tree = self.0.lock();
         let mut changed = tree.clone();
-        put(&mut changed, key, value).ok_or_else(|| unknown(key))?;
+        put(&mut changed, key, value, SECTIONS).ok_or_else(no_field)?;
         match Config::from_json(&changed.to_string()) {
             Err(error) if is_about(&error, key) => return Err(error.into()),
             _ => *tree = changed,
@@ -34,18 +34,26 @@ impl Draft {
     }
 }
 
-fn unknown(key: &str) -> ConfigError {
-    ConfigError::UnknownKey { path: key.to_owned(), hint: String::new() }
+/// Sections that may be around a field, with room to spare.
+const SECTIONS: usize = 4;
+
+fn no_field() -> Failure {
+    Failure::new(LEASEHOLD_E_CONFIG, "the key leads nowhere")
 }
 
+/// Whether the value of a key is at fault, whatever other fields say. No other key can be unknown,
+/// nor the text unreadable, before it was set.
 fn is_about(error: &ConfigError, key: &str) -> bool {
-    use ConfigError::{Conflict, Missing, Timing};
-    let alone = !matches!(error, Missing { .. } | Conflict { .. } | Timing { .. });
-    alone && error.path().is_some_and(|path| path == key || path.starts_with(&format!("{key}[")))
+    use ConfigError::{Conflict, Missing, Timing, UnknownKey};
+    match (error, error.path()) {
+        (Missing { .. } | Conflict { .. } | Timing { .. }, _) => false,
+        (UnknownKey { .. }, _) | (_, None) => true,
+        (_, Some(path)) => path == key || path.starts_with(&format!("{key}[")),
+    }
 }
 
-/// None when the key leads through something that is no object.
-fn put(tree: &mut Value, key: &str, value: Value) -> Option<()> {
+/// None when the key leads through something that is no object, or too deep.
+fn put(tree: &mut Value, key: &str, value: Value, sections: usize) -> Option<()> {
     let (section, rest) = key.split_once('.').map_or((key, None), |(one, rest)| (one, Some(rest)));
     let object = tree.as_object_mut()?;
     let Some(rest) = rest else {
@@ -53,7 +61,7 @@ fn put(tree: &mut Value, key: &str, value: Value) -> Option<()> {
         return Some(());
     };
     let below = object.entry(section).or_insert_with(|| Map::new().into());
-    put(below, rest, value)
+    put(below, rest, value, sections.checked_sub(1)?)
 }
 
 fn publish(tree: Value, place: *mut *mut leasehold_config) -> Result<()> {

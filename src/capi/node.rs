@@ -187,8 +187,8 @@ pub unsafe extern "C" fn leasehold_stop(
     left_to_lapse: *mut bool,
 ) -> leasehold_code {
     call(|| {
-        let member = handle::get(node)?;
         not_in_callback()?;
+        let member = handle::get(node)?;
         let lapses = member.stop()?;
         if left_to_lapse.is_null() {
             return Ok(());

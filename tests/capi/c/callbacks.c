@@ -1,0 +1,150 @@
+/* Calls of the library from within its callbacks, and callbacks that take their time. */
+#include "check.h"
+#include <semaphore.h>
+
+static const char *servers;
+static leasehold_node *node, *inner;
+static sem_t set, led, lost, released, go_on;
+
+static void post(sem_t *semaphore) {
+    CHECK(sem_post(semaphore) == 0);
+}
+
+static void await(sem_t *semaphore) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_MS / 1000;
+    CHECK(sem_timedwait(semaphore, &until) == 0);
+}
+
+static void never_from_here(void) {
+    bool lapses;
+    IS(LEASEHOLD_E_IN_CALLBACK, leasehold_stop(node, &lapses));
+    IS(LEASEHOLD_E_IN_CALLBACK, leasehold_free(node));
+    IS(inner == NULL ? LEASEHOLD_OK : LEASEHOLD_E_IN_CALLBACK, leasehold_free(inner));
+}
+
+static void on_become_leader(void *data, uint64_t epoch) {
+    char name[LEASEHOLD_NODE_ID_SIZE];
+    leasehold_token *token = NULL;
+    CHECK(data == &node);
+    await(&set); /* `node` is stored when `leasehold_start` returns */
+    post(&set);
+    never_from_here();
+    CHECK(leasehold_is_leader(node) && leasehold_epoch(node) == epoch);
+    OK(leasehold_leader(node, name, sizeof name, NULL));
+    OK(leasehold_token_acquire(node, &token));
+    CHECK(leasehold_token_is_valid(token) && leasehold_token_epoch(token) == epoch);
+    OK(leasehold_token_free(token));
+    OK(leasehold_set_meta(node, "\"from a callback\""));
+    OK(leasehold_wait_for_leadership(node, -1));
+    if (inner == NULL) {
+        inner = started("inner", "inner", servers, NULL);
+        never_from_here();
+        OK(leasehold_wait_for_leadership(inner, PATIENCE_MS));
+    }
+    /* Whoever asks for events is waited for, from then on. */
+    leasehold_event event = {.size = sizeof event};
+    leasehold_code code = leasehold_next_event(node, &event, 0);
+    CHECK(code == LEASEHOLD_OK || code == LEASEHOLD_NOTHING);
+    OK(leasehold_step_down(node));
+    CHECK(!leasehold_is_leader(node));
+    CHECK(next(node, LEASEHOLD_RESIGNING).epoch == epoch);
+    post(&led);
+}
+
+static void on_lose_leadership(void *data, const leasehold_event *event) {
+    CHECK(data == &node && event->kind == LEASEHOLD_LOST_LEADERSHIP);
+    CHECK(event->cause == LEASEHOLD_RESIGNED && event->reason != LEASEHOLD_NO_REASON);
+    never_from_here();
+    leasehold_code code = leasehold_promote(node);
+    CHECK(code == LEASEHOLD_E_RESIGNING || code == LEASEHOLD_E_STOPPED);
+    post(&lost);
+}
+
+static void on_event(void *data, const leasehold_event *event) {
+    CHECK(data == &node && event->text[0] != '\0');
+    await(&set);
+    post(&set);
+    never_from_here();
+}
+
+static void on_release(void *data) {
+    CHECK(data == &node);
+    IS(LEASEHOLD_E_IN_CALLBACK, leasehold_free(inner));
+    post(&released);
+}
+
+static void calls_within(void) {
+    leasehold_hooks hooks = {.size = sizeof hooks,
+                             .user_data = &node,
+                             .on_become_leader = on_become_leader,
+                             .on_lose_leadership = on_lose_leadership,
+                             .on_event = on_event,
+                             .release = on_release};
+    node = started("callbacks", "node", servers, &hooks);
+    post(&set);
+    for (int term = 0; term < 2; term++) {
+        await(&led);
+        await(&lost);
+    }
+    OK(leasehold_stop(node, NULL));
+    OK(leasehold_free(node));
+    await(&released);
+    OK(leasehold_free(inner));
+}
+
+static void on_become_leader_slowly(void *data, uint64_t epoch) {
+    (void)data, (void)epoch;
+    post(&led);
+    await(&go_on);
+}
+
+/* The node goes on, its end does not wait for long, and `release` comes when all is over. */
+static void one_that_hangs(void) {
+    leasehold_hooks hooks = {.size = sizeof hooks,
+                             .user_data = &node,
+                             .on_become_leader = on_become_leader_slowly,
+                             .release = on_release};
+    node = started("callbacks", "slow", servers, &hooks);
+    await(&led);
+    leasehold_stats stats = {.size = sizeof stats};
+    EVENTUALLY(leasehold_get_stats(node, &stats) == LEASEHOLD_OK && stats.renewals > 2);
+    OK(leasehold_free(node));
+    CHECK(sem_trywait(&released) != 0);
+    post(&go_on);
+    await(&released);
+}
+
+/* However a start fails, what was handed in is released, once, and that may call the library. */
+static void starts_that_fail(void) {
+    leasehold_hooks hooks = {.size = sizeof hooks, .user_data = &node, .release = on_release};
+    leasehold_node *none = NULL;
+    leasehold_config *config = configured("callbacks", "none", "nats://127.0.0.1:1");
+    inner = (leasehold_node *)1;
+    OK(leasehold_config_set_number(config, "nats.connectTimeoutMs", 300));
+    IS(LEASEHOLD_E_UNREACHABLE, leasehold_start(config, &hooks, &none));
+    await(&released);
+    IS(LEASEHOLD_E_NULL, leasehold_start(config, &hooks, NULL));
+    await(&released);
+    IS(LEASEHOLD_E_NULL, leasehold_start(NULL, &hooks, &none));
+    await(&released);
+    hooks.size = 3;
+    IS(LEASEHOLD_E_SIZE, leasehold_start(config, &hooks, &none));
+    CHECK(sem_trywait(&released) != 0 && none == NULL);
+    OK(leasehold_config_free(config));
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    servers = argv[1];
+    sem_t *all[] = {&set, &led, &lost, &released, &go_on};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        CHECK(sem_init(all[i], 0, 0) == 0);
+    }
+    calls_within();
+    one_that_hangs();
+    starts_that_fail();
+    puts("done");
+    return 0;
+}

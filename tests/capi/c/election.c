@@ -1,0 +1,203 @@
+/* Nodes become leader and stop being it; their program hears so by timeout, poll and callback. */
+#include "check.h"
+#include <sys/epoll.h>
+
+static const char *servers;
+
+static void check_leader_figures(leasehold_node *node, const char *id) {
+    char name[LEASEHOLD_NODE_ID_SIZE], small[2];
+    size_t length = 0;
+    OK(leasehold_leader(node, name, sizeof name, &length));
+    CHECK(strcmp(name, id) == 0 && length == strlen(id));
+    IS(LEASEHOLD_E_BUFFER, leasehold_leader(node, small, sizeof small, &length));
+    CHECK(length == strlen(id));
+
+    leasehold_status status = {.size = sizeof status};
+    OK(leasehold_get_status(node, &status));
+    CHECK(status.leads && !status.resigning && status.connected && status.revision > 0);
+    CHECK(status.epoch == leasehold_epoch(node) && strcmp(status.leader, id) == 0);
+
+    leasehold_stats stats = {.size = sizeof stats};
+    OK(leasehold_get_stats(node, &stats));
+    CHECK(stats.terms == 1 && stats.remaining_ms <= 5000);
+
+    IS(LEASEHOLD_E_BUFFER, leasehold_metrics(node, NULL, 0, &length));
+    char *text = malloc(length + 4096);
+    OK(leasehold_metrics(node, text, length + 4096, &length));
+    CHECK(strlen(text) == length && strstr(text, "leasehold_") != NULL);
+    free(text);
+}
+
+static void check_meta(leasehold_node *node) {
+    char meta[64];
+    OK(leasehold_set_meta(node, "{\"port\": 80}"));
+    EVENTUALLY(leasehold_leader_meta(node, meta, sizeof meta, NULL) == LEASEHOLD_OK);
+    CHECK(strcmp(meta, "{\"port\":80}") == 0);
+    IS(LEASEHOLD_E_TEXT, leasehold_set_meta(node, "{"));
+    OK(leasehold_set_meta(node, "null"));
+}
+
+/* The first leads and hears so by a timeout; its token is of its term only. */
+static leasehold_token *leads_by_timeout(leasehold_node *node) {
+    leasehold_token *token = NULL;
+    leasehold_event event = next(node, LEASEHOLD_BECAME_LEADER);
+    uint64_t epoch = event.epoch;
+    CHECK(epoch > 0 && epoch == leasehold_epoch(node));
+    EVENTUALLY(leasehold_next_event(node, &event, 10) == LEASEHOLD_NOTHING);
+    IS(LEASEHOLD_NOTHING, leasehold_next_event(node, &event, 0));
+
+    CHECK(leasehold_is_leader(node));
+    OK(leasehold_token_acquire(node, &token));
+    CHECK(leasehold_token_is_valid(token));
+    CHECK(leasehold_token_epoch(token) == epoch);
+    CHECK(leasehold_token_remaining_ms(token) > 0 && leasehold_token_remaining_ms(token) <= 5000);
+    char session[33];
+    OK(leasehold_token_session(token, session, sizeof session, NULL));
+    CHECK(strspn(session, "0123456789abcdef") == 32);
+    IS(LEASEHOLD_E_TO_ITSELF, leasehold_transfer(node, "one"));
+    return token;
+}
+
+static int waits(int loop, int timeout_ms) {
+    struct epoll_event ready;
+    return epoll_wait(loop, &ready, 1, timeout_ms);
+}
+
+/* The second hears by its descriptor that it leads once the first has stepped down. */
+static uint64_t hears_by_poll(leasehold_node *first, leasehold_node *second) {
+    int events = -1, again = -1, loop = epoll_create1(EPOLL_CLOEXEC);
+    OK(leasehold_descriptor(second, &events));
+    OK(leasehold_descriptor(second, &again));
+    struct epoll_event wanted = {.events = EPOLLIN};
+    CHECK(events >= 0 && again == events && loop >= 0);
+    CHECK(epoll_ctl(loop, EPOLL_CTL_ADD, events, &wanted) == 0);
+
+    leasehold_event event = {.size = sizeof event};
+    while (waits(loop, 0) == 1) {
+        (void)leasehold_next_event(second, &event, 0);
+    }
+    OK(leasehold_step_down(first));
+    CHECK(!leasehold_is_leader(first));
+    next(first, LEASEHOLD_RESIGNING);
+    while (event.kind != LEASEHOLD_BECAME_LEADER) {
+        CHECK(waits(loop, PATIENCE_MS) == 1);
+        leasehold_code code = leasehold_next_event(second, &event, 0);
+        CHECK(code == LEASEHOLD_OK || code == LEASEHOLD_NOTHING);
+    }
+    CHECK(leasehold_is_leader(second));
+    close(loop);
+    return event.epoch;
+}
+
+typedef struct {
+    uint64_t became, lost;
+    leasehold_cause cause;
+    int others, releases;
+    pthread_mutex_t lock;
+} told;
+
+static void on_become_leader(void *data, uint64_t epoch) {
+    told *told = data;
+    pthread_mutex_lock(&told->lock);
+    told->became = epoch;
+    pthread_mutex_unlock(&told->lock);
+}
+
+static void on_lose_leadership(void *data, const leasehold_event *event) {
+    told *told = data;
+    pthread_mutex_lock(&told->lock);
+    told->lost = event->epoch;
+    told->cause = event->cause;
+    pthread_mutex_unlock(&told->lock);
+}
+
+static void on_event(void *data, const leasehold_event *event) {
+    told *told = data;
+    CHECK(event->size == sizeof *event && event->kind != LEASEHOLD_BECAME_LEADER);
+    pthread_mutex_lock(&told->lock);
+    told->others++;
+    pthread_mutex_unlock(&told->lock);
+}
+
+static void release(void *data) {
+    told *told = data;
+    pthread_mutex_lock(&told->lock);
+    told->releases++;
+    pthread_mutex_unlock(&told->lock);
+}
+
+static told look(told *told_now) {
+    pthread_mutex_lock(&told_now->lock);
+    told copy = *told_now;
+    pthread_mutex_unlock(&told_now->lock);
+    return copy;
+}
+
+/* The third hears by callback that the second has handed over to it, and that it has ended. */
+static void hears_by_callback(leasehold_node *second, uint64_t epoch) {
+    told told = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    leasehold_hooks hooks = {sizeof hooks, &told,   on_become_leader, on_lose_leadership,
+                             on_event,     release};
+    leasehold_node *third = started("election", "three", servers, &hooks);
+    OK(leasehold_wait_for_leader(third, PATIENCE_MS));
+    OK(leasehold_transfer(second, "three"));
+    leasehold_event resigning = next(second, LEASEHOLD_RESIGNING);
+    CHECK(resigning.reason == LEASEHOLD_TRANSFER && strcmp(resigning.node_id, "three") == 0);
+    leasehold_event lost = next(second, LEASEHOLD_LOST_LEADERSHIP);
+    CHECK(lost.epoch == epoch && lost.cause == LEASEHOLD_RESIGNED);
+    EVENTUALLY(look(&told).became != 0);
+    CHECK(look(&told).became > epoch && look(&told).others > 0);
+    bool lapses = true;
+    OK(leasehold_stop(third, &lapses));
+    CHECK(!lapses);
+    OK(leasehold_free(third));
+    EVENTUALLY(look(&told).releases == 1);
+    CHECK(look(&told).lost == look(&told).became && look(&told).cause == LEASEHOLD_RESIGNED);
+}
+
+/* After a stop nothing comes any more, and everything says so. */
+static void ends(leasehold_node *node) {
+    int events = -1;
+    OK(leasehold_descriptor(node, &events));
+    OK(leasehold_stop(node, NULL));
+    leasehold_event event = {.size = sizeof event};
+    while (leasehold_next_event(node, &event, -1) == LEASEHOLD_OK) {
+    }
+    IS(LEASEHOLD_CLOSED, leasehold_next_event(node, &event, -1));
+    IS(LEASEHOLD_E_STOPPED, leasehold_stop(node, NULL));
+    IS(LEASEHOLD_E_STOPPED, leasehold_step_down(node));
+    IS(LEASEHOLD_E_STOPPED, leasehold_promote(node));
+    IS(LEASEHOLD_E_STOPPED, leasehold_serve_health(node));
+    IS(LEASEHOLD_E_STOPPED, leasehold_wait_for_leadership(node, -1));
+    OK(leasehold_set_healthy(node, false));
+    CHECK(!leasehold_is_leader(node));
+    OK(leasehold_free(node));
+    IS(LEASEHOLD_E_HANDLE, leasehold_free(node));
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    servers = argv[1];
+    leasehold_node *first = started("election", "one", servers, NULL);
+    leasehold_token *token = leads_by_timeout(first);
+    check_leader_figures(first, "one");
+    check_meta(first);
+
+    leasehold_node *second = started("election", "two", servers, NULL);
+    uint64_t epoch = hears_by_poll(first, second);
+    CHECK(!leasehold_token_is_valid(token) && leasehold_token_remaining_ms(token) == 0);
+    CHECK(epoch > leasehold_token_epoch(token));
+    IS(LEASEHOLD_E_NOT_LEADER, leasehold_step_down(first));
+    leasehold_token *none = NULL;
+    IS(LEASEHOLD_E_NOT_LEADER, leasehold_token_acquire(first, &none));
+    CHECK(none == NULL);
+
+    /* So that the third takes over at once. */
+    ends(first);
+    CHECK(!leasehold_token_is_valid(token) && leasehold_token_epoch(token) < epoch);
+    OK(leasehold_token_free(token));
+    hears_by_callback(second, epoch);
+    ends(second);
+    puts("done");
+    return 0;
+}

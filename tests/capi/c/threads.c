@@ -1,0 +1,131 @@
+/* Many threads do everything at once with handles that come and go. */
+#include "check.h"
+#include <stdatomic.h>
+
+enum { THREADS = 8, NODES = 3 };
+
+static const char *servers;
+static _Atomic(leasehold_node *) nodes[NODES];
+static _Atomic(leasehold_token *) tokens[NODES];
+static atomic_bool ending;
+static atomic_ulong calls, events;
+
+/* Any code is right but a defect's; the handles may be void at any moment. */
+static void any(leasehold_code code) {
+    CHECK(code != LEASEHOLD_E_PANIC && code != LEASEHOLD_E_FORKED && code != LEASEHOLD_E_NULL);
+    atomic_fetch_add(&calls, 1);
+}
+
+static void ask(leasehold_node *node, leasehold_token *token) {
+    char text[LEASEHOLD_NODE_ID_SIZE];
+    size_t length;
+    int descriptor;
+    leasehold_status status = {.size = sizeof status};
+    leasehold_stats stats = {.size = sizeof stats};
+    (void)leasehold_is_leader(node);
+    (void)leasehold_token_is_valid(token);
+    (void)leasehold_token_remaining_ms(token);
+    (void)leasehold_epoch(node);
+    any(leasehold_leader(node, text, sizeof text, &length));
+    any(leasehold_leader_meta(node, text, sizeof text, &length));
+    any(leasehold_metrics(node, text, sizeof text, &length));
+    any(leasehold_get_status(node, &status));
+    any(leasehold_get_stats(node, &stats));
+    any(leasehold_descriptor(node, &descriptor));
+    any(leasehold_token_session(token, text, sizeof text, &length));
+    any(leasehold_wait_for_leader(node, 0));
+    any(leasehold_wait_for_leadership(node, 0));
+}
+
+static void listen(leasehold_node *node, unsigned *dice) {
+    leasehold_event event = {.size = sizeof event};
+    leasehold_code code = leasehold_next_event(node, &event, rand_r(dice) % 3);
+    any(code);
+    if (code == LEASEHOLD_OK) {
+        atomic_fetch_add(&events, 1);
+        if (event.kind == LEASEHOLD_RESIGNING) {
+            any(leasehold_drained(node, event.epoch));
+        }
+    }
+}
+
+static void command(leasehold_node *node, int at, unsigned *dice) {
+    leasehold_token *token = NULL;
+    switch (rand_r(dice) % 8) {
+    case 0: any(leasehold_step_down(node)); break;
+    case 1: any(leasehold_transfer(node, "node-1")); break;
+    case 2: any(leasehold_promote(node)); break;
+    case 3: any(leasehold_set_healthy(node, rand_r(dice) % 4 != 0)); break;
+    case 4: any(leasehold_set_meta(node, "[1, 2]")); break;
+    case 5: any(leasehold_serve_health(node)); break;
+    default:
+        if (leasehold_token_acquire(node, &token) == LEASEHOLD_OK) {
+            token = atomic_exchange(&tokens[at], token);
+            /* Two threads may have freed it by now; both are told. */
+            if (token != NULL) {
+                any(leasehold_token_free(token));
+            }
+        }
+    }
+}
+
+static void *mix(void *argument) {
+    unsigned dice = (unsigned)(uintptr_t)argument;
+    while (!atomic_load(&ending)) {
+        int at = rand_r(&dice) % NODES;
+        leasehold_node *node = atomic_load(&nodes[at]);
+        leasehold_token *token = atomic_load(&tokens[at]);
+        if (node == NULL || token == NULL) {
+            continue;
+        }
+        ask(node, token);
+        listen(node, &dice);
+        command(node, at, &dice);
+        if (rand_r(&dice) % 500 == 0) {
+            any(leasehold_stop(node, NULL));
+        }
+    }
+    return NULL;
+}
+
+static leasehold_node *renew(int at) {
+    char name[] = "node-0";
+    name[5] += at;
+    leasehold_node *node = started("threads", name, servers, NULL);
+    return atomic_exchange(&nodes[at], node);
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 3);
+    servers = argv[1];
+    pthread_t threads[THREADS];
+    /* A token that is none until there is one. */
+    for (int at = 0; at < NODES; at++) {
+        CHECK(renew(at) == NULL);
+        atomic_store(&tokens[at], (leasehold_token *)1);
+    }
+    for (uintptr_t i = 0; i < THREADS; i++) {
+        CHECK(pthread_create(&threads[i], NULL, mix, (void *)(i + 1)) == 0);
+    }
+    for (int round = atoi(argv[2]); round > 0; round--) {
+        for (int at = 0; at < NODES; at++) {
+            leasehold_node *old = renew(at);
+            doze(20);
+            OK(leasehold_free(old));
+            IS(LEASEHOLD_E_HANDLE, leasehold_free(old));
+        }
+    }
+    atomic_store(&ending, true);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    for (int at = 0; at < NODES; at++) {
+        OK(leasehold_free(atomic_load(&nodes[at])));
+        leasehold_token *token = atomic_load(&tokens[at]);
+        CHECK(!leasehold_token_is_valid(token));
+        (void)leasehold_token_free(token);
+    }
+    CHECK(atomic_load(&calls) > 1000 && atomic_load(&events) > 0);
+    printf("done: %lu calls, %lu events\n", atomic_load(&calls), atomic_load(&events));
+    return 0;
+}

@@ -1,0 +1,78 @@
+//! Virtual IP and health of a node in a C program, by its configuration file only.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use leasehold::{Config, Role, health};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::program::{Checker, PATIENCE, Program, passed};
+use super::wait_for;
+use crate::netns::{ip, isolated, shown};
+use crate::support::server::NatsServer;
+use crate::support::version::Version;
+use crate::support::wait::eventually;
+
+const VIP: &str = "10.0.0.10";
+
+/// A configuration file, in a folder that goes with it.
+fn file(url: &str, node: &str, vip: bool) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("node.json");
+    let mut text = json!({
+        "clusterId": "service", "nodeId": node, "nats": { "servers": [url] },
+        "election": { "leaseTtlMs": 5000, "renewIntervalMs": 500, "cooldownMs": 0 },
+    });
+    if vip {
+        text["vip"] = json!({ "address": VIP, "netmask": 32, "interface": "eth0" });
+    }
+    fs::write(&path, text.to_string()).expect("a file");
+    (folder, path)
+}
+
+/// The namespace of the calling thread.
+fn namespace() -> String {
+    format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid())
+}
+
+/// It appears with the lead, and is gone when the program has ended.
+pub(crate) fn holds_a_virtual_ip(checker: Checker) {
+    // Whoever starts the first process decides where those without a namespace live.
+    let program = Program::of_tests("member");
+    drop(program.start(Checker::Nothing, &[]));
+    isolated(move || {
+        ip("link add name eth0 type veth peer name eth1");
+        ip("link set eth0 up");
+        ip("link set eth1 up");
+        let space = namespace();
+        let server = NatsServer::builder(Version::Newest).namespace(&space).start();
+        let (_folder, path) = file(&server.url(), "node-1", true);
+        let mut process =
+            program.start_in(&space, checker, &[path.to_str().expect("a readable path")]);
+        wait_for(&process, " leads, epoch ");
+        eventually(PATIENCE, "the address", || shown(VIP, "eth0").is_some());
+        process.close_stdin();
+        let lines = passed(process);
+        assert_eq!(lines.last().map(String::as_str), Some("done"));
+        assert!(shown(VIP, "eth0").is_none(), "it is taken away before the end");
+    });
+}
+
+/// It answers while it runs, with what it is.
+pub(crate) fn answers_for_its_health(version: Version, checker: Checker) {
+    let server = NatsServer::start(version);
+    let (_folder, path) = file(&server.url(), "node-1", false);
+    let program = Program::of_tests("member");
+    let mut process = program.start(checker, &[path.to_str().expect("a readable path")]);
+    wait_for(&process, " leads, epoch ");
+    let asker = Config::new("service", "asker", [server.url()]).expect("valid");
+    eventually(PATIENCE, "an answer", || {
+        let answer = health::query(&asker, "node-1", Duration::from_secs(10));
+        answer.is_ok_and(|answer| answer.value.role == Role::Leader && answer.value.epoch > 0)
+    });
+    process.close_stdin();
+    assert_eq!(passed(process).last().map(String::as_str), Some("done"));
+    assert!(health::query(&asker, "node-1", Duration::from_secs(1)).is_err());
+}
