@@ -119,7 +119,10 @@ fn cluster_of(replicas: u8) -> (Cluster, Driver) {
     }
     let mut driver = Driver::new(nats_store(&urls[1..2], replicas, |config| config));
     driver.wait_connected();
-    // A young cluster swallows requests.
+    // A young cluster swallows requests, and writes longer than reads.
+    let client = Client::connect(&urls[1]);
+    let bucket = Bucket::of_cluster(&client, CLUSTER).limit(Duration::from_secs(2));
+    eventually(2 * PATIENCE, "a write", || bucket.put("other", "x").is_ok());
     eventually(2 * PATIENCE, "a read", || {
         let ticket = driver.submit(leasehold::store::Request::Read);
         let outcome = driver.outcome_within(ticket, Duration::from_secs(3));
