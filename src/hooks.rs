@@ -123,7 +123,8 @@ impl<F: Fn()> Caller<F> {
                 if self.lost(epoch, &Cause::Resigned(reason)) {
                     drop(drain);
                 } else {
-                    // Never dropped: what it guards may still be under way.
+                    log::warn!("the lease is not released: what the leader does may go on");
+                    // Never dropped.
                     forget(drain);
                 }
             }

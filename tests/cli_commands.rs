@@ -148,7 +148,7 @@ fn a_command_takes_no_longer_than_it_may() {
     });
     for command in [&["status", "--all"][..], &["join"], &["promote"], &["status", "--node", "n2"]]
     {
-        site.of("n1", &[command, &["--timeout", "1s"]].concat()).failed(1, "no answer");
+        site.of("n1", &[command, &["--timeout", "1s"]].concat()).failed(1, "nats.servers");
     }
 }
 

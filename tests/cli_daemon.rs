@@ -136,6 +136,32 @@ fn the_lease_is_released_only_after_the_passive_command() {
     }
 }
 
+/// What it was to stop may go on, so nobody is let in before the lease has run out.
+#[test]
+fn a_lease_whose_passive_command_fails_or_hangs_is_not_released() {
+    let site = Site::new(Version::Newest);
+    for node in ["n1", "n2"] {
+        site.init(node);
+        site.change(node, |config| config["election"]["drainTimeoutMs"] = 300.into());
+    }
+    let witness = support::nats::Client::connect(&site.server.url());
+    let key = witness.subscribe("$KV.cluster-orders.lease");
+    let first = site.daemon("n1", &["--on-passive", "exit 3"]);
+    site.wait_for_lead("n1");
+    let hangs = ["--on-passive", "sleep 60", "--hook-timeout", "100ms"];
+    let second = site.daemon("n2", &hangs);
+    site.wait("n2", "the second", |status| status["daemon"] == true);
+    site.of("n1", &["demote"]).succeeded();
+    site.wait_for_lead("n2");
+    site.of("n2", &["demote"]).succeeded();
+    site.wait_for_lead("n1");
+    assert!(said(&first, "passive ended with exit status: 3"), "{}", first.transcript());
+    assert!(said(&second, "did not end within 100ms"), "{}", second.transcript());
+    let records: Vec<_> = key.drain().iter().map(support::nats::Message::json).collect();
+    let released = records.iter().any(|record| record["clean"] == true);
+    assert!(records.len() >= 3 && !released, "{records:?}");
+}
+
 /// It is stopped before the passive one starts, and long before its time is up.
 #[test]
 fn a_primary_command_is_killed_when_the_lead_is_lost() {
@@ -229,6 +255,31 @@ fn signals_stop_it_cleanly_and_read_the_configuration_again() {
     }
     let released = key.drain().last().expect("a release").json();
     assert_eq!((&released["node_id"], &released["clean"]), (&"".into(), &true.into()));
+}
+
+#[test]
+fn a_signal_before_the_node_has_started_makes_nothing_ready() {
+    let site = Site::new(Version::Newest);
+    site.init("n1");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    site.change("n1", |config| {
+        let server = silent.local_addr().expect("bound").to_string();
+        config["nats"]["servers"] = serde_json::json!([server]);
+        config["nats"]["connectTimeoutMs"] = 60_000.into();
+    });
+    let path = site.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let environment = [("NOTIFY_SOCKET", path.to_str().expect("text"))];
+    let mut daemon = site.daemon_with("n1", &[], &environment);
+    let _asked = silent.accept().expect("it connects");
+    daemon.signal(Signal::HUP);
+    eventually(PATIENCE, "a word", || said(&daemon, "the node has not started yet"));
+    daemon.signal(Signal::TERM);
+    let heard = told(&socket, "STOPPING=1");
+    assert!(!heard.iter().any(|state| state.contains("READY")), "{heard:?}");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.exited(PATIENCE).code(), Some(1));
 }
 
 /// What systemd is told, until `wanted` was.

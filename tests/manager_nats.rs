@@ -436,6 +436,30 @@ on_both_servers!(a_watch_sees_nodes_come_lead_and_go, |version| {
     drop(two);
 });
 
+// Whoever may listen where a node listens may say anything; it passes for nobody's word but his.
+on_both_servers!(an_answer_in_anothers_name_is_none, |version| {
+    let server = NatsServer::start(version);
+    let liar = Client::connect(&server.url());
+    let heard = liar.subscribe("cluster_orders.status.node-1");
+    let operator = operator(&server.url(), "node-1");
+    for lie in [r#"{"nodeId":"node-2","role":"PRIMARY"}"#, "[", r#"{"nodeId":"\u202enode-1"}"#] {
+        let asked = thread::scope(|scope| {
+            let asking = scope.spawn(|| (operator.promote(false, LIMIT), operator.status(LIMIT)));
+            for _ in 0..2 {
+                let question = heard.next(PATIENCE).expect("a question");
+                liar.publish(&question.reply.expect("a reply subject"), lie);
+            }
+            asking.join().unwrap()
+        });
+        let (Err(ManagerError::Refused { node, reason }), Ok(status)) = asked else {
+            panic!("{lie}: {asked:?}")
+        };
+        assert_eq!((node.as_str(), reason.as_str()), ("node-1", "what it answers cannot be read"));
+        assert_eq!((status.role, status.connected, status.daemon), (Role::Follower, true, false));
+        assert!(status.problem.is_some_and(|problem| problem.contains("cannot be read")));
+    }
+});
+
 // Nobody answers, and the observer, which asks nothing for half a minute, has not noticed.
 on_both_servers!(a_watch_on_a_link_that_carries_nothing_says_so, |version| {
     let server = NatsServer::start(version);

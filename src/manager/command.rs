@@ -133,8 +133,11 @@ impl Manager {
     pub fn status(&self, timeout: Duration) -> Result<Status, ManagerError> {
         let limit = Limit::new(timeout);
         let unknown = Status::unknown(self.config.cluster_id(), self.config.node_id());
-        let failed =
-            |error: ManagerError| Status { problem: Some(error.to_string()), ..unknown.clone() };
+        let failed = |error: ManagerError| Status {
+            connected: !matches!(error, ManagerError::Store(_)),
+            problem: Some(error.to_string()),
+            ..unknown.clone()
+        };
         match self.target(self.config.node_id(), limit) {
             Ok((_, status)) => return Ok(status),
             Err(ManagerError::NoDaemon { .. } | ManagerError::NotPermitted(_)) => {}

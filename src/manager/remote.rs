@@ -64,7 +64,9 @@ impl Remote {
     }
 
     fn read(&self, heard: &Heard, node: &str) -> Result<NodeView, ManagerError> {
-        self.view(heard).ok_or_else(|| ManagerError::Refused {
+        // What speaks for another node is no answer of this one.
+        let view = self.view(heard).filter(|view| view.status.node_id == node);
+        view.ok_or_else(|| ManagerError::Refused {
             node: node.to_owned(),
             reason: "what it answers cannot be read".to_owned(),
         })

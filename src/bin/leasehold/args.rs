@@ -129,13 +129,14 @@ pub(super) struct Daemon {
     /// Run when this node has become the leader; if it fails, the lead is given back
     #[arg(long, value_name = "CMD")]
     pub(super) on_primary: Option<String>,
-    /// Run when this node leads no longer; the lease is released only when it has ended
+    /// Run when this node leads no longer; the lease is released only when it has succeeded
     #[arg(long, value_name = "CMD")]
     pub(super) on_passive: Option<String>,
     /// Run when another leader is known, or none; what comes meanwhile is summed up in one run
     #[arg(long, value_name = "CMD")]
     pub(super) on_change: Option<String>,
-    /// How long a command may run [default: half a second less than the drain and stop timeouts]
+    /// How long a command may run [default: half a second less than the drain and stop timeouts,
+    /// and at least that]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) hook_timeout: Option<Duration>,
     /// Take no commands over NATS: `promote`, `demote`, `transfer` and `leave` are refused

@@ -56,7 +56,7 @@ pub(super) fn daemon(args: &Args, options: &args::Daemon) -> Result<(), Failure>
 
 fn commands(config: &Config, options: &args::Daemon) -> Commands {
     let bound = config.drain_timeout().min(config.stop_timeout());
-    let limit = options.hook_timeout.unwrap_or(bound.saturating_sub(MARGIN));
+    let limit = options.hook_timeout.unwrap_or(bound.saturating_sub(MARGIN).max(MARGIN));
     if options.on_passive.is_some() && limit + MARGIN > bound {
         log::warn!(
             "commands may run {limit:?}, but the lease lapses unreleased after {bound:?} \
@@ -89,6 +89,10 @@ fn listen(
         let mut asked = false;
         for signal in &mut signals {
             match signal {
+                // What is not ready yet must not be said to be again.
+                SIGHUP if manager.node().is_none() => {
+                    log::warn!("the configuration is not read again: the node has not started yet");
+                }
                 SIGHUP => {
                     notifier.tell(&reloading());
                     reload::reload(&manager, &file);

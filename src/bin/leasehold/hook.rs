@@ -40,8 +40,8 @@ pub(super) struct Facts {
 
 enum Job {
     Primary(Leadership, Facts),
-    /// What it sends when it is done.
-    Passive(Facts, SyncSender<()>),
+    /// What it sends when it is done: whether that went well.
+    Passive(Facts, SyncSender<bool>),
     /// There are no more: the daemon's hooks, which keep a sender, live on.
     End,
 }
@@ -111,12 +111,12 @@ impl Orders {
         let _ = self.jobs.send(Job::Primary(leadership, facts));
     }
 
-    /// Returns when the passive command has ended, and no primary one runs.
-    pub(super) fn passive(&self, facts: Facts) {
+    /// Returns when the passive command has ended, and no primary one runs. False when it failed:
+    /// what it was to stop may go on.
+    pub(super) fn passive(&self, facts: Facts) -> bool {
         let (done, finished) = sync_channel(1);
-        if self.jobs.send(Job::Passive(facts, done)).is_ok() {
-            let _ = finished.recv();
-        }
+        let _ = self.jobs.send(Job::Passive(facts, done));
+        finished.recv().unwrap_or(true)
     }
 
     pub(super) fn change(&self, facts: Facts) {
@@ -130,8 +130,8 @@ impl Shared {
             match job {
                 Job::Primary(leadership, facts) => self.primary(&leadership, &facts),
                 Job::Passive(facts, done) => {
-                    self.run("passive", self.commands.passive.as_deref(), &facts, &|| false);
-                    let _ = done.send(());
+                    let command = self.commands.passive.as_deref();
+                    let _ = done.send(self.run("passive", command, &facts, &|| false));
                 }
                 Job::End => return,
             }
@@ -238,9 +238,9 @@ mod tests {
         };
         let runner = Runner::start(commands).unwrap();
         let orders = runner.orders();
-        orders.passive(Facts::default());
+        assert!(orders.passive(Facts::default()));
         orders.change(Facts::default());
         assert!(runner.finish());
-        orders.passive(Facts::default());
+        assert!(orders.passive(Facts::default()), "nothing runs that could go on");
     }
 }

@@ -1,5 +1,7 @@
 //! What happens to the daemon's node, handed on to the commands. The library logs it.
 
+use std::panic::resume_unwind;
+
 use leasehold::manager::DaemonHooks;
 use leasehold::{Cause, Epoch, Hooks, Leadership};
 
@@ -22,7 +24,11 @@ impl Hooks for Follower {
     fn on_lose_leadership(&mut self, epoch: Epoch, cause: &Cause) {
         let epoch = epoch.as_u64();
         let leader = self.leader.clone().filter(|leader| *leader != self.node);
-        self.orders.passive(Facts { leader, epoch, cause: Some(cause.to_string()) });
+        let stopped = self.orders.passive(Facts { leader, epoch, cause: Some(cause.to_string()) });
+        if !stopped && matches!(cause, Cause::Resigned(_)) {
+            // How a hook says that the work may go on: no other node is let in early.
+            resume_unwind(Box::new("the command for passive failed"));
+        }
     }
 
     fn on_leader_change(&mut self, leader: Option<&str>, epoch: Option<Epoch>) {

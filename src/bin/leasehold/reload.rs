@@ -15,9 +15,7 @@ pub(super) fn reload(manager: &Manager, file: &Path) {
         Ok(new) => new,
         Err(error) => return log::error!("the configuration stays as it was: {error}"),
     };
-    let Some(node) = manager.node() else {
-        return log::warn!("the configuration is not read again: the node has not started yet");
-    };
+    let Some(node) = manager.node() else { return };
     if let Err(error) = node.set_meta(new.meta().cloned()) {
         return log::error!("the configuration stays as it was: {error}");
     }
