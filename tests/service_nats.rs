@@ -26,7 +26,8 @@ fn config(url: &str, node: &str) -> ConfigBuilder {
     Config::builder("orders", node, [url])
         .renew_interval(Duration::from_millis(500))
         .reconnect_wait(Duration::from_millis(200))
-        .cooldown(Duration::from_secs(3))
+        // Longer than any test: who stays back does so to its end.
+        .cooldown(Duration::from_secs(600))
 }
 
 /// A node with its service, which can be asked when this returns.
@@ -177,6 +178,7 @@ on_both_servers!(the_lead_is_given_back_handed_over_and_taken_up_by_command, |ve
 
     assert_eq!(command(&client, "node-2", "stepdown", "").0["ok"], true);
     assert!(!two.is_leader());
+    assert_eq!(command(&client, "node-1", "promote", r#"{"force":true}"#).0["ok"], true);
     one.wait_for_leadership(PATIENCE).unwrap();
     eventually(PATIENCE, "node-2 to be done", || !two.status().resigning);
     assert_eq!(command(&client, "node-2", "promote", r#"{"force":true}"#).0["ok"], true);
