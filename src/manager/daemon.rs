@@ -17,8 +17,9 @@ use crate::service::{self, ServiceClerk, Status};
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
 use crate::vip;
 
-/// How long an earlier daemon of the same node has to answer.
-const PREDECESSOR: Duration = Duration::from_secs(1);
+/// How long an earlier daemon of the same node has to answer. Where none listens, the server says
+/// so at once.
+const PREDECESSOR: Duration = Duration::from_secs(3);
 
 /// Makes what holds the virtual IP.
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]

@@ -64,11 +64,11 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    /// Writes `<node>.json` with a lease of a second.
+    /// Writes `<node>.json` with a lease that a loaded machine keeps.
     pub fn init(&self, node: &str) {
         let (file, url) = (format!("{node}.json"), self.server.url());
         let names = ["--cluster-id", "orders", "--node-id", node, "--nats-url", &url];
-        let times = ["--lease-ttl", "1s", "--renew-interval", "300ms"];
+        let times = ["--lease-ttl", "3s", "--renew-interval", "300ms"];
         self.run(&[&["init", "-c", &file], &names[..], &times[..]].concat()).succeeded();
     }
 
