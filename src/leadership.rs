@@ -112,21 +112,15 @@ impl TermCell {
         Some(deadline)
     }
 
-    /// Where the cell is, for [`look_again`](Self::look_again).
+    /// Where the cell's line is, for [`Line::look_again`].
     #[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
     pub(crate) fn place(&self) -> (*mut u64, u32) {
         self.0.place()
     }
 
-    /// The cell at a place, whoever's it is by now; see [`Line::look_again`].
-    ///
-    /// # Safety
-    /// As there.
+    /// The cell in a line, which stays whoever's it is.
     #[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
-    #[allow(unsafe_code)]
-    pub(crate) unsafe fn look_again(words: *mut u64, process: u32) -> ManuallyDrop<Self> {
-        // SAFETY: the caller's word.
-        let line = unsafe { Line::look_again(words, process) };
+    pub(crate) fn borrowed(line: ManuallyDrop<Line>) -> ManuallyDrop<Self> {
         ManuallyDrop::new(Self(ManuallyDrop::into_inner(line)))
     }
 

@@ -19,9 +19,9 @@ mod service;
 
 use library::{make, pkg_config_path, prefix, root, run};
 use program::Checker::{self, Nothing, Valgrind};
-use program::{PATIENCE, Program, in_itself};
+use program::{PATIENCE, Program, dynamic, in_itself};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -293,6 +293,37 @@ fn a_legacy_service_that_has_the_library_in_it() {
 #[test]
 fn a_legacy_service_makes_no_memory_error() {
     check_legacy(Version::Newest, "legacy", Valgrind);
+}
+
+/// The first block of C in the README, as it stands there.
+fn quick_start(folder: &Path) -> PathBuf {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
+    let (_, rest) = readme.split_once("```c\n").expect("a block of C");
+    let (code, _) = rest.split_once("```").expect("the block's end");
+    assert!(code.lines().count() <= 20, "a quick start is short");
+    let source = folder.join("app.c");
+    fs::write(&source, code).expect("a file");
+    source
+}
+
+fn check_quick_start(link: &[String], checker: Checker) {
+    let server = NatsServer::start(Version::Newest);
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = Program::compile(&quick_start(folder.path()), link);
+    let lines = program.passes(checker, &["node-1", &server.url()]);
+    assert_eq!(lines.last().map(String::as_str), Some("leading"), "{lines:?}");
+    assert!(lines.iter().any(|line| line == "leads, epoch 1"), "{lines:?}");
+}
+
+#[test]
+fn the_quick_start_runs_as_it_stands_in_the_readme() {
+    check_quick_start(&dynamic(), Nothing);
+    check_quick_start(&in_itself(), Nothing);
+}
+
+#[test]
+fn the_quick_start_makes_no_memory_error() {
+    check_quick_start(&dynamic(), Valgrind);
 }
 
 #[test]

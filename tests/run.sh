@@ -3,7 +3,7 @@
 #
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
-#                            every interleaving, the oldest Rust, the package
+#                            every interleaving, races, the oldest Rust, the package
 #   tests/run.sh --long      and what may always find something new: fuzzing, minutes of random
 #                            faults
 #   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
@@ -77,6 +77,16 @@ interleavings() {
         cargo test --locked --release --lib explored
 }
 
+# Every access to what threads share, watched: a race is a failure, and a planted one is found.
+races() {
+    local host
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/races \
+        RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg leasehold_tsan" \
+        TSAN_OPTIONS="suppressions=$PWD/tests/races.supp" \
+        cargo test --locked --target "$host" --features capi --test races
+}
+
 # What is published contains all it needs.
 package() {
     local dirty=()
@@ -98,6 +108,7 @@ run_all() {
     section "Features: none, and each alone" each_feature_alone
     section "Portable code" portable
     section "Interleavings" interleavings
+    section "Races" races
     section "Rust $MSRV" oldest_rust
     section "Package" package
 }

@@ -150,6 +150,26 @@ fn the_client_crate_is_named_in_one_group_of_files() {
 }
 
 #[test]
+fn unsafe_code_has_few_places() {
+    let rule = rules::unsafe_code;
+    for text in [
+        "fn a() { unsafe { b() } }",
+        "unsafe impl Send for A {}",
+        "#[unsafe(no_mangle)] pub fn a() {}",
+        "#[allow(unsafe_code)] mod a;",
+    ] {
+        for path in ["src/node.rs", "src/capital.rs", "examples/basic.rs", "tests/capi.rs"] {
+            assert_eq!(said(rule, path, text).len(), 1, "{path}: {text}");
+        }
+        for path in ["src/capi/handle.rs", "src/sys.rs", "src/sys/fork_tests.rs"] {
+            assert!(said(rule, path, text).is_empty(), "{path}: {text}");
+        }
+    }
+    let said_only = "//! unsafe\n#![doc = \"unsafe\"]\n// unsafe { }\nfn a() { \"unsafe\"; }";
+    assert!(said(rule, "src/node.rs", said_only).is_empty());
+}
+
+#[test]
 fn a_file_imports_only_from_floors_below_its_own() {
     for (path, text) in [
         ("src/clock.rs", "use crate::renewal::Renewal;"),

@@ -207,8 +207,8 @@ impl Slot {
             return false;
         }
         // SAFETY: the only other value that is ever stored there came from `TermCell::place`.
-        let cell = unsafe { TermCell::look_again(words, process) };
-        let found = cell.in_force(&Clock::boot());
+        let line = unsafe { Line::look_again(words, process) };
+        let found = TermCell::borrowed(line).in_force(&Clock::boot());
         found.is_some_and(|(found, _)| epoch == ANY_EPOCH || found == epoch)
     }
 }

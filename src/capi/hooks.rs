@@ -85,7 +85,7 @@ impl Callbacks {
         // SAFETY: the caller's word; the first version's size is the whole struct's.
         unsafe {
             size_of_callers(hooks)?;
-            Ok(Some(Self(hooks.read())))
+            Ok(Some(Self(hooks.read_unaligned())))
         }
     }
 

@@ -10,8 +10,11 @@
  *
  * In a forked child nothing leads, and every call but leasehold_is_leader and
  * leasehold_token_is_valid, which are false there, is LEASEHOLD_E_FORKED: fork before the first
- * call, or exec. Once loaded, the library stays: dlclose is allowed, and unloads nothing. No
- * function touches signal handlers; the library's threads block all signals.
+ * call, or exec. Once loaded, the shared library stays: dlclose is allowed, and unloads nothing. A
+ * plug-in that has the static library in it has to stay as well (link it with -z nodelete). No
+ * function touches signal handlers; the library's threads block all signals. When memory runs out
+ * the process is aborted. A call needs 64 KiB of stack, and 512 KiB to read JSON that is nested as
+ * deeply as it may be.
  */
 
 #ifndef LEASEHOLD_H

@@ -29,8 +29,8 @@ pub(super) unsafe fn store<T>(place: *mut T, value: T, name: &str) -> Result<()>
     if place.is_null() {
         return Err(Failure::new(LEASEHOLD_E_NULL, format!("{name} is null")));
     }
-    // SAFETY: it is not null; the rest is the caller's word.
-    unsafe { place.write(value) };
+    // SAFETY: it is not null; the rest is the caller's word, who may have packed his structs.
+    unsafe { place.write_unaligned(value) };
     Ok(())
 }
 
@@ -55,7 +55,7 @@ pub(super) unsafe fn text_out(
 ) -> Result<()> {
     if !length.is_null() {
         // SAFETY: it is not null; the rest is the caller's word.
-        unsafe { length.write(text.len()) };
+        unsafe { length.write_unaligned(text.len()) };
     }
     if text.len() >= size || buffer.is_null() {
         let message = format!("{} bytes are needed, the buffer has {size}", text.len() + 1);
@@ -99,7 +99,7 @@ pub(super) unsafe trait Sized32: Copy {
 pub(super) unsafe fn size_of_callers<T: Sized32>(place: *const T) -> Result<usize> {
     not_null(place, T::NAME)?;
     // SAFETY: it is not null, and by the caller's word begins with the size.
-    let size = unsafe { place.cast::<u32>().read() } as usize;
+    let size = unsafe { place.cast::<u32>().read_unaligned() } as usize;
     if size < T::FIRST || size > T::FIRST.max(size_of::<T>()) * 16 {
         let message = format!("{}.size is {size}: set it to sizeof", T::NAME);
         return Err(Failure::new(LEASEHOLD_E_SIZE, message));
@@ -120,7 +120,7 @@ pub(super) unsafe fn fill<T: Sized32>(place: *mut T, value: T) -> Result<()> {
     unsafe {
         place.cast::<u8>().copy_from_nonoverlapping(from, known);
         place.cast::<u8>().add(known).write_bytes(0, size - known);
-        place.cast::<u32>().write(u32::try_from(size).unwrap_or(u32::MAX));
+        place.cast::<u32>().write_unaligned(u32::try_from(size).unwrap_or(u32::MAX));
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ impl Program {
             Checker::Nothing => bound(self.path.clone()),
             Checker::Valgrind => {
                 let mut command = bound("valgrind".into());
-                command.args(["--quiet", "--leak-check=full", COMPLAINT]);
+                command.args(["--quiet", "--fair-sched=try", "--leak-check=full", COMPLAINT]);
                 command
                     .args(["--show-leak-kinds=definite,indirect", "--child-silent-after-fork=yes"]);
                 command.arg("--errors-for-leak-kinds=definite,indirect").arg(&self.path);

@@ -23,7 +23,7 @@ fn file(url: &str, node: &str, vip: bool) -> (TempDir, PathBuf) {
     let path = folder.path().join("node.json");
     let mut text = json!({
         "clusterId": "service", "nodeId": node, "nats": { "servers": [url] },
-        "election": { "leaseTtlMs": 5000, "renewIntervalMs": 500, "cooldownMs": 0 },
+        "election": { "leaseTtlMs": 10000, "renewIntervalMs": 500, "cooldownMs": 0 },
     });
     if vip {
         text["vip"] = json!({ "address": VIP, "netmask": 32, "interface": "eth0" });

@@ -18,6 +18,7 @@ pub(crate) fn violations_of(source: &Source) -> Vec<String> {
         rules::unfinished,
         rules::ignored_tests,
         rules::client_crate,
+        rules::unsafe_code,
         floors::upward_imports,
     ];
     rules.iter().flat_map(|rule| rule(source)).collect()

@@ -9,6 +9,11 @@ const COLUMNS: usize = 100;
 /// The only files that may name the client crate.
 const CLIENT_FILES: &str = "src/store/nats";
 
+/// Where unsafe code may be: the border to C, the few system calls that no safe crate offers, and
+/// tests that call C or plant a mistake.
+const UNSAFE_FILES: [&str; 6] =
+    ["src/capi.rs", "src/capi/", "src/sys.rs", "src/sys/", "tests/races.rs", "tests/fuzz/"];
+
 /// In pieces, so as not to find itself.
 const MARK: &str = concat!("FIX", "ME");
 
@@ -82,6 +87,15 @@ pub(crate) fn unfinished(source: &Source) -> Vec<String> {
 pub(crate) fn ignored_tests(source: &Source) -> Vec<String> {
     let ignored = source.tokens.windows(3).filter(|tokens| begins(tokens, &["#", "[", "ignore"]));
     ignored.map(|tokens| source.complaint(tokens[0].line, "an ignored test")).collect()
+}
+
+pub(crate) fn unsafe_code(source: &Source) -> Vec<String> {
+    if UNSAFE_FILES.iter().any(|place| source.path.starts_with(place)) {
+        return Vec::new();
+    }
+    // An attribute that allows it is no word `unsafe`.
+    let named = source.tokens.iter().filter(|token| token.is("unsafe") || token.is("unsafe_code"));
+    named.map(|token| source.complaint(token.line, "unsafe code has no place here")).collect()
 }
 
 /// The client is deprecated upstream; one group of files stands between it and the rest.

@@ -12,6 +12,7 @@ mod smallest;
 mod start;
 mod stats;
 mod token;
+mod wake;
 mod witness;
 mod yardstick;
 
@@ -50,7 +51,9 @@ pub(crate) fn name(version: Version) -> &'static str {
 
 pub(crate) fn run() {
     let options = Options::parse();
-    cost::build();
+    if options.mode != Mode::Threads {
+        cost::build();
+    }
     let begun = Instant::now();
     let mut report = Report::new(&options);
     for version in options.servers.clone() {
@@ -66,11 +69,13 @@ pub(crate) fn run() {
         match options.mode {
             Mode::Everything => everything(&mut bench),
             Mode::SmallestTtl => smallest::measure(&mut bench),
+            Mode::Threads => {}
         }
         report = bench.report;
     }
-    if options.mode == Mode::Everything {
+    if options.mode != Mode::SmallestTtl {
         token::measure(&mut report, options.quick);
+        wake::measure(&mut report, options.quick);
     }
     report.took = begun.elapsed();
     report.publish(&options);

@@ -9,6 +9,8 @@ use crate::support::version::Version;
 pub(crate) enum Mode {
     Everything,
     SmallestTtl,
+    /// Only what happens within a process.
+    Threads,
 }
 
 #[derive(Clone, Debug)]
@@ -23,7 +25,7 @@ pub(crate) struct Options {
 }
 
 const USAGE: &str = "options: [--quick | --full] [--json] [--server 2.9.10|2.15.1] [--seed N] \
-                     [--out FOLDER] [--readme] [--smallest-ttl]";
+                     [--out FOLDER] [--readme] [--smallest-ttl | --threads]";
 
 impl Options {
     /// Reads the arguments, or ends the process with what is wrong with them.
@@ -61,6 +63,7 @@ impl Options {
             "--json" => self.json = true,
             "--readme" => self.readme = true,
             "--smallest-ttl" => self.mode = Mode::SmallestTtl,
+            "--threads" => self.mode = Mode::Threads,
             "--out" => self.out = value()?.into(),
             "--seed" => {
                 self.seed = value()?.parse().map_err(|_| "--seed wants a number".to_owned())?;

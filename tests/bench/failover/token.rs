@@ -17,10 +17,11 @@ use super::stats::Series;
 /// Calls in one batch: a few milliseconds.
 const CALLS: u32 = 50_000;
 
-/// A node that leads, without a server.
+/// A node that leads, without a server, and leads again soon when it has given the lead back.
 pub(crate) fn leader() -> Node {
     let config = Config::builder("token", "a", ["nats://127.0.0.1:1"])
         .lease_ttl(Duration::from_secs(60))
+        .cooldown(Duration::ZERO)
         .build()
         .expect("a valid configuration");
     let store = MemoryServer::new().connect(Clock::boot());

@@ -19,7 +19,7 @@ static void check_leader_figures(leasehold_node *node, const char *id) {
 
     leasehold_stats stats = {.size = sizeof stats};
     OK(leasehold_get_stats(node, &stats));
-    CHECK(stats.terms == 1 && stats.remaining_ms <= 5000);
+    CHECK(stats.terms == 1 && stats.remaining_ms <= TTL_MS);
 
     IS(LEASEHOLD_E_BUFFER, leasehold_metrics(node, NULL, 0, &length));
     char *text = malloc(length + 4096);
@@ -50,7 +50,7 @@ static leasehold_token *leads_by_timeout(leasehold_node *node) {
     OK(leasehold_token_acquire(node, &token));
     CHECK(leasehold_token_is_valid(token));
     CHECK(leasehold_token_epoch(token) == epoch);
-    CHECK(leasehold_token_remaining_ms(token) > 0 && leasehold_token_remaining_ms(token) <= 5000);
+    CHECK(leasehold_token_remaining_ms(token) > 0 && leasehold_token_remaining_ms(token) <= TTL_MS);
     char session[33];
     OK(leasehold_token_session(token, session, sizeof session, NULL));
     CHECK(strspn(session, "0123456789abcdef") == 32);

@@ -124,7 +124,7 @@ static void wrong_handles(void) {
     no_node(config), no_node(token), no_node(&number), no_node((void *)-1);
     no_config(node), no_config(token), no_config(stdout);
     no_token(config), no_token(node), no_token((void *)7);
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 2000; i++) {
         number ^= number << 13, number ^= number >> 7, number ^= number << 17;
         no_node((void *)(uintptr_t)number);
         no_config((void *)(uintptr_t)(number & 0x1ffff));
@@ -161,6 +161,43 @@ static void wrong_sizes(void) {
     }
 }
 
+/* Where a legacy program has packed its structs. */
+static void odd_addresses(void) {
+    char room[2000], name[32];
+    memset(room, 0, sizeof room);
+    void *odd = (void *)((uintptr_t)room | 1);
+    const uint32_t sizes[] = {sizeof(leasehold_status), sizeof(leasehold_stats),
+                              sizeof(leasehold_event), sizeof(leasehold_hooks)};
+    memcpy(odd, &sizes[0], 4);
+    OK(leasehold_get_status(node, odd));
+    memcpy(odd, &sizes[1], 4);
+    OK(leasehold_get_stats(node, odd));
+    memcpy(odd, &sizes[2], 4);
+    leasehold_code code = leasehold_next_event(node, odd, 0);
+    CHECK(code == LEASEHOLD_OK || code == LEASEHOLD_NOTHING);
+    memset(room, 0, sizeof room);
+    memcpy(odd, &sizes[3], 4);
+    IS(LEASEHOLD_E_NULL, leasehold_start(config, odd, NULL));
+    OK(leasehold_leader(node, name, sizeof name, odd));
+    OK(leasehold_descriptor(node, odd));
+    OK(leasehold_token_acquire(node, odd));
+    leasehold_token *term;
+    memcpy(&term, odd, sizeof term);
+    CHECK(leasehold_token_is_valid(term));
+    OK(leasehold_token_free(term));
+}
+
+static void odd_times(void) {
+    leasehold_event event = {.size = sizeof event};
+    while (leasehold_next_event(node, &event, 0) == LEASEHOLD_OK) {
+    }
+    OK(leasehold_wait_for_leadership(node, INT64_MIN));
+    OK(leasehold_wait_for_leadership(node, INT64_MAX));
+    OK(leasehold_wait_for_leader(node, INT64_MAX));
+    IS(LEASEHOLD_NOTHING, leasehold_next_event(node, &event, 1));
+    OK(leasehold_drained(node, UINT64_MAX));
+}
+
 /* Texts: too long, too deep, not UTF-8, of the wrong kind. */
 static void wrong_texts(void) {
     leasehold_config *made = NULL;
@@ -184,7 +221,7 @@ static void wrong_texts(void) {
     (void)leasehold_config_set_number(config, "election.leaseTtlMs", INT64_MAX);
     OK(leasehold_config_set_number(config, "election.leaseTtlMs", 100));
     IS(LEASEHOLD_E_CONFIG, leasehold_config_check(config));
-    OK(leasehold_config_set_number(config, "election.leaseTtlMs", 5000));
+    OK(leasehold_config_set_number(config, "election.leaseTtlMs", TTL_MS));
     IS(LEASEHOLD_E_CONFIG, leasehold_config_set_flag(config, "election", true));
     CHECK(made == NULL);
 
@@ -234,11 +271,13 @@ static void deep_values(void) {
 }
 
 /* What is beyond this machine. */
-static void no_such_interface(void) {
+static void no_such_place(void) {
     leasehold_node *made = NULL;
     OK(leasehold_config_set_text(config, "vip.address", "192.0.2.1"));
     OK(leasehold_config_set_text(config, "vip.interface", "nosuch0"));
     OK(leasehold_config_set_text(config, "nodeId", "other"));
+    /* Too short for a kernel that counts seconds. */
+    OK(leasehold_config_set_number(config, "election.leaseTtlMs", 5000));
     IS(LEASEHOLD_E_VIP, leasehold_start(config, NULL, &made));
     OK(leasehold_config_set_json(config, "vip", "null"));
     OK(leasehold_config_set_json(config, "nats.servers", "[\"nats://127.0.0.1:1\"]"));
@@ -279,10 +318,12 @@ int main(int argc, char **argv) {
     null_pointers();
     wrong_handles();
     wrong_sizes();
+    odd_addresses();
+    odd_times();
     wrong_texts();
     deep_values();
     too_many();
-    no_such_interface();
+    no_such_place();
     CHECK(leasehold_is_leader(node) && leasehold_token_is_valid(token));
 
     OK(leasehold_token_free(token));

@@ -1,4 +1,6 @@
 /* Many threads do everything at once with handles that come and go. */
+/* Terms that nobody drains are waited for. */
+#define TTL_MS 5000
 #include "check.h"
 #include <stdatomic.h>
 
@@ -95,9 +97,46 @@ static leasehold_node *renew(int at) {
     return atomic_exchange(&nodes[at], node);
 }
 
+static void *listen_for_ever(void *node) {
+    leasehold_event event = {.size = sizeof event};
+    leasehold_code code;
+    while ((code = leasehold_next_event(node, &event, -1)) == LEASEHOLD_OK) {
+        (void)leasehold_drained(node, event.epoch);
+    }
+    CHECK(code == LEASEHOLD_CLOSED || code == LEASEHOLD_E_HANDLE);
+    return NULL;
+}
+
+static void *wait_for_ever(void *node) {
+    leasehold_code code = leasehold_wait_for_leadership(node, -1);
+    CHECK(code == LEASEHOLD_E_STOPPED || code == LEASEHOLD_E_HANDLE);
+    return NULL;
+}
+
+/* Whoever waits in a call returns when another thread stops or frees the node. */
+static void waiters_return(void) {
+    leasehold_node *leader = leading("waiters", "leader", servers);
+    for (int by_stop = 0; by_stop < 2; by_stop++) {
+        leasehold_node *follower = started("waiters", "follower", servers, NULL);
+        pthread_t threads[2];
+        CHECK(pthread_create(&threads[0], NULL, listen_for_ever, follower) == 0);
+        CHECK(pthread_create(&threads[1], NULL, wait_for_ever, follower) == 0);
+        OK(leasehold_wait_for_leader(follower, PATIENCE_MS));
+        doze(50);
+        if (by_stop) {
+            OK(leasehold_stop(follower, NULL));
+        }
+        OK(leasehold_free(follower));
+        pthread_join(threads[0], NULL);
+        pthread_join(threads[1], NULL);
+    }
+    OK(leasehold_free(leader));
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 3);
     servers = argv[1];
+    waiters_return();
     pthread_t threads[THREADS];
     /* A token that is none until there is one. */
     for (int at = 0; at < NODES; at++) {
