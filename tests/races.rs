@@ -59,12 +59,12 @@ fn ask(node: &Node) -> usize {
     let token = node.leadership();
     let epoch = token.as_ref().and_then(|token| token.ensure().ok());
     // In this order: what is asked later may know more.
-    let stats = node.stats();
-    let status = node.status();
+    let terms = node.stats().terms;
+    let highest = node.status().epoch;
     let _pollable = node.events().pollable().expect("a descriptor");
-    let taken = node.events().try_next();
-    let led = matches!(taken, Some(Event::BecameLeader(_)));
-    assert!(stats.terms <= status.epoch.map_or(0, |epoch| epoch.as_u64()));
+    let event = node.events().try_next();
+    let led = matches!(event, Some(Event::BecameLeader(_)));
+    assert!(terms <= highest.map_or(0, leasehold::Epoch::as_u64));
     assert!(epoch.is_none_or(|epoch| epoch.as_u64() > 0));
     assert!(token.is_none_or(|token| token.remaining() < PATIENCE));
     usize::from(led && node.handle().leader() != Some(String::new()))

@@ -150,8 +150,8 @@ fn the_client_crate_is_named_in_one_group_of_files() {
 }
 
 #[test]
-fn unsafe_code_has_few_places() {
-    let rule = rules::unsafe_code;
+fn unsafe_has_few_places() {
+    let rule = rules::unsafe_places;
     for text in [
         "fn a() { unsafe { b() } }",
         "unsafe impl Send for A {}",

@@ -18,7 +18,7 @@ pub(crate) fn violations_of(source: &Source) -> Vec<String> {
         rules::unfinished,
         rules::ignored_tests,
         rules::client_crate,
-        rules::unsafe_code,
+        rules::unsafe_places,
         floors::upward_imports,
     ];
     rules.iter().flat_map(|rule| rule(source)).collect()

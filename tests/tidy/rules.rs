@@ -89,7 +89,7 @@ pub(crate) fn ignored_tests(source: &Source) -> Vec<String> {
     ignored.map(|tokens| source.complaint(tokens[0].line, "an ignored test")).collect()
 }
 
-pub(crate) fn unsafe_code(source: &Source) -> Vec<String> {
+pub(crate) fn unsafe_places(source: &Source) -> Vec<String> {
     if UNSAFE_FILES.iter().any(|place| source.path.starts_with(place)) {
         return Vec::new();
     }
