@@ -3,7 +3,8 @@
 #
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
-#                            every interleaving, races, the oldest Rust, the package
+#                            every interleaving, races, the oldest Rust, the package, and that the
+#                            simulator finds each broken rule
 #   tests/run.sh --long      and what may always find something new: fuzzing, minutes of random
 #                            faults
 #   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
@@ -37,7 +38,7 @@ section() {
 
 install_tools() {
     need cargo cargo-web rustc rustc-web cc gcc git git python3 python3 setpriv util-linux \
-        unshare util-linux nsenter util-linux chrt util-linux mount mount ip iproute2 \
+        patch patch unshare util-linux nsenter util-linux chrt util-linux mount mount ip iproute2 \
         g++ g++ make make cmake cmake pkg-config pkg-config valgrind valgrind readelf binutils
 }
 
@@ -111,6 +112,7 @@ run_all() {
     section "Races" races
     section "Rust $MSRV" oldest_rust
     section "Package" package
+    section "Mutants" tests/mutants/run.sh
 }
 
 run_long() {

@@ -20,6 +20,9 @@ pub(crate) struct Ledger {
     /// A backup was restored, or a bucket replaced by one in which a stale condition held:
     /// revisions repeat, and nothing can be told from them.
     pub(crate) restored: bool,
+    /// The write that the store lost after everybody had heard of it: its epoch and revision are
+    /// given once more.
+    pub(crate) lost: Option<u64>,
     /// A gate can see an epoch that is lower than one before: where a bucket was replaced or its
     /// record lost, or where two led at once as the known limits allow.
     pub(crate) epochs_may_fall: bool,
@@ -78,6 +81,9 @@ impl World {
         self.ledger.enter(record.incarnation);
         // Its condition was about another bucket, and happens to hold in this one.
         self.ledger.restored |= meant_for != record.incarnation;
+        if let Some(lost) = self.ledger.lost {
+            return self.check_after_loss(request, replaced, lost);
+        }
         if self.ledger.restored {
             return;
         }
@@ -95,6 +101,23 @@ impl World {
         if lease.clean {
             self.expect_takeover(process, lease);
         }
+    }
+
+    /// I7: who heard of the term that the store lost waits for its end before the release beneath
+    /// it is taken over once more.
+    fn check_after_loss(&mut self, request: &Request, replaced: Option<&Record>, lost: u64) {
+        let Ask::Write(write) = &request.ask else { return };
+        let node = &self.processes[request.process];
+        let beneath = replaced.filter(|record| record.id < lost).and_then(Record::lease);
+        let released = beneath.is_some_and(|lease| lease.clean);
+        let heard = node.shadow.first_seen(Sight::Record(lost)).filter(|at| *at <= write.sent);
+        let waited = heard.is_none_or(|at| write.sent >= at + node.timing.ttl());
+        self.verdict.demand(Rule::I7, !released || waited, || {
+            format!(
+                "p{} heard {heard:?} of a term and takes over at {:?}",
+                request.process, write.sent
+            )
+        });
     }
 
     /// I2, I3, I4: a term begins.
@@ -166,6 +189,12 @@ impl World {
                 return;
             }
         }
+        let read = node.shadow.write(write.lease.write).map_or(Timestamp::ZERO, |w| w.read);
+        let looked = seen.map(|at| at + wait - node.timing.confirm_lead());
+        let at_once = write.expect.release.is_some() || wait <= node.timing.successor_wait();
+        self.verdict.demand(rule, at_once || looked.is_none_or(|from| read >= from), || {
+            format!("p{process} takes over {sight:?}, seen {seen:?}, and last looked at {read:?}")
+        });
         let waited = seen.is_some_and(|at| sent >= at + wait);
         self.verdict.demand(rule, waited, || {
             format!(

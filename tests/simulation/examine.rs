@@ -125,6 +125,8 @@ impl World {
         self.verdict.demand(Rule::I13, highest >= seen, || {
             format!("p{process} remembers epoch {highest} and saw {seen}")
         });
+        self.examine_deadline(process);
+        let node = &self.processes[process];
         let Some(proved) = node.shadow.proved else { return };
         let until = proved.sent + node.timing.validity();
         let counts = node.election.held_epoch() == Some(proved.epoch) && now < until;
@@ -134,12 +136,23 @@ impl World {
         });
     }
 
+    /// I14: what is held is never held for less than before.
+    fn examine_deadline(&mut self, process: usize) {
+        let node = &mut self.processes[process];
+        let held = node.election.held_epoch().zip(node.election.held_until());
+        let before = std::mem::replace(&mut node.shadow.held, held);
+        let shorter = before.zip(held).is_some_and(|(was, is)| was.0 == is.0 && is.1 < was.1);
+        self.verdict.demand(Rule::I14, !shorter, || {
+            format!("p{process} held its term until {before:?} and now {held:?}")
+        });
+    }
+
     /// I14: one request at a time; each is awaited until it is answered, lost, or overdue.
     fn examine_requests(&mut self, process: usize, now: Timestamp, command: Option<&Command>) {
         let node = &mut self.processes[process];
         let timeout = node.timing.request_timeout();
         let shadow = &mut node.shadow;
-        if let Some((overdue, _)) = shadow.awaited.take_if(|(_, sent)| now >= *sent + timeout) {
+        if let Some(overdue) = shadow.awaited.take_if(|(_, sent)| now >= *sent + timeout) {
             shadow.late_read = shadow.reads.then_some(overdue);
         }
         let ticket = match command {
@@ -169,8 +182,10 @@ impl World {
             sent: now,
             incarnation: shadow.newest.0,
             challenges: !held && !lease.is_released(),
+            read: shadow.last_read(),
             stored: false,
             known: false,
+            refused: false,
         };
         shadow.remember(write);
         let observer = node.observer;
@@ -204,6 +219,9 @@ impl World {
 
     /// I2 over bucket and restart, I18.
     fn examine_challenge(&mut self, process: usize, now: Timestamp, lease: &Lease) {
+        let goes_back = [Fault::Restore, Fault::ResetBucket, Fault::LoseNewest];
+        let goes_back = goes_back.into_iter().any(|fault| self.plan.has(fault));
+        let ttl = self.processes[process].timing.ttl();
         let shadow = &mut self.processes[process].shadow;
         shadow.longest_ttl_at_challenge = shadow.longest_ttl;
         let (seen, epoch) = (shadow.highest_epoch, lease.epoch.as_u64());
@@ -211,8 +229,25 @@ impl World {
             .cooldown
             .filter(|cooldown| now < cooldown.early.unwrap_or(cooldown.until).min(cooldown.until));
         let repeats = shadow.writes.iter().rev().nth(1).is_some_and(|w| w.epoch == lease.epoch);
-        self.verdict.demand(Rule::I2, epoch > seen || repeats, || {
-            format!("p{process} challenges with {epoch} and saw {seen}")
+        let heard = shadow.had_time_to_read;
+        let nothing = shadow.came_to_nothing(lease.epoch).filter(|_| !goes_back);
+        let released = |write: Write| {
+            let released = |w: &Write| w.epoch == write.epoch && !w.challenges;
+            shadow.writes.iter().any(released)
+        };
+        let stands = |write: &Write| shadow.newest_is(write);
+        let cleaned = nothing.is_none_or(|write| !stands(&write) || released(write));
+        self.verdict.demand(Rule::I2, epoch > seen.max(heard) || repeats, || {
+            format!(
+                "p{process} challenges with {epoch}, saw {seen} and had the time to read {heard}"
+            )
+        });
+        let rested = nothing.is_none_or(|write| now >= write.sent + ttl);
+        self.verdict.demand(Rule::I18, rested, || {
+            format!("p{process} challenges at {now:?}, and {nothing:?} came to nothing")
+        });
+        self.verdict.demand(Rule::L3, cleaned, || {
+            format!("p{process} challenges, and what is left of {nothing:?} was not released")
         });
         self.verdict.demand(Rule::I18, cooldown.is_none(), || {
             format!("p{process} challenges at {now:?} in {cooldown:?}")
@@ -223,7 +258,14 @@ impl World {
     fn examine_leader(&mut self, process: usize, now: Timestamp) {
         let shadow = &self.processes[process].shadow;
         let Some(leader) = shadow.leader.as_ref().filter(|_| shadow.term.is_none()) else { return };
-        let moved = [Fault::Forge, Fault::DropBucket, Fault::ResetBucket, Fault::Restore];
+        let moved = [
+            Fault::Forge,
+            Fault::DropBucket,
+            Fault::ResetBucket,
+            Fault::Restore,
+            Fault::Usurp,
+            Fault::LoseNewest,
+        ];
         if moved.into_iter().any(|fault| self.plan.has(fault)) {
             return;
         }

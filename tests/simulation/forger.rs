@@ -7,20 +7,36 @@ use std::time::SystemTime;
 use leasehold::lease::{Lease, SessionId};
 use leasehold::store::{Content, Entry};
 
-use super::clock::MILLISECOND;
+use super::clock::{Instant, MILLISECOND};
 use super::plan::Fault;
 use super::world::{Event, World};
 
 /// The clean releases that were sent, to the byte: also those that were refused, lost or late.
 #[derive(Debug, Default)]
-pub(crate) struct Overheard(VecDeque<Vec<u8>>);
+pub(crate) struct Overheard {
+    releases: VecDeque<Vec<u8>>,
+    /// What was held, and by sessions that may hold no more.
+    held: VecDeque<Lease>,
+    /// Until when renewals are made up, and how many were.
+    flood_until: Instant,
+    lies: u64,
+}
 
 impl Overheard {
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.0.len() == 12 {
-            self.0.pop_front();
+    pub(crate) fn keep_held(&mut self, lease: &Lease) {
+        if self.held.back().is_none_or(|newest| newest.session != lease.session) {
+            self.held.push_back(lease.clone());
         }
-        self.0.push_back(bytes.to_vec());
+        if self.held.len() > 4 {
+            self.held.pop_front();
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.releases.len() == 12 {
+            self.releases.pop_front();
+        }
+        self.releases.push_back(bytes.to_vec());
     }
 }
 
@@ -46,9 +62,13 @@ impl World {
         let revision = self.dice.pick(&guesses).max(1);
         let standing = self.server.record().and_then(|record| record.lease()).cloned();
         let content = match standing {
-            _ if self.dice.one_in(3) && !self.overheard.0.is_empty() => {
-                let which = self.dice.index(self.overheard.0.len());
-                Content::Value(self.overheard.0[which].clone())
+            _ if self.dice.one_in(3) && !self.overheard.releases.is_empty() => {
+                let which = self.dice.index(self.overheard.releases.len());
+                Content::Value(self.overheard.releases[which].clone())
+            }
+            _ if self.dice.one_in(4) && !self.overheard.held.is_empty() => {
+                let which = self.dice.index(self.overheard.held.len());
+                Content::Value(encode(&self.overheard.held[which]))
             }
             Some(lease) => self.made_up(&lease),
             None => Content::Marker,
@@ -78,6 +98,39 @@ impl World {
             }
             _ => release,
         };
-        Content::Value(lease.encode(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH))
+        Content::Value(encode(&lease))
     }
+
+    /// A leader is gone, and somebody goes on renewing for it, by notices alone.
+    pub(crate) fn flood(&mut self) {
+        if self.plan.flood.is_some() {
+            let begun = self.overheard.flood_until > self.now;
+            self.overheard.flood_until = self.now + 6 * self.plan.longest_ttl();
+            if !begun {
+                self.after(0, Event::StrikeOnce(Fault::Flood));
+            }
+        }
+    }
+
+    pub(crate) fn lie(&mut self) {
+        let Some(pause) = self.plan.flood else { return };
+        if self.now >= self.overheard.flood_until {
+            return;
+        }
+        self.overheard.lies += 1;
+        let last = self.server.bucket.as_ref().map_or(0, |bucket| bucket.last);
+        let (lies, revision) = (self.overheard.lies, last + 10 + self.overheard.lies);
+        if let Some(lease) = self.overheard.held.back() {
+            let next = Lease { write: lease.write + lies, ..lease.clone() };
+            let entry = Entry { revision, content: Content::Value(encode(&next)) };
+            for process in self.running.iter().flatten().copied().collect::<Vec<_>>() {
+                self.whisper(process, entry.clone());
+            }
+        }
+        self.after(pause, Event::StrikeOnce(Fault::Flood));
+    }
+}
+
+fn encode(lease: &Lease) -> Vec<u8> {
+    lease.encode(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH)
 }

@@ -35,7 +35,8 @@ impl World {
             self.check_this_instant();
         }
         // Where a bucket was replaced or set back, gates are reset by hand.
-        let spared = self.ledger.restored || self.ledger.epochs_may_fall;
+        let spared =
+            self.ledger.lost.is_some() || self.ledger.restored || self.ledger.epochs_may_fall;
         if leads && !spared {
             self.verdict.demand(Rule::I9, admitted, || {
                 format!("p{} leads epoch {} and is refused", effect.process, effect.epoch)

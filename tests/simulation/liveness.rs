@@ -65,7 +65,8 @@ impl World {
 
     pub(crate) fn expect_leader_after_faults(&mut self) {
         let ttl = self.plan.longest_ttl();
-        let goes_back = self.plan.has(Fault::Restore) || self.plan.has(Fault::ResetBucket);
+        let goes_back = [Fault::Restore, Fault::ResetBucket, Fault::LoseNewest];
+        let goes_back = goes_back.into_iter().any(|fault| self.plan.has(fault));
         let waits = if goes_back { 4 } else { 2 };
         let drain = nanos(self.plan.drain_timeout);
         let bound = self.slowest(waits * ttl + drain) + 3 * SECOND;

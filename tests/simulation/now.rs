@@ -41,7 +41,7 @@ impl World {
         let lost = old.shadow.wrote_into < new.shadow.wrote_into
             && !new.shadow.incarnations.contains(&old.shadow.wrote_into);
         let longer = new.shadow.longest_ttl_at_challenge < old.timing.ttl();
-        lost || longer || self.ledger.restored
+        lost || longer || self.ledger.restored || self.ledger.lost.is_some()
     }
 
     /// An application looks at its token. Once it said no, it never says yes again.

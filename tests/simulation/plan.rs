@@ -21,6 +21,10 @@ pub(crate) enum Family {
     Slow,
     /// Forged notices, leaders that crash, and hand-overs.
     Forgery,
+    /// Buckets that come and go, and terms that are short.
+    Buckets,
+    /// A store that loses a write of which everybody heard.
+    Loss,
 }
 
 /// What a store tells of writes that others made.
@@ -60,12 +64,18 @@ pub(crate) enum Fault {
     /// The bucket is what it was some time ago.
     Restore,
     Forge,
+    /// The bucket is replaced under a leader that is cut off.
+    Usurp,
+    /// The store loses its newest write.
+    LoseNewest,
+    /// One of many forged renewals.
+    Flood,
 }
 
 use Fault::{
-    Crash, DeleteKey, Disconnect, DisconnectAll, DropBucket, Foreign, Forge, Garbage, Meta, Mute,
-    MuteAll, Pause, Promote, PurgeKey, ResetBucket, Restore, StepDown, Stop, Suspend, Transfer,
-    Unhealthy,
+    Crash, DeleteKey, Disconnect, DisconnectAll, DropBucket, Foreign, Forge, Garbage, LoseNewest,
+    Meta, Mute, MuteAll, Pause, Promote, PurgeKey, ResetBucket, Restore, StepDown, Stop, Suspend,
+    Transfer, Unhealthy, Usurp,
 };
 
 const COMMON: [Fault; 18] = [
@@ -129,6 +139,8 @@ pub(crate) struct Plan {
     pub(crate) looks: u64,
     /// How often a drain never ends.
     pub(crate) stuck_drains: f64,
+    /// The pause between forged renewals after a leader was killed, each newer than all before.
+    pub(crate) flood: Option<u64>,
     pub(crate) honours_first_seq: bool,
     /// How often the server has forgotten the name of the newest write.
     pub(crate) forgets: f64,
@@ -151,6 +163,8 @@ impl Plan {
             Family::Handover => plan.add_handovers(dice),
             Family::Slow => plan.slow_one_down(dice),
             Family::Forgery => plan.add_forgery(dice),
+            Family::Buckets => plan.add_buckets(dice),
+            Family::Loss => plan.add_loss(dice),
         }
         plan
     }
@@ -179,6 +193,7 @@ impl Plan {
             jitter: dice.log(10 * MICROSECOND, 20 * MILLISECOND),
             looks: dice.log(ttl / 10, 10 * ttl),
             stuck_drains: 0.0,
+            flood: None,
             honours_first_seq: dice.one_in(2),
             forgets: dice.pick(&[0.0, 0.0, 0.1, 1.0]),
             starts_with_bucket: dice.one_in(2),
@@ -246,6 +261,33 @@ impl Plan {
             self.faults.extend([(StepDown, mean), (Transfer, 2 * mean)]);
         }
         self.ambushes = dice.pick(&[0.0, 0.5, 0.9]);
+        match dice.below(4) {
+            0 => self.flood = Some(dice.log(self.latency.1.max(2 * MILLISECOND), ttl / 2)),
+            // There is always one more under way when a read is answered.
+            1 => (self.latency, self.flood) = ((ttl / 120, ttl / 60), Some(ttl / 60)),
+            _ => {}
+        }
+    }
+
+    fn add_buckets(&mut self, dice: &mut Dice) {
+        let ttl = self.longest_ttl();
+        self.telling = Telling::Notices;
+        self.strict = false;
+        self.cooldown = dice.pick(&[Duration::ZERO, self.cooldown]);
+        self.faults = vec![(Usurp, dice.log(ttl / 4, 10 * ttl)), (StepDown, 4 * ttl)];
+        for fault in [DropBucket, Crash, Disconnect, Transfer, Suspend] {
+            if dice.one_in(2) {
+                self.faults.push((fault, dice.log(ttl, 20 * ttl)));
+            }
+        }
+        self.ambushes = dice.pick(&[0.0, 0.5, 0.9]);
+    }
+
+    fn add_loss(&mut self, dice: &mut Dice) {
+        let ttl = self.longest_ttl();
+        self.telling = Telling::Notices;
+        self.cooldown = dice.pick(&[Duration::ZERO, Duration::ZERO, self.cooldown]);
+        self.faults = vec![(LoseNewest, 5 * ttl), (StepDown, dice.log(ttl, 6 * ttl))];
     }
 
     pub(crate) fn longest_ttl(&self) -> u64 {
@@ -262,10 +304,12 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 }
 
 fn draw_family(dice: &mut Dice) -> Family {
-    match dice.below(10) {
+    match dice.below(14) {
         0 => Family::Handover,
         1 => Family::Slow,
-        2 => Family::Forgery,
+        2 | 3 => Family::Forgery,
+        4 | 5 => Family::Buckets,
+        6 => Family::Loss,
         _ => Family::Chaos,
     }
 }

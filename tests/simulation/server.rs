@@ -85,6 +85,8 @@ pub(crate) struct Server {
     pub(crate) bucket: Option<Bucket>,
     incarnations: u64,
     records: u64,
+    /// What the newest record replaced.
+    replaced: Option<Rc<Record>>,
     backup: Option<Bucket>,
 }
 
@@ -119,6 +121,7 @@ impl Server {
         let (incarnation, revision) = (bucket.incarnation, bucket.last);
         let record = Rc::new(Record { id: self.records, incarnation, revision, content, truth });
         let replaced = bucket.record.replace(Rc::clone(&record));
+        self.replaced.clone_from(&replaced);
         Written::Stored { replaced, record }
     }
 
@@ -128,8 +131,18 @@ impl Server {
         }
     }
 
-    pub(crate) fn drop_bucket(&mut self) {
-        self.bucket = None;
+    /// The newest write began a term where a clean release stood.
+    pub(crate) fn took_over_a_release(&self) -> bool {
+        let clean = |record: &Rc<Record>| record.lease().is_some_and(|lease| lease.clean);
+        self.replaced.as_ref().is_some_and(clean)
+            && self.record().is_some_and(|record| !clean(record) && record.lease().is_some())
+    }
+
+    pub(crate) fn lose_newest(&mut self) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.record = self.replaced.take();
+            bucket.last = bucket.record.as_ref().map_or(bucket.first - 1, |record| record.revision);
+        }
     }
 
     pub(crate) fn reset(&mut self) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use leasehold::clock::Timestamp;
 use leasehold::election::Input;
 use leasehold::lease::{Epoch, SessionId};
-use leasehold::store::{StoreEvent, Ticket};
+use leasehold::store::{Outcome, StoreEvent, Ticket};
 
 use super::server::Record;
 
@@ -40,10 +40,22 @@ pub(crate) struct Write {
     pub(crate) incarnation: u64,
     /// It is to begin a term.
     pub(crate) challenges: bool,
+    /// When the newest read was sent that was answered before.
+    pub(crate) read: Timestamp,
     /// The server stored it.
     pub(crate) stored: bool,
     /// The process was told so.
     pub(crate) known: bool,
+    /// The process was told otherwise, of one of its copies.
+    pub(crate) refused: bool,
+}
+
+/// A term that was noticed.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    epoch: u64,
+    incarnation: u64,
+    at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,13 +93,23 @@ pub(crate) struct Shadow {
     /// The awaited request is a read.
     pub(crate) reads: bool,
     /// The read that the awaited one repeats; its answer will do as well.
-    pub(crate) late_read: Option<Ticket>,
+    pub(crate) late_read: Option<(Ticket, Timestamp)>,
     pub(crate) cooldown: Option<Cooldown>,
     /// Who leads, as it says, and until when that may be said.
     pub(crate) leader: Option<(String, Epoch)>,
     holders: VecDeque<(String, Epoch, Timestamp)>,
     /// Own writes that the newest input proved stored.
     pub(crate) proved: Option<Write>,
+    /// The term that was held after the step before, and until when.
+    pub(crate) held: Option<(Epoch, Timestamp)>,
+    /// When the newest read was sent that was answered.
+    last_read: Timestamp,
+    /// What it truly heard of on the present connection.
+    heard: Vec<Heard>,
+    /// The own write that stands, as it knows.
+    stands: Option<u64>,
+    /// The highest epoch of a bucket that is gone which it had the time to read.
+    pub(crate) had_time_to_read: u64,
 }
 
 impl Shadow {
@@ -98,6 +120,11 @@ impl Shadow {
     /// Takes in what an input tells.
     pub(crate) fn hear(&mut self, now: Timestamp, input: &Input, news: &News, own: SessionId) {
         self.proved = None;
+        if let Input::Store(StoreEvent::Completed { ticket, outcome: Outcome::LostRace }) = input {
+            if let Some(write) = self.write_mut(ticket.0) {
+                write.refused = true;
+            }
+        }
         let answered = match input {
             Input::Store(StoreEvent::Completed { ticket, .. }) => self.is_answered(*ticket),
             _ => false,
@@ -106,45 +133,86 @@ impl Shadow {
             // An answer that comes after its request was given up tells nothing but of own writes.
             News::Read { .. } | News::Missing if !answered => {}
             News::Nothing => {}
-            News::Disconnected => (self.awaited, self.late_read) = (None, None),
+            News::Disconnected => {
+                (self.awaited, self.late_read) = (None, None);
+                self.heard.clear();
+            }
             News::Missing => self.missing_at = Some(now),
             News::Stored(record) => {
                 self.see_record(now, record);
                 if let Some(lease) = record.lease() {
                     self.learn_of_own(lease.write, true);
+                    self.stands = Some(lease.write);
                 }
             }
-            News::Heard(record) => self.see_record(now, record),
+            News::Heard(record) => {
+                self.see_record(now, record);
+                self.stands = None;
+                if let Some(lease) = record.lease().filter(|lease| !lease.is_released()) {
+                    let (epoch, incarnation) = (lease.epoch.as_u64(), record.incarnation);
+                    self.heard.push(Heard { epoch, incarnation, at: now });
+                }
+            }
             News::Read { incarnation, last, record } => {
                 let revision = record.as_ref().map_or(*last, |record| record.revision);
                 let newest = (*incarnation, revision) >= self.newest;
                 self.newest = self.newest.max((*incarnation, revision));
-                match record {
-                    Some(record) => self.read_record(now, record, own, newest),
-                    None => {
-                        self.see(now, Sight::Absent { incarnation: *incarnation, last: *last });
-                    }
+                if let Some(record) = record {
+                    self.read_record(now, record, own, newest);
+                } else {
+                    self.stands = None;
+                    self.see(now, Sight::Absent { incarnation: *incarnation, last: *last });
                 }
             }
         }
     }
 
     fn is_answered(&mut self, ticket: Ticket) -> bool {
-        let awaited = self.awaited.is_some_and(|(awaited, _)| awaited == ticket);
-        let answered = awaited || self.late_read == Some(ticket);
+        let is_it = |asked: &(Ticket, Timestamp)| asked.0 == ticket;
+        let late = self.late_read.filter(is_it);
+        let read = late.or(self.awaited.filter(|_| self.reads).filter(is_it));
+        self.last_read = read.map_or(self.last_read, |(_, sent)| sent);
+        let answered = late.or(self.awaited.filter(is_it)).is_some();
         if answered {
             (self.awaited, self.late_read) = (None, None);
         }
         answered
     }
 
+    pub(crate) fn newest_is(&self, write: &Write) -> bool {
+        self.stands == Some(write.number)
+    }
+
+    pub(crate) fn last_read(&self) -> Timestamp {
+        self.last_read
+    }
+
+    /// The bucket is gone. Of what it had heard of there for as long as `enough`, it knows the
+    /// epoch by reading.
+    pub(crate) fn bucket_gone(&mut self, gone: u64, now: Timestamp, enough: Duration) {
+        for heard in self.heard.drain(..) {
+            if heard.incarnation == gone && now >= heard.at + enough {
+                self.had_time_to_read = self.had_time_to_read.max(heard.epoch);
+            }
+        }
+    }
+
+    /// The newest of its challenges that was stored, as it knows, and under which it never led.
+    pub(crate) fn came_to_nothing(&self, before: Epoch) -> Option<Write> {
+        let newest = self.writes.iter().rev().find(|write| write.challenges && write.known)?;
+        let here = newest.incarnation == self.newest.0 && !newest.refused;
+        (here && newest.epoch < before && newest.epoch.as_u64() > self.led).then_some(*newest)
+    }
+
     fn read_record(&mut self, now: Timestamp, record: &Record, own: SessionId, newest: bool) {
         self.see_record(now, record);
+        self.stands = None;
         let Some(lease) = record.lease() else { return };
         self.highest_epoch = self.highest_epoch.max(lease.epoch.as_u64());
         self.longest_ttl = self.longest_ttl.max(lease.ttl.unwrap_or_default());
         if lease.session == Some(own) {
             self.learn_of_own(lease.write, newest);
+            self.stands = Some(lease.write);
         } else if !lease.is_released() && !self.incarnations.contains(&record.incarnation) {
             self.incarnations.push(record.incarnation);
         }
@@ -201,6 +269,10 @@ impl Shadow {
             self.writes.pop_front();
         }
         self.writes.push_back(write);
+    }
+
+    pub(crate) fn write(&self, number: u64) -> Option<&Write> {
+        self.writes.iter().rev().find(|write| write.number == number)
     }
 
     pub(crate) fn write_mut(&mut self, number: u64) -> Option<&mut Write> {

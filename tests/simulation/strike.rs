@@ -51,7 +51,9 @@ impl World {
                 self.server.purge();
                 self.ledger.record_gone(self.server.bucket.as_ref());
             }
-            Fault::DropBucket => self.server.drop_bucket(),
+            Fault::DropBucket => self.drop_bucket(),
+            Fault::Usurp => self.usurp(),
+            Fault::LoseNewest => self.lose_newest(),
             Fault::ResetBucket => {
                 self.server.reset();
                 self.ledger.record_gone(self.server.bucket.as_ref());
@@ -60,11 +62,62 @@ impl World {
             Fault::Restore => self.ledger.restored |= self.server.restore(),
             Fault::MuteAll | Fault::DisconnectAll => self.strike_all(fault),
             Fault::Forge => self.forge(),
+            Fault::Flood => self.lie(),
             _ => {
                 if let Some(process) = self.victim() {
                     self.strike_one(fault, process);
                 }
             }
+        }
+    }
+
+    fn drop_bucket(&mut self) {
+        let Some(gone) = self.server.bucket.take().map(|bucket| bucket.incarnation) else { return };
+        for node in &mut self.processes {
+            let now = node.clock.read(self.now);
+            if self.plan.family == Family::Buckets {
+                node.shadow.bucket_gone(gone, now, node.timing.ttl());
+            }
+        }
+    }
+
+    /// The bucket is replaced under a leader that hears nothing of it; a process that never saw the
+    /// old record may well lead in the new one at once, and resign as soon.
+    fn usurp(&mut self) {
+        let validity = nanos(self.plan.slots[0].timing.validity());
+        for process in self.running.iter().flatten().copied().collect::<Vec<_>>() {
+            let node = &self.processes[process];
+            if node.shadow.term.is_some() {
+                self.mute_until[node.slot] = self.now + validity;
+            }
+        }
+        self.drop_bucket();
+        let mut soon = |fault| {
+            let wait = self.dice.log(MILLISECOND, validity / 2);
+            self.after(wait, Event::StrikeOnce(fault));
+        };
+        soon(Fault::StepDown);
+        soon(Fault::StepDown);
+        soon(Fault::Crash);
+    }
+
+    /// The store loses the write that took over a release, after everybody heard of it: whoever
+    /// did may not take the release over once more while that leader may lead. Once a run: nobody
+    /// trusts notices afterwards.
+    fn lose_newest(&mut self) {
+        let newest = self.server.record().cloned();
+        let Some(newest) = newest.filter(|_| self.ledger.lost.is_none()) else { return };
+        if !self.server.took_over_a_release() {
+            return self.ambush.push(Fault::LoseNewest);
+        }
+        let sight = Sight::Record(newest.id);
+        let mut running = self.running.iter().flatten();
+        let heard = running.all(|p| self.processes[*p].shadow.first_seen(sight).is_some());
+        if heard {
+            self.server.lose_newest();
+            self.ledger.lost = Some(newest.id);
+        } else {
+            self.after(self.plan.latency.1, Event::StrikeOnce(Fault::LoseNewest));
         }
     }
 
@@ -113,7 +166,10 @@ impl World {
                 self.processes[process].suspended = length;
                 self.stand_still(process, length);
             }
-            Fault::Crash => self.end_process(process),
+            Fault::Crash => {
+                self.end_process(process);
+                self.flood();
+            }
             _ => self.ask(fault, process, length),
         }
     }

@@ -208,6 +208,9 @@ impl World {
     /// Tells everybody of a new revision.
     pub(crate) fn announce(&mut self, record: &Rc<Record>) {
         self.note(|| format!("revision {} is {:?}", record.revision, record.truth));
+        if let Some(lease) = record.lease().filter(|lease| !lease.is_released()) {
+            self.overheard.keep_held(lease);
+        }
         self.spring_ambushes();
         for slot in 0..self.running.len() {
             let Some(process) = self.running[slot] else { continue };
