@@ -229,7 +229,8 @@ impl World {
             .cooldown
             .filter(|cooldown| now < cooldown.early.unwrap_or(cooldown.until).min(cooldown.until));
         let repeats = shadow.writes.iter().rev().nth(1).is_some_and(|w| w.epoch == lease.epoch);
-        let heard = shadow.had_time_to_read;
+        // A write of its own may have gone into a bucket of strangers, as the known limits allow.
+        let heard = if self.ledger.restored { 0 } else { shadow.had_time_to_read };
         let nothing = shadow.came_to_nothing(lease.epoch).filter(|_| !goes_back);
         let released = |write: Write| {
             let released = |w: &Write| w.epoch == write.epoch && !w.challenges;
