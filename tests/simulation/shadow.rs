@@ -197,10 +197,15 @@ impl Shadow {
         }
     }
 
-    /// The newest of its challenges that was stored, as it knows, and under which it never led.
+    /// The newest of its challenges that was stored, as it knows, and under which it never led. Not
+    /// one that it had to believe gone, having read since that there is no record.
     pub(crate) fn came_to_nothing(&self, before: Epoch) -> Option<Write> {
         let newest = self.writes.iter().rev().find(|write| write.challenges && write.known)?;
-        let here = newest.incarnation == self.newest.0 && !newest.refused;
+        let absent = |(sight, at): &(Sight, Timestamp)| {
+            matches!(sight, Sight::Absent { .. }) && *at > newest.sent
+        };
+        let gone = self.sights.iter().any(absent);
+        let here = newest.incarnation == self.newest.0 && !newest.refused && !gone;
         (here && newest.epoch < before && newest.epoch.as_u64() > self.led).then_some(*newest)
     }
 

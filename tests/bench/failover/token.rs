@@ -17,15 +17,19 @@ use super::stats::Series;
 /// Calls in one batch: a few milliseconds.
 const CALLS: u32 = 50_000;
 
-/// A node that leads, without a server, and leads again soon when it has given the lead back.
-pub(crate) fn leader() -> Node {
-    let config = Config::builder("token", "a", ["nats://127.0.0.1:1"])
+/// A node without a server, which leads again at once when it is its turn.
+pub(crate) fn node(id: &str, memory: &MemoryServer) -> Node {
+    let config = Config::builder("token", id, ["nats://127.0.0.1:1"])
         .lease_ttl(Duration::from_secs(60))
         .cooldown(Duration::ZERO)
         .build()
         .expect("a valid configuration");
-    let store = MemoryServer::new().connect(Clock::boot());
-    let node = Node::builder(config).store(store).start().expect("memory is there");
+    let store = memory.connect(Clock::boot());
+    Node::builder(config).store(store).start().expect("memory is there")
+}
+
+fn leader() -> Node {
+    let node = node("a", &MemoryServer::new());
     node.wait_for_leadership(Duration::from_secs(20)).expect("nobody else is there");
     node
 }
