@@ -1,5 +1,6 @@
 //! What must hold when a write is stored: I2, I3, I4, I7, I8.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use leasehold::clock::Timestamp;
@@ -26,6 +27,8 @@ pub(crate) struct Ledger {
     /// A gate can see an epoch that is lower than one before: where a bucket was replaced or its
     /// record lost, or where two led at once as the known limits allow.
     pub(crate) epochs_may_fall: bool,
+    /// What was written by strangers.
+    strangers: Vec<Rc<Record>>,
 }
 
 impl Ledger {
@@ -52,6 +55,17 @@ impl Ledger {
                 (self.floor, self.owner) = (lease.epoch.as_u64(), None);
             }
         }
+    }
+
+    /// In a bucket whose revisions began anew, the same content at the same revision cannot be told
+    /// from what was there before. No two records of ours are the same.
+    pub(crate) fn remember_stranger(&mut self, record: &Rc<Record>) {
+        let same = |other: &Rc<Record>| {
+            (other.incarnation, other.revision) == (record.incarnation, record.revision)
+                && other.content == record.content
+        };
+        self.restored |= self.strangers.iter().any(same);
+        self.strangers.push(Rc::clone(record));
     }
 
     fn enter(&mut self, incarnation: u64) {

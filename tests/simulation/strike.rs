@@ -214,6 +214,7 @@ impl World {
     fn intrude(&mut self, content: Content, truth: Truth) {
         if let Written::Stored { record, .. } = self.server.overwrite(content, truth) {
             self.ledger.overwritten(&record);
+            self.ledger.remember_stranger(&record);
             self.announce(&record);
         }
     }
