@@ -205,7 +205,10 @@ impl World {
         }
         let read = node.shadow.write(write.lease.write).map_or(Timestamp::ZERO, |w| w.read);
         let looked = seen.map(|at| at + wait - node.timing.confirm_lead());
-        let at_once = write.expect.release.is_some() || wait <= node.timing.successor_wait();
+        // In a bucket in which nothing was ever written there is nothing that another look could show.
+        let empty = replaced.is_none() && before.is_pristine();
+        let released = write.expect.release.is_some();
+        let at_once = released || empty || wait <= node.timing.successor_wait();
         self.verdict.demand(rule, at_once || looked.is_none_or(|from| read >= from), || {
             format!("p{process} takes over {sight:?}, seen {seen:?}, and last looked at {read:?}")
         });
