@@ -70,6 +70,8 @@ pub(crate) struct Cooldown {
 pub(crate) struct Shadow {
     pub(crate) writes: VecDeque<Write>,
     sights: VecDeque<(Sight, Timestamp)>,
+    /// When it last saw something for the first time that is not its own.
+    strange_at: Timestamp,
     pub(crate) longest_ttl: Duration,
     pub(crate) longest_ttl_at_challenge: Duration,
     pub(crate) highest_epoch: u64,
@@ -139,14 +141,14 @@ impl Shadow {
             }
             News::Missing => self.missing_at = Some(now),
             News::Stored(record) => {
-                self.see_record(now, record);
+                self.see_record(now, record, own);
                 if let Some(lease) = record.lease() {
                     self.learn_of_own(lease.write, true);
                     self.stands = Some(lease.write);
                 }
             }
             News::Heard(record) => {
-                self.see_record(now, record);
+                self.see_record(now, record, own);
                 self.stands = None;
                 if let Some(lease) = record.lease().filter(|lease| !lease.is_released()) {
                     let (epoch, incarnation) = (lease.epoch.as_u64(), record.incarnation);
@@ -198,19 +200,16 @@ impl Shadow {
     }
 
     /// The newest of its challenges that was stored, as it knows, and under which it never led. Not
-    /// one that it had to believe gone, having read since that there is no record.
+    /// one that it had to believe gone, having seen since that something else stands.
     pub(crate) fn came_to_nothing(&self, before: Epoch) -> Option<Write> {
         let newest = self.writes.iter().rev().find(|write| write.challenges && write.known)?;
-        let absent = |(sight, at): &(Sight, Timestamp)| {
-            matches!(sight, Sight::Absent { .. }) && *at > newest.sent
-        };
-        let gone = self.sights.iter().any(absent);
+        let gone = self.strange_at > newest.sent;
         let here = newest.incarnation == self.newest.0 && !newest.refused && !gone;
         (here && newest.epoch < before && newest.epoch.as_u64() > self.led).then_some(*newest)
     }
 
     fn read_record(&mut self, now: Timestamp, record: &Record, own: SessionId, newest: bool) {
-        self.see_record(now, record);
+        self.see_record(now, record, own);
         self.stands = None;
         let Some(lease) = record.lease() else { return };
         self.highest_epoch = self.highest_epoch.max(lease.epoch.as_u64());
@@ -232,9 +231,12 @@ impl Shadow {
         }
     }
 
-    fn see_record(&mut self, now: Timestamp, record: &Record) {
+    fn see_record(&mut self, now: Timestamp, record: &Record, own: SessionId) {
         if !self.see(now, Sight::Record(record.id)) {
             return;
+        }
+        if record.lease().is_none_or(|lease| lease.session != Some(own)) {
+            self.strange_at = now;
         }
         if let Some(lease) = record.lease().filter(|lease| !lease.is_released()) {
             let until = now + lease.ttl.unwrap_or(self.longest_ttl);
@@ -249,6 +251,9 @@ impl Shadow {
     fn see(&mut self, now: Timestamp, sight: Sight) -> bool {
         if self.first_seen(sight).is_some() {
             return false;
+        }
+        if matches!(sight, Sight::Absent { .. }) {
+            self.strange_at = now;
         }
         if self.sights.len() > 24 {
             self.sights.pop_front();
