@@ -80,6 +80,8 @@ pub(crate) struct Shadow {
     pub(crate) missing_at: Option<Timestamp>,
     /// The newest revision it read, and in which incarnation.
     pub(crate) newest: (u64, u64),
+    /// The newest revision it read or wrote there.
+    reached: u64,
     pub(crate) term: Option<Epoch>,
     pub(crate) resigning: bool,
     /// The highest epoch it led.
@@ -142,6 +144,7 @@ impl Shadow {
             News::Missing => self.missing_at = Some(now),
             News::Stored(record) => {
                 self.see_record(now, record, own);
+                self.reached = self.reached.max(record.revision);
                 if let Some(lease) = record.lease() {
                     self.learn_of_own(lease.write, true);
                     self.stands = Some(lease.write);
@@ -150,7 +153,9 @@ impl Shadow {
             News::Heard(record) => {
                 self.see_record(now, record, own);
                 self.stands = None;
-                if let Some(lease) = record.lease().filter(|lease| !lease.is_released()) {
+                let held = record.lease().filter(|lease| !lease.is_released());
+                // A lower revision may be an older notice, for all it knows.
+                if let Some(lease) = held.filter(|_| record.revision > self.reached) {
                     let (epoch, incarnation) = (lease.epoch.as_u64(), record.incarnation);
                     self.heard.push(Heard { epoch, incarnation, at: now });
                 }
@@ -158,6 +163,8 @@ impl Shadow {
             News::Read { incarnation, last, record } => {
                 let revision = record.as_ref().map_or(*last, |record| record.revision);
                 let newest = (*incarnation, revision) >= self.newest;
+                let before = if *incarnation > self.newest.0 { 0 } else { self.reached };
+                self.reached = before.max(revision);
                 self.newest = self.newest.max((*incarnation, revision));
                 if let Some(record) = record {
                     self.read_record(now, record, own, newest);

@@ -21,7 +21,7 @@ use super::version::Version;
 use super::wait::{eventually, eventually_some};
 
 /// Starting and stopping takes some 50 ms; a loaded machine gets much more.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One server process, ended with its folder when dropped.
 #[derive(Debug)]
@@ -184,7 +184,7 @@ impl NatsServer {
     /// Returns when it greets clients and says it is healthy.
     ///
     /// # Panics
-    /// When it ends instead, or is not ready within half a minute; its log follows.
+    /// When it ends instead, or is not ready within two minutes; its log follows.
     #[track_caller]
     pub fn wait_until_ready(&mut self) {
         eventually(PATIENCE, "nats-server to be ready", || {
