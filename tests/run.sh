@@ -3,10 +3,9 @@
 #
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
-#                            every interleaving, races, the oldest Rust, the package, and that the
-#                            simulator finds each broken rule
-#   tests/run.sh --long      and what may always find something new: fuzzing, minutes of random
-#                            faults
+#                            every interleaving, races, the oldest Rust, the package
+#   tests/run.sh --long      and that the simulator finds each broken rule, and what may always find
+#                            something new: fuzzing, minutes of random faults
 #   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
@@ -112,10 +111,10 @@ run_all() {
     section "Races" races
     section "Rust $MSRV" oldest_rust
     section "Package" package
-    section "Mutants" tests/mutants/run.sh
 }
 
 run_long() {
+    section "Mutants" tests/mutants/run.sh
     section "Fuzzing" tests/fuzz.sh
     section "Soak" soak
 }

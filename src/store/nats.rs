@@ -257,9 +257,6 @@ impl NatsStore {
         self.link = Some(link);
         // It may be another server, and was not asked yet.
         self.replicated = true;
-        // Nor for a message before it was asked for the stream: nats-server 2.9.10 crashes when the
-        // stream is just being made.
-        self.known = None;
     }
 
     fn attempt_failed(&mut self, error: StoreError) {
