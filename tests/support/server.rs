@@ -166,6 +166,16 @@ impl NatsServer {
         self.wait_until_ready();
     }
 
+    /// Starts it again if it has crashed, as a supervisor would.
+    pub fn revive(&mut self) {
+        let Some(child) = &mut self.child else { return };
+        let ended = child.try_wait().expect("waiting for an own child").is_some();
+        if ended && self.log().contains("goroutine ") {
+            self.child = None;
+            self.launch();
+        }
+    }
+
     /// Starts the process without waiting for it.
     pub fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path());
