@@ -353,7 +353,7 @@ fn hooks_are_called_in_pairs() {
     eventually(PATIENCE, "the first call", || calls() == ["+1"]);
     node.step_down().expect("it leads");
     eventually(PATIENCE, "the second call", || calls() == ["+1", "-1 resigned: step-down"]);
-    eventually(PATIENCE, "the loss", || node.stats().remaining.is_zero());
+    eventually(PATIENCE, "the release", || !node.status().resigning);
     node.promote().expect("it has resigned");
     node.wait_for_leadership(PATIENCE).expect("alone");
     node.stop();

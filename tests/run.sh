@@ -3,9 +3,9 @@
 #
 #   tests/run.sh             every feature once, against both NATS servers
 #   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
-#                            every interleaving, races, the oldest Rust, the package
-#   tests/run.sh --long      and that the simulator finds each broken rule, and what may always find
-#                            something new: fuzzing, minutes of random faults
+#                            every interleaving, the oldest Rust, the package
+#   tests/run.sh --long      and races, that the simulator finds each broken rule, and what may always
+#                            find something new: fuzzing, minutes of random faults
 #   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
@@ -108,12 +108,12 @@ run_all() {
     section "Features: none, and each alone" each_feature_alone
     section "Portable code" portable
     section "Interleavings" interleavings
-    section "Races" races
     section "Rust $MSRV" oldest_rust
     section "Package" package
 }
 
 run_long() {
+    section "Races" races
     section "Mutants" tests/mutants/run.sh
     section "Fuzzing" tests/fuzz.sh
     section "Soak" soak

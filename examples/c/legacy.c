@@ -177,7 +177,10 @@ static bool run(service *service, int signals) {
     }
     for (;;) {
         struct epoll_event ready;
-        if (epoll_wait(loop, &ready, 1, -1) < 0 && errno != EINTR) {
+        if (epoll_wait(loop, &ready, 1, -1) < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
             break;
         }
         if (ready.data.fd == signals) {

@@ -205,7 +205,7 @@ impl World {
         }
         let read = node.shadow.write(write.lease.write).map_or(Timestamp::ZERO, |w| w.read);
         let looked = seen.map(|at| at + wait - node.timing.confirm_lead());
-        // In a bucket in which nothing was ever written there is nothing that another look could show.
+        // A bucket in which nothing was ever written has nothing that another look could show.
         let empty = replaced.is_none() && before.is_pristine();
         let released = write.expect.release.is_some();
         let at_once = released || empty || wait <= node.timing.successor_wait();
