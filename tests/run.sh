@@ -2,10 +2,10 @@
 # Sets up what is missing on a fresh Debian 12 and runs the tests.
 #
 #   tests/run.sh             every feature once, against both NATS servers
-#   tests/run.sh --all       and what takes longer: each feature alone, other platforms' code,
-#                            every interleaving, the oldest Rust, the package
-#   tests/run.sh --long      and races, that the simulator finds each broken rule, and what may always
-#                            find something new: fuzzing, minutes of random faults
+#   tests/run.sh --all       and what takes longer: thousands of simulated clusters, three minutes
+#                            of random faults, each feature alone, other platforms' code, every
+#                            interleaving, the oldest Rust, the package
+#   tests/run.sh --long      and races, that the simulator finds each broken rule, and fuzzing
 #   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
@@ -87,6 +87,11 @@ races() {
         cargo test --locked --target "$host" --features capi --test races
 }
 
+# The simulator as fast as it can: ten times the seeds of the plain tests.
+simulation() {
+    cargo test --locked --release --test simulation -- --nocapture
+}
+
 # What is published contains all it needs.
 package() {
     local dirty=()
@@ -105,6 +110,8 @@ soak() {
 }
 
 run_all() {
+    section "Simulation" simulation
+    section "Soak" soak
     section "Features: none, and each alone" each_feature_alone
     section "Portable code" portable
     section "Interleavings" interleavings
@@ -116,7 +123,6 @@ run_long() {
     section "Races" races
     section "Mutants" tests/mutants/run.sh
     section "Fuzzing" tests/fuzz.sh
-    section "Soak" soak
 }
 
 main() {

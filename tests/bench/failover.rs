@@ -4,6 +4,7 @@
 //! cargo bench --bench failover                    # both servers, some ten minutes
 //! cargo bench --bench failover -- --quick         # under a minute
 //! cargo bench --bench failover -- --smallest-ttl  # which TTL holds for ten minutes
+//! cargo bench --bench failover -- --handover      # only hand-overs
 //! cargo bench --bench failover -- --threads       # only what happens within a process
 //! ```
 //!

@@ -206,6 +206,11 @@ impl Shadow {
         }
     }
 
+    /// It stands still from now on: what it meant to read it may find gone when it goes on.
+    pub(crate) fn has_no_time(&mut self) {
+        self.heard.clear();
+    }
+
     /// The newest of its challenges that was stored, as it knows, and under which it never led. Not
     /// one that it had to believe gone, having seen since that something else stands.
     pub(crate) fn came_to_nothing(&self, before: Epoch) -> Option<Write> {

@@ -161,9 +161,12 @@ impl World {
                 self.refused_until[slot] = self.now + length / 2;
                 self.disconnect(process);
             }
-            Fault::Pause => self.stand_still(process, length),
-            Fault::Suspend => {
-                self.processes[process].suspended = length;
+            Fault::Pause | Fault::Suspend => {
+                let node = &mut self.processes[process];
+                node.shadow.has_no_time();
+                if fault == Fault::Suspend {
+                    node.suspended = length;
+                }
                 self.stand_still(process, length);
             }
             Fault::Crash => {

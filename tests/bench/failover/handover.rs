@@ -35,7 +35,9 @@ pub(crate) fn measure(bench: &mut Bench) {
     {
         let rounds = bench.rounds(500, 20);
         bench.progress.begin(&format!("{}: {name}", bench.name));
-        let Rounds { ours, hops, parts } = rounds_of(bench, way, verb, rounds);
+        let mut pair = Pair::start(bench, way, verb);
+        let (ours, hops) = pair.rounds(bench, rounds);
+        let parts = pair.profile(bench, (rounds / 5).max(10));
         let what = format!("{name} → the other process leads");
         let server = bench.name;
         let row = |share: &str, ours: f64, hops: f64, budget: f64| {
@@ -43,8 +45,9 @@ pub(crate) fn measure(bench: &mut Bench) {
         };
         let [release, challenge, told] = parts.map(|part| part.median());
         bench.report.note(format!(
-            "{name} ({server}), medians: {release:.2} ms to the notice of the release, \
-             {challenge:.2} ms on to that of the challenge, {told:.2} ms on to the event"
+            "{name} ({server}), with somebody who listens too, medians: {release:.2} ms to the \
+             notice of the release, {challenge:.2} ms on to that of the challenge, {told:.2} ms on \
+             to the event"
         ));
         bench.report.row(row("median", ours.median(), hops.median(), 1.5));
         bench.report.row(row("p99", ours.p99(), hops.p99(), 4.0));
@@ -53,47 +56,71 @@ pub(crate) fn measure(bench: &mut Bench) {
     }
 }
 
-struct Rounds {
-    ours: Series,
-    hops: Series,
-    /// To the notice of the release, from there to that of the challenge, and on to the event.
-    parts: [Series; 3],
+/// Two members between which the lead goes to and fro.
+struct Pair {
+    way: Way,
+    verb: &'static str,
+    cluster: String,
+    members: [Member; 2],
+    leader: usize,
 }
 
-fn rounds_of(bench: &mut Bench, way: Way, verb: &str, rounds: usize) -> Rounds {
-    let cluster = format!("handover-{verb}");
-    let config = config(bench, &cluster);
-    let witness = Witness::new(&bench.server.url(), &cluster);
-    let mut yardstick = Yardstick::new(&bench.server.url(), &format!("raw-{verb}"));
-    let mut members = [Member::start(&config, "a", 1), Member::start(&config, "b", 1)];
-    let mut leader = usize::from(members[0].became().is_none());
-    let (mut ours, mut hops) = (Vec::new(), Vec::new());
-    let mut parts = [const { Vec::new() }; 3];
-    for round in 0..rounds {
-        settle(bench, PAUSE);
-        hops.push(yardstick.three_hops());
-        settle(bench, Duration::from_millis(10));
-        let other = 1 - leader;
-        members[other].forget();
-        let asked = members[leader].moment(verb);
-        match members[other].became() {
-            Some(at) => {
-                ours.push(millis(asked, at));
-                let name = if other == 0 { "a" } else { "b" };
-                if let Some((released, taken)) = witness.last("").zip(witness.last(name)) {
-                    let moments = [asked, released, taken, at];
-                    for (part, pair) in parts.iter_mut().zip(moments.windows(2)) {
-                        part.push(millis(pair[0], pair[1]));
-                    }
+impl Pair {
+    fn start(bench: &Bench, way: Way, verb: &'static str) -> Self {
+        let cluster = format!("handover-{verb}");
+        let config = config(bench, &cluster);
+        let mut members = [Member::start(&config, "a", 1), Member::start(&config, "b", 1)];
+        let leader = usize::from(members[0].became().is_none());
+        Self { way, verb, cluster, members, leader }
+    }
+
+    /// When it was asked for and when the other one had the event. Nobody else does anything
+    /// meanwhile: the members answer when it is over, and no witness is told.
+    fn hand_over(&mut self, bench: &mut Bench) -> Option<(u64, u64)> {
+        let other = 1 - self.leader;
+        self.members[other].forget();
+        let asked = self.members[self.leader].moment(self.verb);
+        let at = self.members[other].became();
+        if at.is_none() {
+            bench.report.note(format!("{}: nobody took over in {}", bench.name, self.verb));
+        }
+        if self.way == Way::Stop {
+            self.members[self.leader].ask("start 1");
+        }
+        self.leader = other;
+        at.map(|at| (asked, at))
+    }
+
+    /// In milliseconds, and the bare hops in turn with it.
+    fn rounds(&mut self, bench: &mut Bench, rounds: usize) -> (Series, Series) {
+        let mut yardstick = Yardstick::new(&bench.server.url(), &format!("raw-{}", self.verb));
+        let (mut ours, mut hops) = (Vec::new(), Vec::new());
+        for round in 0..rounds {
+            settle(bench, PAUSE);
+            hops.push(yardstick.three_hops());
+            settle(bench, Duration::from_millis(10));
+            ours.extend(self.hand_over(bench).map(|(asked, at)| millis(asked, at)));
+            bench.progress.at(round + 1, rounds);
+        }
+        (Series::new(ours), Series::new(hops))
+    }
+
+    /// Milliseconds to the notice of the release, from there to that of the challenge, and on to
+    /// the event.
+    fn profile(&mut self, bench: &mut Bench, rounds: usize) -> [Series; 3] {
+        let witness = Witness::new(&bench.server.url(), &self.cluster);
+        let mut parts = [const { Vec::new() }; 3];
+        for _ in 0..rounds {
+            settle(bench, PAUSE);
+            let name = if self.leader == 0 { "b" } else { "a" };
+            let Some((asked, at)) = self.hand_over(bench) else { continue };
+            if let Some((released, taken)) = witness.last("").zip(witness.last(name)) {
+                let moments = [asked, released, taken, at];
+                for (part, pair) in parts.iter_mut().zip(moments.windows(2)) {
+                    part.push(millis(pair[0], pair[1]));
                 }
             }
-            None => bench.report.note(format!("{}: nobody took over in {verb}", bench.name)),
         }
-        if way == Way::Stop {
-            members[leader].ask("start 1");
-        }
-        leader = other;
-        bench.progress.at(round + 1, rounds);
+        parts.map(Series::new)
     }
-    Rounds { ours: Series::new(ours), hops: Series::new(hops), parts: parts.map(Series::new) }
 }

@@ -8,11 +8,12 @@
 use std::collections::VecDeque;
 use std::io::stdin;
 use std::process::exit;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use leasehold::clock::{Clock, Timestamp};
 use leasehold::config::ConfigBuilder;
-use leasehold::{Config, Event, Leadership, Node};
+use leasehold::{Cause, Config, Event, Leadership, Node};
 use serde_json::{Value, json};
 
 use crate::support::process::Process;
@@ -20,6 +21,8 @@ use crate::support::process::Process;
 /// Where the child finds its configuration.
 const ROLE: &str = "LEASEHOLD_BENCH_MEMBER";
 
+/// By then a hand-over is over, nearly always.
+const OVER: Duration = Duration::from_millis(20);
 /// Nothing that is waited for takes this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -50,7 +53,11 @@ impl Child {
         let mut done = json!({ "event": "done", "asked": asked });
         match verb {
             "start" => self.start(rest.parse().expect("a number of nodes")),
-            "step_down" => done["refused"] = self.nodes[0].step_down().is_err().into(),
+            "step_down" => {
+                done["refused"] = self.nodes[0].step_down().is_err().into();
+                // Whoever asked would wake up now, in the middle of what it measures.
+                sleep(OVER);
+            }
             "stop" => {
                 for node in self.nodes.drain(..) {
                     node.stop();
@@ -93,7 +100,8 @@ fn tell(event: &Event) {
         Event::BecameLeader(term) => {
             println!("{}", json!({ "event": "became", "at": at, "epoch": term.epoch() }));
         }
-        Event::LostLeadership { cause, .. } => {
+        // That of a hand-over would wake up whoever reads this, in the middle of it.
+        Event::LostLeadership { cause, .. } if !matches!(cause, Cause::Resigned(_)) => {
             println!("{}", json!({ "event": "lost", "at": at, "cause": cause.to_string() }));
         }
         _ => {}

@@ -51,7 +51,7 @@ pub(crate) fn name(version: Version) -> &'static str {
 
 pub(crate) fn run() {
     let options = Options::parse();
-    if options.mode != Mode::Threads {
+    if options.mode == Mode::Everything {
         cost::build();
     }
     let begun = Instant::now();
@@ -69,11 +69,12 @@ pub(crate) fn run() {
         match options.mode {
             Mode::Everything => everything(&mut bench),
             Mode::SmallestTtl => smallest::measure(&mut bench),
+            Mode::Handover => handover::measure(&mut bench),
             Mode::Threads => {}
         }
         report = bench.report;
     }
-    if options.mode != Mode::SmallestTtl {
+    if matches!(options.mode, Mode::Everything | Mode::Threads) {
         token::measure(&mut report, options.quick);
         wake::measure(&mut report, options.quick);
     }

@@ -9,6 +9,8 @@ use crate::support::version::Version;
 pub(crate) enum Mode {
     Everything,
     SmallestTtl,
+    /// Only hand-overs.
+    Handover,
     /// Only what happens within a process.
     Threads,
 }
@@ -25,7 +27,8 @@ pub(crate) struct Options {
 }
 
 const USAGE: &str = "options: [--quick | --full] [--json] [--server 2.9.10|2.15.1] [--seed N] \
-                     [--out FOLDER] [--readme] [--smallest-ttl | --threads]";
+                     [--out FOLDER] [--readme] \
+                     [--smallest-ttl | --handover | --threads]";
 
 impl Options {
     /// Reads the arguments, or ends the process with what is wrong with them.
@@ -63,6 +66,7 @@ impl Options {
             "--json" => self.json = true,
             "--readme" => self.readme = true,
             "--smallest-ttl" => self.mode = Mode::SmallestTtl,
+            "--handover" => self.mode = Mode::Handover,
             "--threads" => self.mode = Mode::Threads,
             "--out" => self.out = value()?.into(),
             "--seed" => {
