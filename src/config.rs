@@ -69,6 +69,8 @@ pub use connection::{Auth, Secret, Tls};
 pub use error::ConfigError;
 pub use file::MAX_FILE_BYTES;
 pub use ids::{MAX_ID_LENGTH, check_cluster_id, check_node_id};
+#[cfg(all(feature = "capi", unix))]
+pub(crate) use limits::check_alone;
 pub use servers::{DEFAULT_PORT, MAX_SERVERS};
 pub use vip::{DEFAULT_NETMASK_V4, DEFAULT_NETMASK_V6, VipConfig};
 
@@ -232,7 +234,7 @@ impl Config {
     }
 
     /// How long others wait before they take over a lease that is not renewed.
-    /// `election.leaseTtlMs`, default 10 s, 100 ms to 1 h.
+    /// `election.leaseTtlMs`, default 10 s, 147 ms to 1 h; see [`Timing::new`].
     #[must_use]
     pub fn lease_ttl(&self) -> Duration {
         self.timing.ttl()

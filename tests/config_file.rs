@@ -196,7 +196,7 @@ mod keys {
         for (text, message) in [
             (
                 with("", r#""leaseTtlMs":"10s""#),
-                r#"election.leaseTtlMs: expected milliseconds (100 to 3600000), found "10s""#,
+                r#"election.leaseTtlMs: expected milliseconds (103 to 3600000), found "10s""#,
             ),
             (
                 with("", r#""cooldownMs":-1"#),

@@ -10,7 +10,7 @@ use super::code::leasehold_code::{LEASEHOLD_E_CONFIG, LEASEHOLD_E_TEXT};
 use super::code::{Failure, Result, call, leasehold_code};
 use super::handle::{self, Object, leasehold_config};
 use super::text::{not_null, store, text_in};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, check_alone};
 
 /// A configuration in the making, as the tree of its file.
 pub(super) struct Draft(Mutex<Value>);
@@ -23,14 +23,31 @@ impl Draft {
     /// Sets a field, unless it is none or of another kind. What has to do with other fields is
     /// judged when the node is started, as they may yet be set.
     fn set(&self, key: &str, value: Value) -> Result<()> {
+        if let Some(number) = value.as_u64() {
+            check_alone(key, number)?;
+        }
         let mut tree = self.0.lock();
         let mut changed = tree.clone();
-        put(&mut changed, key, value, SECTIONS).ok_or_else(no_field)?;
-        match Config::from_json(&changed.to_string()) {
-            Err(error) if is_about(&error, key) => return Err(error.into()),
-            _ => *tree = changed,
-        }
+        put(&mut changed, key, value.clone(), SECTIONS).ok_or_else(no_field)?;
+        check_field(&changed, key)?;
+        // Alone too, as the first fault of all that is there is the only one that is told.
+        let mut alone = plain("cluster", "node", "localhost");
+        put(&mut alone, key, value, SECTIONS).ok_or_else(no_field)?;
+        check_field(&alone, key)?;
+        *tree = changed;
         Ok(())
+    }
+}
+
+/// The tree of a configuration with all defaults.
+fn plain(cluster_id: &str, node_id: &str, servers: &str) -> Value {
+    json!({ "clusterId": cluster_id, "nodeId": node_id, "nats": { "servers": [servers] } })
+}
+
+fn check_field(tree: &Value, key: &str) -> Result<()> {
+    match Config::from_json(&tree.to_string()) {
+        Err(error) if is_about(&error, key) => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -48,7 +65,10 @@ fn is_about(error: &ConfigError, key: &str) -> bool {
     match (error, error.path()) {
         (Missing { .. } | Conflict { .. } | Timing { .. }, _) => false,
         (UnknownKey { .. }, _) | (_, None) => true,
-        (_, Some(path)) => path == key || path.starts_with(&format!("{key}[")),
+        (_, Some(path)) => {
+            let below = path.strip_prefix(key);
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+        }
     }
 }
 
@@ -96,9 +116,7 @@ pub unsafe extern "C" fn leasehold_config_new(
                 text_in(servers, "servers")?,
             ]
         };
-        let tree = json!({
-            "clusterId": cluster_id, "nodeId": node_id, "nats": { "servers": [servers] }
-        });
+        let tree = plain(cluster_id, node_id, servers);
         Config::from_json(&tree.to_string())?;
         publish(tree, config)
     })
@@ -146,7 +164,9 @@ pub unsafe extern "C" fn leasehold_config_set_text(
     call(|| unsafe { set(config, key, |_| Ok(text_in(value, "value")?.into())) })
 }
 
-/// Sets a number, `"election.leaseTtlMs"` for example. As `leasehold_config_set_text`.
+/// Sets a number, `"election.leaseTtlMs"` for example. As `leasehold_config_set_text`; the message
+/// names the field and its range. Of a timer that is what it can be at all: how much of that is
+/// left by the other timers is said when a node is started, or by `leasehold_config_check`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_config_set_number(
     config: *mut leasehold_config,

@@ -313,7 +313,9 @@ enum leasehold_code leasehold_config_set_text(struct leasehold_config *config,
                                               const char *key,
                                               const char *value);
 
-// Sets a number, `"election.leaseTtlMs"` for example. As `leasehold_config_set_text`.
+// Sets a number, `"election.leaseTtlMs"` for example. As `leasehold_config_set_text`; the message
+// names the field and its range. Of a timer that is what it can be at all: how much of that is
+// left by the other timers is said when a node is started, or by `leasehold_config_check`.
 enum leasehold_code leasehold_config_set_number(struct leasehold_config *config,
                                                 const char *key,
                                                 int64_t value);
@@ -350,12 +352,15 @@ enum leasehold_code leasehold_start(const struct leasehold_config *config,
 // while it blocks. The caller's own work for a term must have stopped. `left_to_lapse` may be
 // null; it becomes true when the lease could not be released and others wait for its TTL.
 //
-// Threads that wait in another call for this node return. Its descriptor stays open, and is no
-// longer of use. `LEASEHOLD_E_STOPPED` at a second call, `LEASEHOLD_E_IN_CALLBACK` in a callback.
+// Threads that wait in another call for this node return. What happened until it had stopped can
+// be taken until the node is freed: the end of its term, and what nobody took before. Its
+// descriptor stays open. `LEASEHOLD_E_STOPPED` at a second call, `LEASEHOLD_E_IN_CALLBACK` in a
+// callback.
 enum leasehold_code leasehold_stop(struct leasehold_node *node, bool *left_to_lapse);
 
 // Frees a node, and stops it first as `leasehold_stop` does, unless it was. Its handle is void at
-// once, also for other threads. The descriptor is closed: take it out of every poll set before.
+// once, also for other threads, and what happens from then on can be had by callbacks only. The
+// descriptor is closed: take it out of every poll set before.
 // Null is ignored. `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was done.
 //
 // A callback that takes longer than a second to return is left behind; `release` tells when
@@ -364,7 +369,8 @@ enum leasehold_code leasehold_free(struct leasehold_node *node);
 
 // A descriptor to wait for events with, by `select`, `poll` or `epoll`, level-triggered: readable
 // from the moment an event is queued until `leasehold_next_event` has returned
-// `LEASEHOLD_NOTHING`, and when the node has stopped. Take one event for each wake-up, or all.
+// `LEASEHOLD_NOTHING`, and when the node has stopped, until it has returned `LEASEHOLD_CLOSED`.
+// Take one event for each wake-up, or all.
 //
 // It is the node's: only wait for it, do not read, write or close it; `leasehold_free` closes it.
 // The same at every call. It may be readable at first without an event. Does not block.
@@ -376,8 +382,8 @@ enum leasehold_code leasehold_descriptor(struct leasehold_node *node, int *descr
 // Takes the next event; each goes to one caller. `event->size` must be set. Waits for one for
 // `timeout_ms`: 0 does not block, a negative number waits without a bound.
 //
-// `LEASEHOLD_NOTHING` when none came in time, `LEASEHOLD_CLOSED` when the node has stopped and
-// none will come. Whoever asks for events is waited for: see `LEASEHOLD_RESIGNING`.
+// `LEASEHOLD_NOTHING` when none came in time, `LEASEHOLD_CLOSED` when the node has stopped and all
+// were taken. Whoever asks for events is waited for: see `LEASEHOLD_RESIGNING`.
 enum leasehold_code leasehold_next_event(struct leasehold_node *node,
                                          struct leasehold_event *event,
                                          int64_t timeout_ms);

@@ -251,13 +251,13 @@ impl ConfigBuilder {
         ids::check_cluster_id(&self.cluster_id)?;
         ids::check_node_id(&self.node_id)?;
         let connection = self.connection()?;
+        self.check_ranges()?;
         let timing = Timing::new(
             self.lease_ttl,
             self.renew_interval,
             self.request_timeout,
             self.clock_drift_percent,
         )?;
-        self.check_ranges()?;
         self.meta.as_ref().map_or(Ok(()), check_meta)?;
         Ok(Config { given: self, timing, connection })
     }
@@ -270,11 +270,7 @@ impl ConfigBuilder {
         limits::CONNECT_TIMEOUT.check_duration(self.connect_timeout)?;
         limits::RECONNECT_WAIT.check_duration(self.reconnect_wait)?;
         limits::REPLICAS.check(self.replicas)?;
-        if self.replicas % 2 == 1 {
-            return Ok(());
-        }
-        let why = format!("is {}, must be 1, 3 or 5", self.replicas);
-        Err(ConfigError::invalid(limits::REPLICAS.path, why))
+        if self.replicas % 2 == 1 { Ok(()) } else { Err(limits::REPLICAS.refuse(self.replicas)) }
     }
 
     fn connection(&self) -> Result<Connection, ConfigError> {

@@ -63,13 +63,69 @@ fn ranges_are_enforced_and_named() {
         (builder().event_capacity(15), "election.eventCapacity: expected a number of events (16"),
         (builder().connect_timeout(ms(99)), "nats.connectTimeoutMs: expected"),
         (builder().reconnect_wait(ms(9)), "nats.reconnectWaitMs: expected"),
-        (builder().replicas(2), "nats.replicas is 2, must be 1, 3 or 5"),
-        (builder().replicas(7), "nats.replicas: expected"),
+        (builder().replicas(2), "nats.replicas: expected a number of replicas (1, 3 or 5), found"),
+        (builder().replicas(7), "nats.replicas: expected a number of replicas (1, 3 or 5), found"),
     ] {
         let refused = refusal(refused);
         assert!(refused.starts_with(message), "{refused}");
     }
     builder().cooldown(ms(0)).drain_timeout(ms(0)).replicas(5).build().unwrap();
+}
+
+/// Each end of a range that a message names can be had, and nothing beyond it.
+#[test]
+fn ranges_of_timers_are_as_wide_as_any_configuration() {
+    let file = |timers: [u64; 4]| {
+        let [ttl, renew, timeout, drift] = timers;
+        let election = json!({ "leaseTtlMs": ttl, "renewIntervalMs": renew,
+            "requestTimeoutMs": timeout, "clockDriftPercent": drift });
+        let node = json!({ "clusterId": "c", "nodeId": "n", "nats": { "servers": ["a"] },
+            "election": election });
+        Config::from_json(&node.to_string())
+    };
+    for timers in [
+        [103, 40, 20, 1],
+        [3_600_000, 3_528_652, 20, 1],
+        [3_600_000, 1_411_484, 705_742, 1],
+        [1_000, 100, 20, 50],
+    ] {
+        file(timers).unwrap();
+    }
+    for (timers, field) in [
+        ([102, 40, 20, 1], "leaseTtlMs"),
+        ([3_600_001, 40, 20, 1], "leaseTtlMs"),
+        ([103, 39, 20, 1], "renewIntervalMs"),
+        ([3_600_000, 3_528_653, 20, 1], "renewIntervalMs"),
+        ([3_600_000, 1_411_486, 705_743, 1], "renewIntervalMs"),
+        ([3_600_000, 1_411_485, 705_743, 1], "requestTimeoutMs"),
+        ([1_000, 100, 20, 51], "clockDriftPercent"),
+    ] {
+        let refused = file(timers).unwrap_err();
+        assert_eq!(refused.path(), Some(format!("election.{field}").as_str()), "{refused}");
+    }
+}
+
+#[cfg(all(feature = "capi", unix))]
+#[test]
+fn a_number_is_judged_alone_by_the_range_that_is_named() {
+    let refused = |path, value| check_alone(path, value).map_err(|error| error.to_string());
+    let within = |range: &str| Err(format!("election.leaseTtlMs: expected milliseconds {range}"));
+    assert_eq!(refused("election.leaseTtlMs", 102), within("(103 to 3600000), found 102"));
+    assert_eq!(
+        refused("election.leaseTtlMs", 3_600_001),
+        within("(103 to 3600000), found 3600001")
+    );
+    for (path, fits, other) in [
+        ("election.leaseTtlMs", 0, 1),
+        ("election.renewIntervalMs", 3_528_652, 3_528_653),
+        ("election.requestTimeoutMs", 705_742, 705_743),
+        ("election.clockDriftPercent", 50, 0),
+        ("vip.netmask", 128, 129),
+    ] {
+        assert_eq!(refused(path, fits), Ok(()));
+        assert!(refused(path, other).is_err_and(|why| why.starts_with(path)), "{path}");
+    }
+    assert_eq!(refused("nodeId", 7), Ok(()), "judged as what it should be, a text");
 }
 
 #[test]

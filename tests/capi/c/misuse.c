@@ -198,6 +198,32 @@ static void odd_times(void) {
     OK(leasehold_drained(node, UINT64_MAX));
 }
 
+static void wrong_number(const char *key, int64_t number, const char *range) {
+    char expected[200];
+    snprintf(expected, sizeof expected, "%s: expected %s, found %" PRId64, key, range, number);
+    IS(LEASEHOLD_E_CONFIG, leasehold_config_set_number(config, key, number));
+    if (strcmp(leasehold_last_error(), expected) != 0) {
+        fprintf(stderr, "expected: %s\n", expected);
+        failed(__FILE__, __LINE__, key);
+    }
+}
+
+/* The message names the field and what would be accepted, also while other fields are at odds. */
+static void wrong_numbers(void) {
+    wrong_number("election.leaseTtlMs", -1, "milliseconds (103 to 3600000)");
+    wrong_number("election.leaseTtlMs", 100, "milliseconds (103 to 3600000)");
+    wrong_number("election.leaseTtlMs", INT64_MAX, "milliseconds (103 to 3600000)");
+    wrong_number("election.renewIntervalMs", 39, "milliseconds (40 to 3528652)");
+    wrong_number("election.requestTimeoutMs", INT64_MIN, "milliseconds (20 to 705742)");
+    wrong_number("election.clockDriftPercent", 51, "percent (1 to 50)");
+    wrong_number("election.cooldownMs", 86400001, "milliseconds (0 to 86400000)");
+    wrong_number("election.eventCapacity", 15, "a number of events (16 to 65536)");
+    wrong_number("nats.connectTimeoutMs", 0, "milliseconds (100 to 300000)");
+    wrong_number("nats.replicas", 2, "a number of replicas (1, 3 or 5)");
+    wrong_number("vip.netmask", 129,
+                 "a prefix length in bits (0 to 32 for IPv4, 0 to 128 for IPv6)");
+}
+
 /* Texts: too long, too deep, not UTF-8, of the wrong kind. */
 static void wrong_texts(void) {
     leasehold_config *made = NULL;
@@ -218,10 +244,11 @@ static void wrong_texts(void) {
     IS(LEASEHOLD_E_CONFIG, leasehold_config_set_text(config, "nodeId.a", "a"));
     IS(LEASEHOLD_E_CONFIG, leasehold_config_set_text(config, "election.leaseTtlMs", "a"));
     IS(LEASEHOLD_E_CONFIG, leasehold_config_set_number(config, "election.leaseTtlMs", -1));
-    (void)leasehold_config_set_number(config, "election.leaseTtlMs", INT64_MAX);
-    OK(leasehold_config_set_number(config, "election.leaseTtlMs", 100));
+    OK(leasehold_config_set_number(config, "election.leaseTtlMs", 110));
     IS(LEASEHOLD_E_CONFIG, leasehold_config_check(config));
+    wrong_numbers();
     OK(leasehold_config_set_number(config, "election.leaseTtlMs", TTL_MS));
+    IS(LEASEHOLD_E_CONFIG, leasehold_config_set_json(config, "election", "{\"eventCapacity\": 1}"));
     IS(LEASEHOLD_E_CONFIG, leasehold_config_set_flag(config, "election", true));
     CHECK(made == NULL);
 
