@@ -23,11 +23,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use parking_lot::Mutex;
 
 #[cfg(unix)]
 pub use self::pollable::Pollable;
 
-use crate::event::Event;
+use crate::event::{DrainGuard, Event};
 use crate::lease::Epoch;
 use crate::sys::Line;
 use bell::Bell;
@@ -52,10 +53,22 @@ struct Shared {
     attached: AtomicBool,
     closed: AtomicBool,
     missed: AtomicU64,
+    /// What had no room in the channel when the node ended. Filled before `closed` is set.
+    rest: Mutex<VecDeque<Event>>,
+    promise: Mutex<Promise>,
     #[cfg(unix)]
     pollable: OnceLock<Pollable>,
     /// In a forked child the queue is a copy that nobody fills, and its locks may be held.
     home: Line,
+}
+
+/// That the work of a term which is given back will be finished.
+#[derive(Debug, Default)]
+struct Promise {
+    /// Taken back: nobody is waited for here any more.
+    withdrawn: bool,
+    /// What holds up the newest term that is given back.
+    held: Option<Arc<Mutex<Option<DrainGuard>>>>,
 }
 
 impl Shared {
@@ -77,7 +90,15 @@ impl Events {
         if self.shared.home.is_inherited() {
             return None;
         }
-        bell::take(|| self.receiver.try_recv().ok(), self.shared.bell())
+        bell::take(|| self.pop(), self.shared.bell())
+    }
+
+    fn pop(&self) -> Option<Event> {
+        let queued = || self.receiver.try_recv().ok();
+        let rest = || self.shared.rest.lock().pop_front();
+        // Once it is closed, what is left in the channel came before the rest.
+        let left = || self.shared.closed.load(Ordering::SeqCst).then(|| queued().or_else(rest));
+        queued().or_else(|| left().flatten())
     }
 
     /// The next event, waited for at most so long. It takes that long too when there will be no
@@ -92,18 +113,19 @@ impl Events {
             Ok(event) => Some(event),
             // A look that clears the descriptor.
             Err(RecvTimeoutError::Timeout) => self.try_next(),
-            Err(RecvTimeoutError::Disconnected) => {
+            Err(RecvTimeoutError::Disconnected) => self.try_next().or_else(|| {
                 sleep(timeout);
-                self.try_next()
-            }
+                None
+            }),
         }
     }
 
     /// Whether the node has stopped and every event was taken; always in a forked child.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        let ended = || self.shared.closed.load(Ordering::SeqCst) && self.receiver.is_empty();
-        self.shared.home.is_inherited() || ended()
+        let closed = || self.shared.closed.load(Ordering::SeqCst);
+        let empty = || self.receiver.is_empty() && self.shared.rest.lock().is_empty();
+        self.shared.home.is_inherited() || (closed() && empty())
     }
 
     /// Every event until the node has stopped; blocks between them.
@@ -133,7 +155,8 @@ impl Events {
         Ok(pollable.clone())
     }
 
-    /// The channel itself, for `crossbeam_channel::select!`.
+    /// The channel itself, for `crossbeam_channel::select!`. What had no room in it when the node
+    /// ended is to be had by [`try_next`](Self::try_next) only.
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Event> {
         &self.receiver
@@ -151,6 +174,18 @@ impl Events {
 
     pub(crate) fn attach(&self) {
         self.shared.attached.store(true, Ordering::SeqCst);
+    }
+
+    /// Nobody is waited for here any more: neither for guards in the queue nor for those that were
+    /// taken out of it. What is queued stays.
+    #[cfg(all(feature = "capi", unix))]
+    pub(crate) fn withdraw(&self) {
+        let held = {
+            let mut promise = self.shared.promise.lock();
+            promise.withdrawn = true;
+            promise.held.take()
+        };
+        drop(held.and_then(|held| held.lock().take()));
     }
 
     /// A queue in which nothing will ever be. The last handle to a queue takes along what is in it,
@@ -191,7 +226,8 @@ impl Iterator for EventIter<'_> {
         if events.shared.home.is_inherited() {
             return None;
         }
-        events.try_next().or_else(|| events.receiver.recv().ok())
+        let next = || events.receiver.recv().ok().or_else(|| events.try_next());
+        events.try_next().or_else(next)
     }
 }
 
@@ -213,6 +249,8 @@ pub(crate) fn queue(capacity: usize) -> (EventSink, Events) {
 
 impl Drop for EventSink {
     fn drop(&mut self) {
+        self.flush();
+        *self.shared.rest.lock() = std::mem::take(&mut self.backlog);
         self.shared.closed.store(true, Ordering::SeqCst);
         bell::announce(|| self.shared.bell());
     }
@@ -222,6 +260,20 @@ impl EventSink {
     /// Whether a drain should wait for whoever takes events here.
     pub(crate) fn is_attached(&self) -> bool {
         self.shared.attached.load(Ordering::SeqCst)
+    }
+
+    /// The guard for an event of this queue: it holds up `drain` until it is dropped, or whoever
+    /// has the queue says that nobody is waited for.
+    pub(crate) fn hold(&self, drain: DrainGuard) -> DrainGuard {
+        let mut promise = self.shared.promise.lock();
+        if promise.withdrawn {
+            return DrainGuard::new(|| {});
+        }
+        let held = Arc::new(Mutex::new(Some(drain)));
+        promise.held = Some(Arc::clone(&held));
+        // Nobody else has the lock for another purpose than to take the guard; in a forked child
+        // it may be had by a thread that is not there.
+        DrainGuard::new(move || drop(held.try_lock().and_then(|mut held| held.take())))
     }
 
     pub(crate) fn push(&mut self, event: Event) {

@@ -130,6 +130,13 @@ impl Node {
         &self.running.events
     }
 
+    /// What happens to this node, for somebody who may keep it beyond the node's end; no promise
+    /// yet.
+    #[cfg(all(feature = "capi", unix))]
+    pub(crate) fn queue(&self) -> Events {
+        self.running.events.clone()
+    }
+
     /// Everything at one moment.
     #[must_use]
     pub fn status(&self) -> Status {

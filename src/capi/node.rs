@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 use parking_lot::Mutex;
 
 use super::code::leasehold_code::{LEASEHOLD_E_STOPPED, LEASEHOLD_E_SYSTEM, LEASEHOLD_NOTHING};
@@ -24,9 +24,12 @@ use crate::node::{Node, NodeBuilder, NodeHandle};
 /// A node, as long as its handle stands or a call is under way.
 pub(super) struct Member {
     pub(super) handle: NodeHandle,
-    /// None once it is stopping.
-    node: Mutex<Option<Node>>,
+    /// None once it is stopping; what goes along tells by its end that it has stopped.
+    node: Mutex<Option<(Node, Sender<()>)>>,
     stopping: AtomicBool,
+    stopped: Receiver<()>,
+    /// Kept until the node is freed, for what nobody took before it stopped.
+    events: Events,
     /// Keeps the descriptor open until the node is freed.
     pollable: OnceLock<Pollable>,
     /// The guards of terms that are given back, by epoch, until C says that the work has stopped.
@@ -36,10 +39,13 @@ pub(super) struct Member {
 
 impl Member {
     fn new(node: Node) -> Self {
+        let (runs, stopped) = bounded(0);
         Self {
             handle: node.handle(),
-            node: Mutex::new(Some(node)),
+            events: node.queue(),
+            node: Mutex::new(Some((node, runs))),
             stopping: AtomicBool::new(false),
+            stopped,
             pollable: OnceLock::new(),
             drains: Mutex::default(),
             health: Mutex::default(),
@@ -50,11 +56,10 @@ impl Member {
         self.handle.cell()
     }
 
-    /// What there is to hear. A clone for the time of one call: one that is kept would be waited
-    /// for when the node is stopped.
-    fn events(&self) -> Result<Events> {
-        let node = self.node.lock();
-        node.as_ref().map(|node| node.events().clone()).ok_or_else(Failure::closed)
+    /// What there is to hear, for somebody who is waited for from now on.
+    fn events(&self) -> &Events {
+        self.events.attach();
+        &self.events
     }
 
     fn descriptor(&self) -> Result<c_int> {
@@ -62,21 +67,38 @@ impl Member {
             return Ok(pollable.as_raw_fd());
         }
         let none = |error| Failure::new(LEASEHOLD_E_SYSTEM, format!("no descriptor: {error}"));
-        let new = self.events()?.pollable().map_err(none)?;
+        let new = self.events().pollable().map_err(none)?;
         Ok(self.pollable.get_or_init(|| new).as_raw_fd())
     }
 
     fn next(&self, timeout_ms: i64) -> Result<leasehold_event> {
-        let events = self.events()?;
+        let events = self.events();
         let found = match events.try_next() {
-            None if timeout_ms != 0 => wait(&events, timeout_ms)?,
+            None if timeout_ms != 0 => self.wait(timeout_ms),
             found => found,
         };
-        let Some(event) = found else {
+        // What came in between is found by the look after.
+        let over = events.is_closed() || self.has_stopped();
+        let Some(event) = found.or_else(|| over.then(|| events.try_next()).flatten()) else {
             let nothing = || Failure::new(LEASEHOLD_NOTHING, "no event");
-            return Err(if events.is_closed() { Failure::closed() } else { nothing() });
+            return Err(if over { Failure::closed() } else { nothing() });
         };
         Ok(self.note(event))
+    }
+
+    /// The next event, waited for; none when none comes in time, or at all.
+    fn wait(&self, timeout_ms: i64) -> Option<Event> {
+        let found = select! {
+            recv(self.events.receiver()) -> event => event.ok(),
+            recv(self.stopped) -> _ => None,
+            default(timeout(timeout_ms)) => None,
+        };
+        // A look that clears the descriptor.
+        found.or_else(|| self.events.try_next())
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stopped.try_recv() == Err(TryRecvError::Disconnected)
     }
 
     /// Keeps the guard of a term that is given back.
@@ -103,21 +125,12 @@ impl Member {
     /// Stops the node. True when its lease was left to lapse.
     fn stop(&self) -> Result<bool> {
         let node = self.node.lock().take();
-        let node = node.ok_or_else(|| Failure::new(LEASEHOLD_E_STOPPED, "stopped"))?;
+        let (node, _runs) = node.ok_or_else(|| Failure::new(LEASEHOLD_E_STOPPED, "stopped"))?;
         self.stopping.store(true, Ordering::SeqCst);
         self.drains.lock().clear();
+        self.events.withdraw();
         drop(self.health.lock().take());
         Ok(node.stop().left_to_lapse)
-    }
-}
-
-/// The next event, waited for; none when none comes in time.
-fn wait(events: &Events, timeout_ms: i64) -> Result<Option<Event>> {
-    match events.receiver().recv_timeout(timeout(timeout_ms)) {
-        Ok(event) => Ok(Some(event)),
-        // A look that clears the descriptor.
-        Err(RecvTimeoutError::Timeout) => Ok(events.try_next()),
-        Err(RecvTimeoutError::Disconnected) => Err(Failure::closed()),
     }
 }
 
@@ -179,8 +192,10 @@ pub unsafe extern "C" fn leasehold_start(
 /// while it blocks. The caller's own work for a term must have stopped. `left_to_lapse` may be
 /// null; it becomes true when the lease could not be released and others wait for its TTL.
 ///
-/// Threads that wait in another call for this node return. Its descriptor stays open, and is no
-/// longer of use. `LEASEHOLD_E_STOPPED` at a second call, `LEASEHOLD_E_IN_CALLBACK` in a callback.
+/// Threads that wait in another call for this node return. What happened until it had stopped can
+/// be taken until the node is freed: the end of its term, and what nobody took before. Its
+/// descriptor stays open. `LEASEHOLD_E_STOPPED` at a second call, `LEASEHOLD_E_IN_CALLBACK` in a
+/// callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_stop(
     node: *mut leasehold_node,
@@ -199,7 +214,8 @@ pub unsafe extern "C" fn leasehold_stop(
 }
 
 /// Frees a node, and stops it first as `leasehold_stop` does, unless it was. Its handle is void at
-/// once, also for other threads. The descriptor is closed: take it out of every poll set before.
+/// once, also for other threads, and what happens from then on can be had by callbacks only. The
+/// descriptor is closed: take it out of every poll set before.
 /// Null is ignored. `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was done.
 ///
 /// A callback that takes longer than a second to return is left behind; `release` tells when
@@ -220,7 +236,8 @@ pub extern "C" fn leasehold_free(node: *mut leasehold_node) -> leasehold_code {
 
 /// A descriptor to wait for events with, by `select`, `poll` or `epoll`, level-triggered: readable
 /// from the moment an event is queued until `leasehold_next_event` has returned
-/// `LEASEHOLD_NOTHING`, and when the node has stopped. Take one event for each wake-up, or all.
+/// `LEASEHOLD_NOTHING`, and when the node has stopped, until it has returned `LEASEHOLD_CLOSED`.
+/// Take one event for each wake-up, or all.
 ///
 /// It is the node's: only wait for it, do not read, write or close it; `leasehold_free` closes it.
 /// The same at every call. It may be readable at first without an event. Does not block.
@@ -243,8 +260,8 @@ pub unsafe extern "C" fn leasehold_descriptor(
 /// Takes the next event; each goes to one caller. `event->size` must be set. Waits for one for
 /// `timeout_ms`: 0 does not block, a negative number waits without a bound.
 ///
-/// `LEASEHOLD_NOTHING` when none came in time, `LEASEHOLD_CLOSED` when the node has stopped and
-/// none will come. Whoever asks for events is waited for: see `LEASEHOLD_RESIGNING`.
+/// `LEASEHOLD_NOTHING` when none came in time, `LEASEHOLD_CLOSED` when the node has stopped and all
+/// were taken. Whoever asks for events is waited for: see `LEASEHOLD_RESIGNING`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_next_event(
     node: *mut leasehold_node,

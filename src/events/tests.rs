@@ -59,6 +59,47 @@ fn a_queue_is_closed_when_its_node_is_gone_and_all_was_taken() {
 }
 
 #[test]
+fn what_had_no_room_when_the_node_ended_comes_last_and_before_the_end() {
+    let (mut sink, events) = queue(1);
+    sink.push(changed());
+    sink.push(became(1));
+    sink.push(lost(1));
+    drop(sink);
+    assert!(!events.is_closed());
+    assert!(events.next_timeout(Duration::ZERO).is_some());
+    let rest: Vec<_> = events.iter().map(|event| event.to_string()).collect();
+    assert!(rest[0].contains("leads") && rest[1].starts_with("has lost"), "{rest:?}");
+    assert!(rest.len() == 2 && events.is_closed());
+}
+
+#[cfg(feature = "capi")]
+#[test]
+fn who_takes_the_promise_back_is_not_waited_for_and_hears_all_the_same() {
+    let (mut sink, events) = queue(1);
+    let (drained, times) = crossbeam_channel::unbounded();
+    let resigning = |sink: &EventSink, number| {
+        let drained = drained.clone();
+        let drain = sink.hold(DrainGuard::new(move || drained.send(number).unwrap()));
+        Event::Resigning { epoch: epoch(number), reason: Reason::StepDown, drain }
+    };
+    let event = resigning(&sink, 1);
+    sink.push(event);
+    let event = resigning(&sink, 2);
+    sink.push(event);
+    assert!(matches!(events.try_next(), Some(Event::Resigning { .. })));
+    assert_eq!(times.try_iter().collect::<Vec<_>>(), [1], "taken and dropped");
+    events.withdraw();
+    assert_eq!(times.try_iter().collect::<Vec<_>>(), [2], "queued, behind a full channel");
+    let event = resigning(&sink, 3);
+    assert_eq!(times.try_iter().collect::<Vec<_>>(), [3], "made afterwards");
+    sink.push(event);
+    sink.push(lost(3));
+    drop(sink);
+    assert_eq!(events.iter().count(), 3);
+    assert_eq!(times.try_iter().count(), 0, "each once");
+}
+
+#[test]
 fn passing_events_are_dropped_before_any_term() {
     let (mut sink, events) = queue(1);
     sink.push(became(1));

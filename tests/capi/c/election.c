@@ -1,5 +1,6 @@
 /* Nodes become leader and stop being it; their program hears so by timeout, poll and callback. */
 #include "check.h"
+#include <poll.h>
 #include <sys/epoll.h>
 
 static const char *servers;
@@ -155,7 +156,39 @@ static void hears_by_callback(leasehold_node *second, uint64_t epoch) {
     CHECK(look(&told).lost == look(&told).became && look(&told).cause == LEASEHOLD_RESIGNED);
 }
 
-/* After a stop nothing comes any more, and everything says so. */
+/* What nobody took can be taken after the stop, the end of the term last but not lost; and nobody
+ * is waited for. */
+static void tells_after_the_stop(bool asked) {
+    leasehold_node *node = leading("late", "late", servers);
+    struct pollfd events = {.events = POLLIN};
+    if (asked) {
+        OK(leasehold_descriptor(node, &events.fd));
+        OK(leasehold_step_down(node));
+    }
+    bool lapses = true;
+    OK(leasehold_stop(node, &lapses));
+    CHECK(!lapses);
+    OK(leasehold_descriptor(node, &events.fd));
+    CHECK(poll(&events, 1, 0) == 1);
+    leasehold_event event = next(node, LEASEHOLD_BECAME_LEADER);
+    if (asked) {
+        event = next(node, LEASEHOLD_RESIGNING);
+    }
+    CHECK(poll(&events, 1, 0) == 1);
+    uint64_t epoch = event.epoch;
+    event = next(node, LEASEHOLD_LOST_LEADERSHIP);
+    CHECK(event.epoch == epoch && event.cause == LEASEHOLD_RESIGNED);
+    CHECK(event.reason == (asked ? LEASEHOLD_STEP_DOWN : LEASEHOLD_STOP));
+    leasehold_code code;
+    while ((code = leasehold_next_event(node, &event, -1)) == LEASEHOLD_OK) {
+    }
+    IS(LEASEHOLD_CLOSED, code);
+    IS(LEASEHOLD_CLOSED, leasehold_next_event(node, &event, 0));
+    CHECK(poll(&events, 1, 0) == 0);
+    OK(leasehold_free(node));
+}
+
+/* After a stop nothing happens any more, and everything says so. */
 static void ends(leasehold_node *node) {
     int events = -1;
     OK(leasehold_descriptor(node, &events));
@@ -198,6 +231,8 @@ int main(int argc, char **argv) {
     OK(leasehold_token_free(token));
     hears_by_callback(second, epoch);
     ends(second);
+    tells_after_the_stop(true);
+    tells_after_the_stop(false);
     puts("done");
     return 0;
 }
