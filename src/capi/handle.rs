@@ -7,6 +7,9 @@
 //! slot also says where its object's term is kept, which is memory that is never unmapped. The tag
 //! is looked at before and after; when it is the same, the slot was the object's all the while, for
 //! no tag comes twice.
+//!
+//! Where pointers have 32 bits that is so among any 32,768 objects made one after another, and a
+//! handle that was freed so many objects ago may be taken for one of now.
 
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -173,7 +176,7 @@ pub(super) fn insert<T: Kind>(object: Object) -> Result<*mut T> {
             return Err(Failure::new(LEASEHOLD_E_SYSTEM, message));
         }
     };
-    unused.objects += 1;
+    unused.objects = unused.objects.wrapping_add(1);
     let number = unused.objects << NUMBER_SHIFT;
     let bits = number | index << SLOT_SHIFT | object.kind() << KIND_SHIFT | 1;
     let chunk =

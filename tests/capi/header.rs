@@ -29,8 +29,10 @@ const INTRODUCTION: &str = "\
  * Every function may be called from any thread, also from several at once, and from callbacks
  * except where it says otherwise; it keeps no pointer beyond the call except functions and their
  * user_data; texts are UTF-8, end with a zero byte and are copied. A handle that was freed is
- * LEASEHOLD_E_HANDLE, a null pointer LEASEHOLD_E_NULL. Undefined is what cannot be checked: a text
- * without a zero byte, a buffer or struct smaller than it is said to be, and callbacks that throw.
+ * LEASEHOLD_E_HANDLE (where pointers have 32 bits, until 32,768 more were made), a null pointer
+ * LEASEHOLD_E_NULL. Undefined is what cannot be checked: a text without a zero byte, a buffer or
+ * struct smaller than it is said to be, callbacks that throw, and a descriptor of this library
+ * that somebody else closes.
  *
  * In a forked child nothing leads, and every call but leasehold_is_leader and
  * leasehold_token_is_valid, which are false there, is LEASEHOLD_E_FORKED: fork before the first
