@@ -17,8 +17,8 @@
 //! # What cannot be checked
 //! That a text ends with a zero byte, that a buffer and a struct are as large as they say, and that
 //! they are not changed by another thread during the call. Where that is not so the behaviour is
-//! undefined, as for any C function. So it is when a callback throws or jumps out, and when somebody
-//! closes a descriptor that is the library's.
+//! undefined, as for any C function. So it is when a callback throws or jumps out, and when
+//! somebody closes a descriptor that is the library's.
 //!
 //! # Rules that every function keeps
 //! * No panic leaves it; one that happens is
