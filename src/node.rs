@@ -223,8 +223,8 @@ impl Node {
     /// and those in the queue of whoever holds a clone of [`Events`] are waited for; when they are
     /// not dropped in time, the lease is left to lapse. So it is when there is no connection.
     ///
-    /// Events that nobody took go with the node; whoever wants them, the end of the term among them,
-    /// makes a clone of [`Events`] before and takes them from it afterwards.
+    /// Events that nobody took go with the node; whoever wants them, the end of the term among
+    /// them, makes a clone of [`Events`] before and takes them from it afterwards.
     #[allow(clippy::must_use_candidate, reason = "stopping is what one calls it for")]
     pub fn stop(self) -> Stopped {
         let bound = self.running.config.stop_timeout();

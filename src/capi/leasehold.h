@@ -360,10 +360,11 @@ enum leasehold_code leasehold_start(const struct leasehold_config *config,
 // callback.
 enum leasehold_code leasehold_stop(struct leasehold_node *node, bool *left_to_lapse);
 
-// Frees a node, and stops it first as `leasehold_stop` does, unless it was. Its handle is void at
-// once, also for other threads, and what happens from then on can be had by callbacks only. The
-// descriptor is closed: take it out of every poll set before.
-// Null is ignored. `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was done.
+// Frees a node, and stops it first as `leasehold_stop` does, unless it was; where another thread
+// is stopping it, that is waited for. Its handle is void at once, also for other threads, and what
+// happens from then on can be had by callbacks only. The descriptor is closed: take it out of
+// every poll set before. Null is ignored. `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was
+// done.
 //
 // A callback that takes longer than a second to return is left behind; `release` tells when
 // `user_data` is free.

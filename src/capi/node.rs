@@ -213,10 +213,11 @@ pub unsafe extern "C" fn leasehold_stop(
     })
 }
 
-/// Frees a node, and stops it first as `leasehold_stop` does, unless it was. Its handle is void at
-/// once, also for other threads, and what happens from then on can be had by callbacks only. The
-/// descriptor is closed: take it out of every poll set before.
-/// Null is ignored. `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was done.
+/// Frees a node, and stops it first as `leasehold_stop` does, unless it was; where another thread
+/// is stopping it, that is waited for. Its handle is void at once, also for other threads, and what
+/// happens from then on can be had by callbacks only. The descriptor is closed: take it out of
+/// every poll set before. Null is ignored. `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was
+/// done.
 ///
 /// A callback that takes longer than a second to return is left behind; `release` tells when
 /// `user_data` is free.
@@ -228,8 +229,9 @@ pub extern "C" fn leasehold_free(node: *mut leasehold_node) -> leasehold_code {
         }
         not_in_callback()?;
         let member = handle::remove(node)?;
-        // It may be stopped already, or be stopped by another thread.
+        // It may be stopped already, or be stopped by another thread, which is waited for.
         let _ = member.stop();
+        let _ = member.stopped.recv();
         Ok(())
     })
 }

@@ -116,6 +116,38 @@ static void one_that_hangs(void) {
     await(&released);
 }
 
+static void on_lose_leadership_slowly(void *data, const leasehold_event *event) {
+    (void)data, (void)event;
+    post(&led);
+    doze(500);
+    post(&lost);
+}
+
+static void *stop(void *node) {
+    OK(leasehold_stop(node, NULL));
+    return NULL;
+}
+
+/* Whoever frees a node that another thread is stopping finds it stopped as well. */
+static void freed_while_it_stops(void) {
+    leasehold_hooks hooks = {.size = sizeof hooks,
+                             .user_data = &node,
+                             .on_lose_leadership = on_lose_leadership_slowly,
+                             .release = on_release};
+    leasehold_config *config = configured("callbacks", "stopped", servers);
+    OK(leasehold_config_set_number(config, "election.stopTimeoutMs", PATIENCE_MS));
+    OK(leasehold_start(config, &hooks, &node));
+    OK(leasehold_config_free(config));
+    OK(leasehold_wait_for_leadership(node, PATIENCE_MS));
+    pthread_t stopper;
+    CHECK(pthread_create(&stopper, NULL, stop, node) == 0);
+    await(&led);
+    OK(leasehold_free(node));
+    CHECK(sem_trywait(&lost) == 0);
+    pthread_join(stopper, NULL);
+    await(&released);
+}
+
 /* However a start fails, what was handed in is released, once, and that may call the library. */
 static void starts_that_fail(void) {
     leasehold_hooks hooks = {.size = sizeof hooks, .user_data = &node, .release = on_release};
@@ -144,6 +176,7 @@ int main(int argc, char **argv) {
     }
     calls_within();
     one_that_hangs();
+    freed_while_it_stops();
     starts_that_fail();
     puts("done");
     return 0;
