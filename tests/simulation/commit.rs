@@ -8,7 +8,7 @@ use leasehold::lease::{Lease, SessionId};
 
 use super::rules::Rule;
 use super::server::{Bucket, Record, Truth};
-use super::shadow::Sight;
+use super::shadow::{Sight, Term};
 use super::world::{Ask, Request, World};
 
 /// The epochs of one incarnation in commit order.
@@ -32,6 +32,11 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// Everybody who knew of what was before has ended.
+    pub(crate) fn afresh() -> Self {
+        Self { epochs_may_fall: true, ..Self::default() }
+    }
+
     /// The record that carried the epoch is gone. Who never saw it goes on from the revision.
     pub(crate) fn record_gone(&mut self, bucket: Option<&Bucket>) {
         let last = bucket.map_or(0, |bucket| bucket.last);
@@ -192,17 +197,14 @@ impl World {
             Some(Truth::Marker | Truth::Garbage) => (Rule::I8, longest),
         };
         let seen = node.shadow.first_seen(sight);
+        // Whom such a release is left to is known only of what was truly noticed.
         if write.expect.release.is_some() {
-            // The server proved that it is the clean release which was meant; whom that is left to
-            // is known only of what was truly noticed.
-            let clean = replaced.and_then(Record::lease).is_some_and(|lease| lease.clean);
-            self.verdict.demand(Rule::I8, clean, || {
-                format!("p{process} takes over {replaced:?} as a release")
-            });
+            self.check_unread(process, write.lease.write, replaced);
             if seen.is_none_or(|at| at > sent) {
                 return;
             }
         }
+        let node = &self.processes[process];
         let read = node.shadow.write(write.lease.write).map_or(Timestamp::ZERO, |w| w.read);
         let looked = seen.map(|at| at + wait - node.timing.confirm_lead());
         // A bucket in which nothing was ever written has nothing that another look could show.
@@ -218,6 +220,20 @@ impl World {
                 "p{process} takes over {sight:?}, {replaced:?}, seen {seen:?}, at {sent:?}, \
                  must wait {wait:?}"
             )
+        });
+    }
+
+    /// I8: that it is the clean release which was meant was for the server to prove; that nobody in
+    /// an earlier bucket has to be waited for, for the process to have read.
+    fn check_unread(&mut self, process: usize, number: u64, replaced: Option<&Record>) {
+        let release = replaced.filter(|record| record.lease().is_some_and(|lease| lease.clean));
+        self.verdict.demand(Rule::I8, release.is_some(), || {
+            format!("p{process} takes over {replaced:?} as a release")
+        });
+        let known = self.processes[process].shadow.write(number).and_then(|write| write.knows);
+        let released = replaced.and_then(Term::of);
+        self.verdict.demand(Rule::I8, known == released, || {
+            format!("p{process} takes over a release of {released:?} and had read {known:?}")
         });
     }
 

@@ -183,6 +183,7 @@ impl World {
             incarnation: shadow.newest.0,
             challenges: !held && !lease.is_released(),
             read: shadow.last_read(),
+            knows: shadow.knows(),
             stored: false,
             known: false,
             refused: false,
@@ -266,6 +267,7 @@ impl World {
             Fault::Restore,
             Fault::Usurp,
             Fault::LoseNewest,
+            Fault::BeginAnew,
         ];
         if moved.into_iter().any(|fault| self.plan.has(fault)) {
             return;

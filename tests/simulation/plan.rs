@@ -25,6 +25,8 @@ pub(crate) enum Family {
     Buckets,
     /// A store that loses a write of which everybody heard.
     Loss,
+    /// Everything begins anew, again and again; what is late tells of a bucket that is gone.
+    Afresh,
 }
 
 /// What a store tells of writes that others made.
@@ -68,14 +70,16 @@ pub(crate) enum Fault {
     Usurp,
     /// The store loses its newest write.
     LoseNewest,
+    /// Everybody crashes, and the bucket is gone. So is the next one, soon after.
+    BeginAnew,
     /// One of many forged renewals.
     Flood,
 }
 
 use Fault::{
-    Crash, DeleteKey, Disconnect, DisconnectAll, DropBucket, Foreign, Forge, Garbage, LoseNewest,
-    Meta, Mute, MuteAll, Pause, Promote, PurgeKey, ResetBucket, Restore, StepDown, Stop, Suspend,
-    Transfer, Unhealthy, Usurp,
+    BeginAnew, Crash, DeleteKey, Disconnect, DisconnectAll, DropBucket, Foreign, Forge, Garbage,
+    LoseNewest, Meta, Mute, MuteAll, Pause, Promote, PurgeKey, ResetBucket, Restore, StepDown,
+    Stop, Suspend, Transfer, Unhealthy, Usurp,
 };
 
 const COMMON: [Fault; 18] = [
@@ -153,8 +157,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
-        let family = draw_family(dice);
+    pub(crate) fn draw(seed: u64, dice: &mut Dice) -> Self {
+        let family = if seed % 8 == 7 { Family::Afresh } else { draw_family(dice) };
         let drift = dice.pick(&[1, 5, 10, 10, 20]);
         let timing = draw_timing(dice, drift);
         let mut plan = Self::calm(dice, family, &timing);
@@ -165,6 +169,7 @@ impl Plan {
             Family::Forgery => plan.add_forgery(dice),
             Family::Buckets => plan.add_buckets(dice),
             Family::Loss => plan.add_loss(dice),
+            Family::Afresh => plan.add_beginnings(dice),
         }
         plan
     }
@@ -288,6 +293,25 @@ impl Plan {
         self.telling = Telling::Notices;
         self.cooldown = dice.pick(&[Duration::ZERO, Duration::ZERO, self.cooldown]);
         self.faults = vec![(LoseNewest, 5 * ttl), (StepDown, dice.log(ttl, 6 * ttl))];
+    }
+
+    fn add_beginnings(&mut self, dice: &mut Dice) {
+        let ttl = self.longest_ttl();
+        self.telling = Telling::Notices;
+        self.strict = false;
+        self.cooldown = dice.pick(&[Duration::ZERO, Duration::ZERO, self.cooldown]);
+        self.faults = vec![(BeginAnew, 5 * ttl), (StepDown, dice.log(ttl / 8, 2 * ttl))];
+        for fault in [Usurp, DropBucket, Crash, Disconnect, Mute, Suspend] {
+            if dice.one_in(3) {
+                self.faults.push((fault, dice.log(ttl / 2, 10 * ttl)));
+            }
+        }
+        let mut maybe = |odds: u64| {
+            if dice.one_in(odds) { dice.strength(0.01, 0.6) } else { 0.0 }
+        };
+        (self.late, self.late_notices) = (maybe(2), maybe(3));
+        (self.lost_replies, self.lost_notices) = (maybe(3), maybe(3));
+        self.ambushes = dice.pick(&[0.0, 0.5, 0.9]);
     }
 
     pub(crate) fn longest_ttl(&self) -> u64 {

@@ -30,6 +30,22 @@ pub(crate) enum Sight {
     Absent { incarnation: u64, last: u64 },
 }
 
+/// A term of a session in one bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Term {
+    incarnation: u64,
+    session: SessionId,
+    epoch: Epoch,
+}
+
+impl Term {
+    /// The term that wrote this.
+    pub(crate) fn of(record: &Record) -> Option<Self> {
+        let (incarnation, lease) = (record.incarnation, record.lease()?);
+        lease.session.map(|session| Self { incarnation, session, epoch: lease.epoch })
+    }
+}
+
 /// A write of this process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Write {
@@ -42,6 +58,8 @@ pub(crate) struct Write {
     pub(crate) challenges: bool,
     /// When the newest read was sent that was answered before.
     pub(crate) read: Timestamp,
+    /// The term of which that read showed that it is held, on the same connection.
+    pub(crate) knows: Option<Term>,
     /// The server stored it.
     pub(crate) stored: bool,
     /// The process was told so.
@@ -108,6 +126,8 @@ pub(crate) struct Shadow {
     pub(crate) held: Option<(Epoch, Timestamp)>,
     /// When the newest read was sent that was answered.
     last_read: Timestamp,
+    /// The term that it read last on the present connection, if that is held.
+    knows: Option<Term>,
     /// What it truly heard of on the present connection.
     heard: Vec<Heard>,
     /// The own write that stands, as it knows.
@@ -140,8 +160,9 @@ impl Shadow {
             News::Disconnected => {
                 (self.awaited, self.late_read) = (None, None);
                 self.heard.clear();
+                self.knows = None;
             }
-            News::Missing => self.missing_at = Some(now),
+            News::Missing => (self.missing_at, self.knows) = (Some(now), None),
             News::Stored(record) => {
                 self.see_record(now, record, own);
                 self.reached = self.reached.max(record.revision);
@@ -169,7 +190,7 @@ impl Shadow {
                 if let Some(record) = record {
                     self.read_record(now, record, own, newest);
                 } else {
-                    self.stands = None;
+                    (self.stands, self.knows) = (None, None);
                     self.see(now, Sight::Absent { incarnation: *incarnation, last: *last });
                 }
             }
@@ -194,6 +215,10 @@ impl Shadow {
 
     pub(crate) fn last_read(&self) -> Timestamp {
         self.last_read
+    }
+
+    pub(crate) fn knows(&self) -> Option<Term> {
+        self.knows
     }
 
     /// The bucket is gone. Of what it had heard of there for as long as `enough`, it knows the
@@ -223,6 +248,10 @@ impl Shadow {
     fn read_record(&mut self, now: Timestamp, record: &Record, own: SessionId, newest: bool) {
         self.see_record(now, record, own);
         self.stands = None;
+        if newest {
+            let held = record.lease().is_some_and(|lease| !lease.is_released());
+            self.knows = Term::of(record).filter(|_| held);
+        }
         let Some(lease) = record.lease() else { return };
         self.highest_epoch = self.highest_epoch.max(lease.epoch.as_u64());
         self.longest_ttl = self.longest_ttl.max(lease.ttl.unwrap_or_default());

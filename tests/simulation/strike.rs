@@ -6,6 +6,7 @@ use leasehold::lease::{Epoch, Lease};
 use leasehold::store::Content;
 
 use super::clock::{MILLISECOND, SECOND};
+use super::commit::Ledger;
 use super::plan::{Family, Fault, nanos};
 use super::process::Packet;
 use super::server::{Truth, Written};
@@ -54,6 +55,7 @@ impl World {
             Fault::DropBucket => self.drop_bucket(),
             Fault::Usurp => self.usurp(),
             Fault::LoseNewest => self.lose_newest(),
+            Fault::BeginAnew => self.begin_anew(),
             Fault::ResetBucket => {
                 self.server.reset();
                 self.ledger.record_gone(self.server.bucket.as_ref());
@@ -99,6 +101,20 @@ impl World {
         soon(Fault::StepDown);
         soon(Fault::StepDown);
         soon(Fault::Crash);
+    }
+
+    /// Nobody is left who knows anything, and revisions start at the beginning. So they do once more
+    /// when hardly anything was written; whoever reads seldom takes the one for the other.
+    fn begin_anew(&mut self) {
+        for process in self.running.iter().flatten().copied().collect::<Vec<_>>() {
+            self.end_process(process);
+        }
+        self.drop_bucket();
+        self.ledger = Ledger::afresh();
+        let timing = &self.plan.slots[0].timing;
+        let (timeout, validity) = (nanos(timing.request_timeout()), nanos(timing.validity()));
+        let soon = self.dice.log(timeout / 4, 2 * validity);
+        self.after(soon, Event::StrikeOnce(Fault::Usurp));
     }
 
     /// The store loses the write that took over a release, after everybody heard of it: whoever

@@ -118,7 +118,7 @@ impl World {
         }
         let delay = base + self.span();
         // What was sent before the faults stop arrives before they do.
-        Some(delay.min((self.plan.quiet_from - self.now).max(base)))
+        Some(delay.min(self.plan.quiet_from.saturating_sub(self.now).max(base)))
     }
 
     /// Whether a message gets through now; if not, it may do so when the link goes on.

@@ -162,7 +162,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, trace: Trace) -> Self {
         let mut dice = Dice::new(seed);
-        let plan = Plan::draw(&mut dice);
+        let plan = Plan::draw(seed, &mut dice);
         let slots = plan.slots.len();
         let mut world = Self {
             now: 0,
