@@ -267,9 +267,17 @@ mod tests {
     #[test]
     fn once_found_past_a_term_is_not_extended() {
         let (cell, clock, token) = leading(5);
-        clock.advance(Duration::from_secs(4));
+        clock.advance(Duration::from_secs(5));
+        assert!(!cell.has_ended());
         assert!(!token.is_valid());
+        assert!(cell.has_ended());
         assert!(!cell.extend(at(4), at(9)), "the renewal thread read its clock before");
+    }
+
+    #[test]
+    fn a_cell_shows_its_term() {
+        let (cell, _clock, _token) = leading(5);
+        assert_eq!(format!("{cell:?}"), "TermCell { epoch: 4, deadline: 5000000000 }");
     }
 
     #[test]

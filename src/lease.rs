@@ -331,6 +331,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_sessions_show_what_they_are() {
+        let session = SessionId::from_bits(0xab << 64);
+        assert_eq!(session.bits(), 0xab << 64);
+        assert_eq!(format!("{session:?}"), "SessionId(00000000000000ab0000000000000000)");
+        assert_eq!(format!("{:?}", held().epoch), "Epoch(3)");
+    }
+
+    #[test]
+    fn a_record_of_just_16_kib_is_readable() {
+        let mut bytes = held().encode(SystemTime::now(), SystemTime::now());
+        bytes.resize(16_384, b' ');
+        assert_eq!(Lease::decode(&bytes), Ok(held()));
+        bytes.push(b' ');
+        assert!(Lease::decode(&bytes).is_err());
+    }
+
+    #[test]
     fn a_record_that_is_too_long_or_nested_too_deep_is_undecodable() {
         assert!(Lease::decode(&vec![b' '; MAX_RECORD_BYTES + 1]).is_err());
         assert!(Lease::decode("[".repeat(MAX_RECORD_BYTES).as_bytes()).is_err());

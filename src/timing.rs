@@ -336,6 +336,32 @@ mod tests {
     }
 
     #[test]
+    fn the_other_waits_follow_from_the_three() {
+        let timing = Timing::default();
+        assert_eq!(timing.lapse_wait(), ms(12_223 + 2_000));
+        assert_eq!((timing.successor_wait(), timing.confirm_lead()), (ms(1_000), ms(50)));
+        assert_eq!((timing.retry_wait(), timing.shortest_max_age()), (ms(250), ms(7_000)));
+        let short = Timing::new(ms(301), ms(90), Some(ms(21)), 7).unwrap();
+        assert_eq!(short.lapse_wait(), ms(347 + 101));
+        assert_eq!((short.successor_wait(), short.confirm_lead()), (ms(151), ms(30)));
+        assert_eq!((short.retry_wait(), short.shortest_max_age()), (ms(6), ms(201)));
+        assert_eq!((short.drift_percent(), short.validity()), (7, ms(261)));
+    }
+
+    #[test]
+    fn a_refused_timeout_or_interval_is_told_the_bound_itself() {
+        let with = |renew, rt| Timing::new(ms(10_000), ms(renew), rt, 10).unwrap_err();
+        let (given, longest) = (ms(1_501), ms(1_500));
+        let renew_interval = ms(3_000);
+        let refusal = TimingError::RequestTimeoutTooLong { given, longest, renew_interval };
+        assert_eq!(with(3_000, Some(given)), refusal);
+        let (renew_interval, nearest, request_timeout) = (ms(59), ms(60), ms(20));
+        let refusal =
+            TimingError::RenewIntervalTooShort { renew_interval, nearest, request_timeout };
+        assert_eq!(with(59, None), refusal);
+    }
+
+    #[test]
     fn out_of_range_values_are_refused() {
         assert!(matches!(timing(146, 60), Err(TimingError::Ttl { .. })));
         assert!(timing(147, 60).is_ok());

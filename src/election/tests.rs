@@ -11,6 +11,7 @@ use crate::timing::Timing;
 
 mod hostile;
 mod terms;
+mod told;
 mod unread;
 
 const TTL: Duration = Duration::from_secs(10);
