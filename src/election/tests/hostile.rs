@@ -51,6 +51,7 @@ fn renewals_that_overtake_every_read_cost_no_trust() {
     for revision in 6..40 {
         desk.pass(secs(3));
         if desk.is_reading() {
+            desk.now = desk.now + Duration::from_millis(1);
             desk.notice(revision, &held("other", 2, 7, revision));
             let before = held("other", 2, 7, revision - 1);
             desk.answer_read(snapshot(Some(entry(revision - 1, &before))));
@@ -61,6 +62,7 @@ fn renewals_that_overtake_every_read_cost_no_trust() {
     }
     let noticed = desk.now;
     assert_eq!(desk.election.leader(noticed + secs(9)).map(|(id, _)| id), Some("other".into()));
+    assert!(desk.election.knowledge.trusts_notices());
 }
 
 /// What the error's documentation says is needed: deleting the key is not enough.
@@ -131,6 +133,91 @@ fn a_late_notice_of_a_record_that_was_seen_and_purged_is_no_news() {
     desk.changes.clear();
     desk.notice(5, &held("other", 2, 7, 3));
     assert_eq!(desk.changes, []);
+}
+
+#[test]
+fn notices_are_heard_again_after_a_reconnect() {
+    let record = held("other", 2, 7, 3);
+    let mut desk = Desk::following(&record, 5);
+    desk.notice(u64::MAX, &held("forger", 3, 7, 4));
+    desk.pass(secs(1));
+    desk.answer_read(snapshot(Some(entry(5, &record))));
+    desk.notice(6, &held("other", 2, 7, 4));
+    assert_eq!(desk.election.revision(), 5, "its word was no good");
+    desk.store(StoreEvent::Disconnected { error: StoreError::TimedOut });
+    desk.store(StoreEvent::Connected { server: "here".into() });
+    desk.notice(6, &held("other", 2, 7, 4));
+    assert_eq!(desk.election.revision(), 6);
+}
+
+/// Between two connections a bucket can be filled and emptied.
+#[test]
+fn a_bucket_that_was_missing_before_a_disconnect_is_not_new_after_it() {
+    let mut desk = Desk::new(settings("me", 1));
+    desk.answer(Outcome::NoBucket);
+    desk.store(StoreEvent::Disconnected { error: StoreError::TimedOut });
+    desk.pass(secs(1));
+    desk.store(StoreEvent::Connected { server: "here".into() });
+    desk.answer_read(snapshot(None));
+    assert_eq!(desk.command, None);
+    assert_eq!(desk.wake_at, desk.now + TTL - LEAD);
+}
+
+#[test]
+fn an_empty_bucket_is_new_only_where_it_was_missing_and_nothing_was_written() {
+    let mut found = Desk::new(settings("me", 1));
+    found.answer_read(snapshot(None));
+    assert_eq!(found.command, None, "who knows what it held");
+    let mut used = Desk::new(settings("me", 1));
+    used.answer(Outcome::NoBucket);
+    used.answer(Outcome::Created);
+    used.answer_read(absent(41));
+    assert_eq!(used.command, None, "somebody was quicker");
+}
+
+#[test]
+fn a_new_bucket_is_new_for_as_long_as_it_stays_empty() {
+    let mut desk = Desk::new(settings("me", 1));
+    desk.answer(Outcome::NoBucket);
+    desk.answer(Outcome::Created);
+    desk.give(Input::SetHealthy(false));
+    desk.answer_read(snapshot(None));
+    desk.store(StoreEvent::Hint);
+    desk.pass(secs(1));
+    desk.answer_read(snapshot(None));
+    desk.give(Input::SetHealthy(true));
+    assert_eq!(desk.written().0, Expect::nothing_since(0));
+}
+
+/// A second look through the same stale replica proves nothing.
+#[test]
+fn a_store_that_went_back_is_not_believed_before_a_ttl_has_passed() {
+    let older = || snapshot(Some(entry(40, &held("other", 2, 6, 2))));
+    let mut desk = Desk::following(&held("other", 2, 7, 3), 50);
+    for _ in 0..3 {
+        desk.store(StoreEvent::Hint);
+        desk.pass(secs(1));
+        desk.answer_read(older());
+        assert_eq!(desk.election.revision(), 50);
+    }
+    desk.pass(TTL);
+    desk.answer_read(older());
+    assert_eq!(desk.election.revision(), 40);
+}
+
+/// What was heard before it is of what it replaced, or forged.
+#[test]
+fn an_own_write_settles_what_was_heard_of_up_to_its_revision() {
+    for (heard, known) in [(6, 6), (9, 9)] {
+        let mut desk = Desk::following(&released(2, 7, 3), 5);
+        desk.notice(heard, &held("third", 3, 9, 1));
+        desk.stored(6);
+        assert!(desk.leads());
+        let newest = desk.election.knowledge.newest().unwrap();
+        assert_eq!(newest.revision, known);
+        let own = newest.lease().unwrap().session == Some(SessionId::from_bits(1));
+        assert_eq!(own, heard == 6);
+    }
 }
 
 #[test]

@@ -237,6 +237,47 @@ fn a_challenge_that_came_to_nothing_is_released_once_and_then_backs_off() {
     assert!(desk.wake_at >= desk.now + TTL - secs(9));
 }
 
+/// Each time under the same condition and epoch. What stays unknown must not keep the store busy.
+#[test]
+fn a_challenge_of_unknown_outcome_is_repeated_twice_and_then_backs_off() {
+    let release = || snapshot(Some(entry(5, &released(2, 7, 3))));
+    let mut desk = Desk::following(&released(2, 7, 3), 5);
+    let (expect, first) = desk.written();
+    for _ in 0..2 {
+        desk.pass(secs(1));
+        desk.answer_read(release());
+        let (again, lease) = desk.written();
+        assert_eq!((again, lease.epoch), (expect, first.epoch));
+        assert!(lease.write > first.write);
+    }
+    desk.pass(secs(1));
+    desk.answer_read(release());
+    let begun = desk.now;
+    assert!(desk.is_reading(), "what is left of it is looked for");
+    desk.answer_read(release());
+    desk.pass(TTL.saturating_sub(Duration::from_millis(1)));
+    assert_eq!(desk.command, None);
+    while desk.command.is_none() {
+        desk.pass(Duration::from_millis(10));
+    }
+    assert!(desk.now >= begun + TTL && desk.now <= begun + 2 * TTL);
+    assert_eq!(desk.written().1.epoch, epoch(8));
+}
+
+#[test]
+fn a_challenge_of_an_absent_record_is_repeated_while_nothing_was_written() {
+    for (last_seq, repeated) in [(41, true), (42, false)] {
+        let mut desk = Desk::new(settings("me", 1));
+        desk.answer_read(absent(41));
+        desk.pass(TTL);
+        desk.answer_read(absent(41));
+        desk.written();
+        desk.pass(secs(1));
+        desk.answer_read(absent(last_seq));
+        assert_eq!(desk.command.is_some(), repeated);
+    }
+}
+
 #[test]
 fn an_own_record_without_a_term_is_retaken_at_once_as_a_new_epoch() {
     let mut desk = Desk::leading();

@@ -94,6 +94,27 @@ fn a_noticed_release_of_a_term_that_was_not_read_is_read_first() {
     assert!(desk.is_reading());
 }
 
+/// Or whoever forges them had the store read all the time.
+#[test]
+fn a_noticed_release_of_another_term_is_read_no_sooner_than_any_doubtful_notice() {
+    let mut desk = follower();
+    let read = desk.now;
+    desk.pass(Duration::from_millis(10));
+    desk.notice(6, &released(3, 9, 4));
+    assert_eq!((desk.command.clone(), desk.wake_at), (None, read + secs(1)));
+}
+
+/// By revision alone it would be the new holder's record that is overwritten.
+#[test]
+fn a_challenge_by_name_of_unknown_outcome_is_not_repeated_over_anything_else() {
+    let mut desk = challenger();
+    desk.pass(secs(1));
+    desk.answer_read(snapshot(Some(entry(6, &held("third", 3, 8, 1)))));
+    assert_eq!(desk.command, None);
+    desk.pass(TTL / 4);
+    assert_eq!(desk.command, None);
+}
+
 #[test]
 fn a_new_term_is_read_so_that_its_release_can_be_taken_over_at_once() {
     let mut desk = follower();
