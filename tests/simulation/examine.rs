@@ -4,6 +4,7 @@ use leasehold::clock::Timestamp;
 use leasehold::election::{Change, Command, Step};
 use leasehold::event::Cause;
 use leasehold::lease::{Epoch, Lease};
+use leasehold::store::Expect;
 
 use super::plan::{Family, Fault};
 use super::rules::Rule;
@@ -20,8 +21,8 @@ impl World {
         self.examine_memory(process, now);
         self.examine_requests(process, now, step.command.as_ref());
         match &step.command {
-            Some(Command::Write { lease, .. }) => {
-                self.examine_write(process, now, lease);
+            Some(Command::Write { expect, lease, .. }) => {
+                self.examine_write(process, now, *expect, lease);
             }
             Some(Command::CreateBucket { .. }) => {
                 let observer = self.processes[process].observer;
@@ -171,7 +172,7 @@ impl World {
         });
     }
 
-    fn examine_write(&mut self, process: usize, now: Timestamp, lease: &Lease) {
+    fn examine_write(&mut self, process: usize, now: Timestamp, expect: Expect, lease: &Lease) {
         let node = &mut self.processes[process];
         let held = node.election.held_epoch() == Some(lease.epoch);
         let shadow = &mut node.shadow;
@@ -183,7 +184,7 @@ impl World {
             incarnation: shadow.newest.0,
             challenges: !held && !lease.is_released(),
             read: shadow.last_read(),
-            knows: shadow.knows(),
+            knows: expect.release.and_then(|release| shadow.term_of(release)),
             stored: false,
             known: false,
             refused: false,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use leasehold::clock::Timestamp;
 use leasehold::election::Input;
 use leasehold::lease::{Epoch, SessionId};
-use leasehold::store::{Outcome, StoreEvent, Ticket};
+use leasehold::store::{Outcome, ReleaseId, StoreEvent, Ticket};
 
 use super::server::Record;
 
@@ -58,7 +58,7 @@ pub(crate) struct Write {
     pub(crate) challenges: bool,
     /// When the newest read was sent that was answered before.
     pub(crate) read: Timestamp,
-    /// The term of which that read showed that it is held, on the same connection.
+    /// The term whose release it is to replace, unread, if it was read on the same connection.
     pub(crate) knows: Option<Term>,
     /// The server stored it.
     pub(crate) stored: bool,
@@ -126,8 +126,8 @@ pub(crate) struct Shadow {
     pub(crate) held: Option<(Epoch, Timestamp)>,
     /// When the newest read was sent that was answered.
     last_read: Timestamp,
-    /// The term that it read last on the present connection, if that is held.
-    knows: Option<Term>,
+    /// The held terms that it read on the present connection.
+    terms: Vec<Term>,
     /// What it truly heard of on the present connection.
     heard: Vec<Heard>,
     /// The own write that stands, as it knows.
@@ -160,9 +160,9 @@ impl Shadow {
             News::Disconnected => {
                 (self.awaited, self.late_read) = (None, None);
                 self.heard.clear();
-                self.knows = None;
+                self.terms.clear();
             }
-            News::Missing => (self.missing_at, self.knows) = (Some(now), None),
+            News::Missing => self.missing_at = Some(now),
             News::Stored(record) => {
                 self.see_record(now, record, own);
                 self.reached = self.reached.max(record.revision);
@@ -190,7 +190,7 @@ impl Shadow {
                 if let Some(record) = record {
                     self.read_record(now, record, own, newest);
                 } else {
-                    (self.stands, self.knows) = (None, None);
+                    self.stands = None;
                     self.see(now, Sight::Absent { incarnation: *incarnation, last: *last });
                 }
             }
@@ -217,8 +217,10 @@ impl Shadow {
         self.last_read
     }
 
-    pub(crate) fn knows(&self) -> Option<Term> {
-        self.knows
+    /// The term that such a release ends, if it was read.
+    pub(crate) fn term_of(&self, release: ReleaseId) -> Option<Term> {
+        let ends = |term: &&Term| (term.session, term.epoch) == (release.session, release.epoch);
+        self.terms.iter().rev().find(ends).copied()
     }
 
     /// The bucket is gone. Of what it had heard of there for as long as `enough`, it knows the
@@ -248,11 +250,10 @@ impl Shadow {
     fn read_record(&mut self, now: Timestamp, record: &Record, own: SessionId, newest: bool) {
         self.see_record(now, record, own);
         self.stands = None;
-        if newest {
-            let held = record.lease().is_some_and(|lease| !lease.is_released());
-            self.knows = Term::of(record).filter(|_| held);
-        }
         let Some(lease) = record.lease() else { return };
+        let held =
+            Term::of(record).filter(|term| !lease.is_released() && !self.terms.contains(term));
+        self.terms.extend(held);
         self.highest_epoch = self.highest_epoch.max(lease.epoch.as_u64());
         self.longest_ttl = self.longest_ttl.max(lease.ttl.unwrap_or_default());
         if lease.session == Some(own) {
