@@ -10,6 +10,7 @@ use crate::store::{Content, Entry, Expect, Incarnation};
 use crate::timing::Timing;
 
 mod hostile;
+mod resigned;
 mod terms;
 mod told;
 mod unread;
