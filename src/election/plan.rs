@@ -144,6 +144,7 @@ impl Election {
     fn due_at(&self) -> Option<Timestamp> {
         let phase = match &self.phase {
             Phase::Leading(tenure) | Phase::Draining(tenure, _) => Some(tenure.renew_at),
+            Phase::Following if self.has_to_clean() => Some(self.not_before),
             Phase::Following => self.follow_at(),
             Phase::Challenging(_) | Phase::Releasing(_) => Some(self.not_before),
             Phase::Stopped => None,
@@ -157,7 +158,10 @@ impl Election {
             || self.cooldown.is_some()
             || self.knowledge.behind_since().is_some();
         let next = |plan: Plan| self.to_be_confirmed(&plan).unwrap_or(plan.at);
-        let challenge = self.plan().map(|plan| next(plan).max(self.back_off_until));
+        // Where there is no bucket one is made, which needs no plan.
+        let missing = self.knowledge.is_missing().then_some(Timestamp::ZERO);
+        let planned = missing.or_else(|| self.plan().map(next));
+        let challenge = planned.map(|at| at.max(self.back_off_until));
         challenge.filter(|_| !blocked).into_iter().chain(self.poll_at()).min()
     }
 }

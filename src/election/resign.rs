@@ -163,10 +163,14 @@ impl Election {
 
     // Release.
 
+    /// Whether an own record stands that is to be overwritten by a release.
+    pub(super) fn has_to_clean(&self) -> bool {
+        self.cleanup.as_ref().is_some_and(|cleanup| self.stands_under(cleanup.epoch))
+    }
+
     /// The release to send, once the renewal loop finds its own record without a term.
     pub(super) fn cleanup_of_what_stands(&mut self) -> Option<Cleanup> {
-        let epoch = self.cleanup.as_ref()?.epoch;
-        if self.stands_under(epoch) { self.cleanup.take() } else { None }
+        if self.has_to_clean() { self.cleanup.take() } else { None }
     }
 
     pub(super) fn release(&mut self, now: Timestamp, epoch: Epoch, successor: Option<String>) {
@@ -255,10 +259,9 @@ impl Election {
         let waits = self.connected
             && self.cleanup.is_some()
             && (self.requests.pending().is_some() || self.look_at.is_some());
-        let cleans = self.cleanup.as_ref().is_some_and(|c| self.stands_under(c.epoch));
         let releasing = self.requests.is_writing();
         let idle = matches!(self.phase, Phase::Following);
-        if self.stopping.is_some() && idle && !waits && !releasing && !cleans {
+        if self.stopping.is_some() && idle && !waits && !releasing && !self.has_to_clean() {
             self.phase = Phase::Stopped;
         }
     }

@@ -147,3 +147,36 @@ fn whoever_stops_while_it_challenges_has_nothing_to_wait_for_without_a_connectio
     desk.give(Input::Stop { until: desk.now + secs(20) });
     assert!(desk.finished);
 }
+
+/// Where a read showed less than is known, nothing is written before a moment has passed.
+#[test]
+fn whoever_has_a_release_to_make_up_for_wakes_to_send_it() {
+    let retry = Timing::default().retry_wait();
+    let mut desk = Desk::leading();
+    desk.store(StoreEvent::Disconnected { error: StoreError::TimedOut });
+    desk.give(Input::Resign(Reason::StepDown));
+    desk.give(Input::Drained(epoch(1)));
+    desk.pass(TTL);
+    desk.store(StoreEvent::Connected { server: "here".into() });
+    desk.answer_read(absent(0));
+    assert_eq!((desk.command.clone(), desk.wake_at), (None, desk.now + retry));
+    desk.pass(retry);
+    assert!(desk.written().1.clean);
+}
+
+#[test]
+fn whoever_backs_off_where_the_bucket_is_missing_wakes_to_make_one() {
+    let mut desk = Desk::following(&released(2, 7, 3), 5);
+    desk.store(StoreEvent::Disconnected { error: StoreError::TimedOut });
+    desk.pass(secs(9));
+    desk.store(StoreEvent::Connected { server: "here".into() });
+    let until = desk.election.back_off_until;
+    assert!(until > desk.now);
+    while desk.is_reading() {
+        desk.answer(Outcome::NoBucket);
+        desk.now = desk.wake_at;
+        desk.give(Input::Tick);
+    }
+    assert!(matches!(desk.command, Some(Command::CreateBucket { .. })));
+    assert_eq!(desk.now, until);
+}
