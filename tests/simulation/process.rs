@@ -59,6 +59,9 @@ pub(crate) struct Process {
     pub(crate) busy_until: Option<Instant>,
     pub(crate) held: Held,
     pub(crate) wakes: Instant,
+    /// When the election wants to be called again.
+    pub(crate) wake_at: Timestamp,
+    pub(crate) steps: u64,
     /// How much later than planned the next timer fires, after a suspend.
     pub(crate) suspended: u64,
     pub(crate) connection: u64,
@@ -87,6 +90,8 @@ impl Process {
             busy_until: None,
             held: Held::Nowhere,
             wakes: Instant::MAX,
+            wake_at: Timestamp::MAX,
+            steps: 0,
             suspended: 0,
             connection: 0,
             connected: false,

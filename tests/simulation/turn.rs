@@ -11,6 +11,7 @@ use leasehold::store::StoreEvent;
 use super::clock::Instant;
 use super::plan::nanos;
 use super::process::{Held, Packet, Process};
+use super::rules::Rule;
 use super::world::{Ask, Effect, Event, World, Write};
 
 impl World {
@@ -93,6 +94,7 @@ impl World {
         let node = &mut self.processes[process];
         let promotes = matches!(input, Input::Promote);
         let step = node.election.step(now, input);
+        (node.wake_at, node.steps) = (step.wake_at, node.steps + 1);
         let obeyed = promotes && step.refused.is_none();
         if obeyed {
             node.shadow.cooldown = None;
@@ -118,6 +120,7 @@ impl World {
             return;
         }
         self.sleep_until(process, step.wake_at);
+        self.plan_nudge(process);
     }
 
     /// What the application does about it.
@@ -175,6 +178,34 @@ impl World {
         if node.wakes > when || node.wakes + self.plan.jitter < when {
             node.wakes = when;
             self.at(when, Event::Wake(process, when));
+        }
+    }
+
+    /// Now and then, at some instant before a wake-up that was asked for. Not a matter of the dice:
+    /// nothing comes of it.
+    fn plan_nudge(&mut self, process: usize) {
+        let node = &self.processes[process];
+        let (now, at) = (node.clock.read(self.now), node.wake_at);
+        if node.steps % 4 == 0 && at != Timestamp::MAX {
+            let early = nanos(at.since(now)) / 64 * (node.steps / 4 % 64);
+            self.after(early, Event::Nudge(process));
+        }
+    }
+
+    /// L1: whoever waits for the moment that the election named misses nothing.
+    pub(crate) fn nudge(&mut self, process: usize) {
+        let node = &self.processes[process];
+        let (now, planned) = (node.clock.read(self.now), node.wake_at);
+        if !node.alive || node.busy_until.is_some() || now >= planned {
+            return;
+        }
+        let step = self.step(process, now, Packet::new(Input::Tick));
+        let idle = step.changes.is_empty() && step.command.is_none() && !step.finished;
+        self.verdict.demand(Rule::L1, idle && step.wake_at >= planned, || {
+            format!("p{process} would have slept until {planned:?}, and at {now:?} has {step:?}")
+        });
+        if !idle {
+            self.carry_out(process, step);
         }
     }
 

@@ -69,6 +69,8 @@ pub(crate) enum Event {
     Arrive(Box<Request>),
     Confirm(Box<Request>, Glimpse),
     Wake(usize, Instant),
+    /// A look at the clock that nothing called for.
+    Nudge(usize),
     Resume(usize),
     Connect(usize),
     Drained(usize, Epoch),
@@ -261,6 +263,7 @@ impl World {
             Event::Arrive(request) => self.arrive(request),
             Event::Confirm(request, glimpse) => self.confirm(&request, glimpse),
             Event::Wake(process, planned) => self.wake(process, planned),
+            Event::Nudge(process) => self.nudge(process),
             Event::Resume(process) => self.resume(process),
             Event::Connect(process) => self.connect(process),
             Event::Drained(process, epoch) => self.drained(process, epoch),
