@@ -9,6 +9,7 @@ use crate::lease::Lease;
 use crate::store::{Content, Entry, Expect, Incarnation};
 use crate::timing::Timing;
 
+mod challenged;
 mod hostile;
 mod resigned;
 mod terms;

@@ -71,6 +71,17 @@ fn what_happened_is_counted() {
     assert_eq!(counters, expected);
 }
 
+#[test]
+fn a_renewal_that_is_read_back_and_acknowledged_late_is_counted_once() {
+    let mut desk = Desk::leading();
+    desk.pass(secs(3));
+    let (ticket, lease) = (desk.ticket(), desk.written().1);
+    desk.pass(secs(1));
+    desk.answer_read(snapshot(Some(entry(2, &lease))));
+    desk.store(StoreEvent::Completed { ticket, outcome: Outcome::Stored { revision: 2 } });
+    assert_eq!(desk.election.counters().renewals, 1);
+}
+
 /// A store tells of every attempt to connect.
 #[test]
 fn a_disconnection_is_told_once_for_each_reason() {

@@ -1,0 +1,110 @@
+//! Challenges: what of them is repeated, counted, or cleaned up.
+
+use super::*;
+
+/// A follower that has read epoch 7 of session 2, released, as revision 5, and challenges it.
+fn challenger() -> Desk {
+    let desk = Desk::following(&released(2, 7, 3), 5);
+    desk.written();
+    desk
+}
+
+/// Each time under the same condition and epoch. What stays unknown must not keep the store busy.
+#[test]
+fn a_challenge_of_unknown_outcome_is_repeated_twice_and_then_backs_off() {
+    let release = || snapshot(Some(entry(5, &released(2, 7, 3))));
+    let mut desk = Desk::following(&released(2, 7, 3), 5);
+    let (expect, first) = desk.written();
+    for _ in 0..2 {
+        desk.pass(secs(1));
+        desk.answer_read(release());
+        let (again, lease) = desk.written();
+        assert_eq!((again, lease.epoch), (expect, first.epoch));
+        assert!(lease.write > first.write);
+    }
+    desk.pass(secs(1));
+    desk.answer_read(release());
+    assert!(desk.is_reading(), "what is left of it is looked for");
+    desk.answer_read(release());
+    let share = u32::try_from(Election::new(settings("me", 1)).random() % 1_000).unwrap();
+    let back_off = TTL + TTL * share / 1_000;
+    assert_eq!(desk.wake_at, desk.now + back_off);
+    desk.pass(back_off.saturating_sub(Duration::from_millis(1)));
+    assert_eq!(desk.command, None);
+    desk.pass(Duration::from_millis(1));
+    assert_eq!(desk.written().1.epoch, epoch(8));
+}
+
+#[test]
+fn a_challenge_of_an_absent_record_is_repeated_while_nothing_was_written() {
+    for (last_seq, repeated) in [(41, true), (42, false)] {
+        let mut desk = Desk::new(settings("me", 1));
+        desk.answer_read(absent(41));
+        desk.pass(TTL);
+        desk.answer_read(absent(41));
+        desk.written();
+        desk.pass(secs(1));
+        desk.answer_read(absent(last_seq));
+        assert_eq!(desk.command.is_some(), repeated);
+    }
+}
+
+/// Nothing of the one can be stored, and something of the other may.
+#[test]
+fn a_stop_looks_for_what_is_left_of_a_challenge_only_if_that_may_be_stored() {
+    let mut desk = challenger();
+    desk.answer(Outcome::Failed(StoreError::TimedOut));
+    desk.give(Input::Stop { until: desk.now + secs(20) });
+    assert!(desk.finished);
+    let mut desk = challenger();
+    desk.pass(secs(1));
+    desk.answer_read(snapshot(Some(entry(5, &released(2, 7, 3)))));
+    desk.answer(Outcome::Failed(StoreError::TimedOut));
+    desk.give(Input::Stop { until: desk.now + secs(20) });
+    assert!(!desk.finished);
+}
+
+#[test]
+fn a_challenge_that_is_stored_begins_no_term_of_a_node_that_is_not_fit() {
+    let mut desk = challenger();
+    let lease = desk.written().1;
+    desk.give(Input::SetHealthy(false));
+    desk.stored(6);
+    assert!(!desk.leads() && desk.election.role() == Role::Follower);
+    desk.answer_read(snapshot(Some(entry(6, &lease))));
+    assert!(desk.written().1.clean, "it is given back");
+}
+
+#[test]
+fn a_challenge_is_not_repeated_by_a_node_that_is_not_fit() {
+    let mut desk = challenger();
+    desk.give(Input::SetHealthy(false));
+    desk.pass(secs(1));
+    desk.answer_read(snapshot(Some(entry(5, &released(2, 7, 3)))));
+    assert!(desk.is_reading());
+}
+
+/// Whoever clean it is to be: of an epoch that is not the one that came to nothing it is left.
+#[test]
+fn only_what_is_left_of_the_very_challenge_is_cleaned_up() {
+    let mut desk = challenger();
+    desk.store(StoreEvent::Disconnected { error: StoreError::TimedOut });
+    desk.pass(secs(9));
+    desk.store(StoreEvent::Connected { server: "here".into() });
+    desk.answer_read(snapshot(Some(entry(6, &held("third", 3, 8, 1)))));
+    assert_eq!(desk.command, None);
+}
+
+#[test]
+fn a_noticed_release_is_not_challenged_while_a_holder_in_an_earlier_bucket_may_lead() {
+    let two = |shown| Snapshot { incarnation: Incarnation::new("two"), ..shown };
+    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
+    desk.store(StoreEvent::Hint);
+    desk.pass(secs(1));
+    desk.answer_read(two(snapshot(Some(entry(3, &held("third", 3, 8, 1))))));
+    desk.pass(secs(1));
+    desk.notice(4, &released(3, 8, 2));
+    desk.answer_read(two(snapshot(Some(entry(4, &released(3, 8, 2))))));
+    assert_eq!(desk.command, None);
+    assert_eq!(desk.wake_at, desk.now + TTL - secs(1));
+}
