@@ -13,6 +13,7 @@ use super::world::World;
 
 impl World {
     pub(crate) fn examine(&mut self, process: usize, now: Timestamp, step: &Step) {
+        let holds = self.processes[process].shadow.term.is_some();
         for change in &step.changes {
             self.trace.note(self.now, || format!("p{process} {now:?} {change:?}"));
             self.examine_change(process, now, change);
@@ -32,6 +33,20 @@ impl World {
             Some(Command::Read(_) | Command::Reconnect) | None => {}
         }
         self.examine_leader(process, now);
+        self.examine_end(process, holds, step);
+    }
+
+    /// I12: what is read and not of the term ends it. I10: a node that stops says so before.
+    fn examine_end(&mut self, process: usize, held: bool, step: &Step) {
+        let node = &self.processes[process];
+        let (term, holds) = (node.shadow.term, node.election.held_epoch());
+        let kept = held && node.shadow.deposed && holds.is_some();
+        self.verdict.demand(Rule::I12, !kept, || {
+            format!("p{process} goes on with {holds:?} after reading something else")
+        });
+        self.verdict.demand(Rule::I10, !step.finished || term.is_none(), || {
+            format!("p{process} stops and never told the loss of {term:?}")
+        });
     }
 
     fn examine_change(&mut self, process: usize, now: Timestamp, change: &Change) {
@@ -190,8 +205,14 @@ impl World {
             refused: false,
         };
         shadow.remember(write);
+        let unread = expect.release.is_some();
+        let again = unread && shadow.bet;
+        shadow.bet |= unread;
         let observer = node.observer;
         self.verdict.demand(Rule::I11, !observer, || format!("observer p{process} writes"));
+        self.verdict.demand(Rule::L4, !again, || {
+            format!("p{process} challenges hearsay once more before it reads")
+        });
         self.verdict
             .demand(Rule::I14, !reused, || format!("p{process} writes {} once more", lease.write));
         if lease.is_released() {

@@ -130,6 +130,10 @@ pub(crate) struct Shadow {
     terms: Vec<Term>,
     /// What it truly heard of on the present connection.
     heard: Vec<Heard>,
+    /// What it read just now is not of the term that it holds.
+    pub(crate) deposed: bool,
+    /// It challenged a release unread, and read nothing since.
+    pub(crate) bet: bool,
     /// The own write that stands, as it knows.
     stands: Option<u64>,
     /// The highest epoch of a bucket that is gone which it had the time to read.
@@ -143,7 +147,7 @@ impl Shadow {
 
     /// Takes in what an input tells.
     pub(crate) fn hear(&mut self, now: Timestamp, input: &Input, news: &News, own: SessionId) {
-        self.proved = None;
+        (self.proved, self.deposed) = (None, false);
         if let Input::Store(StoreEvent::Completed { ticket, outcome: Outcome::LostRace }) = input {
             if let Some(write) = self.write_mut(ticket.0) {
                 write.refused = true;
@@ -162,7 +166,7 @@ impl Shadow {
                 self.heard.clear();
                 self.terms.clear();
             }
-            News::Missing => self.missing_at = Some(now),
+            News::Missing => (self.missing_at, self.deposed) = (Some(now), true),
             News::Stored(record) => {
                 self.see_record(now, record, own);
                 self.reached = self.reached.max(record.revision);
@@ -185,6 +189,8 @@ impl Shadow {
                 let revision = record.as_ref().map_or(*last, |record| record.revision);
                 let newest = (*incarnation, revision) >= self.newest;
                 let before = if *incarnation > self.newest.0 { 0 } else { self.reached };
+                let counts = newest && revision >= before;
+                self.deposed = counts && !self.is_of_term(record.as_deref(), own, *last);
                 self.reached = before.max(revision);
                 self.newest = self.newest.max((*incarnation, revision));
                 if let Some(record) = record {
@@ -197,11 +203,20 @@ impl Shadow {
         }
     }
 
+    /// Whether a term that is held may go on where this was read: its record stands, or was purged
+    /// and nothing written since.
+    fn is_of_term(&self, record: Option<&Record>, own: SessionId, last: u64) -> bool {
+        let Some(record) = record else { return last == self.reached };
+        let own = record.lease().filter(|lease| lease.session == Some(own) && !lease.is_released());
+        own.is_some_and(|lease| self.term.is_none_or(|term| term == lease.epoch))
+    }
+
     fn is_answered(&mut self, ticket: Ticket) -> bool {
         let is_it = |asked: &(Ticket, Timestamp)| asked.0 == ticket;
         let late = self.late_read.filter(is_it);
         let read = late.or(self.awaited.filter(|_| self.reads).filter(is_it));
         self.last_read = read.map_or(self.last_read, |(_, sent)| sent);
+        self.bet &= read.is_none();
         let answered = late.or(self.awaited.filter(is_it)).is_some();
         if answered {
             (self.awaited, self.late_read) = (None, None);

@@ -160,6 +160,18 @@ fn a_renewal_that_fails_is_soon_followed_by_a_read_and_another_one() {
     assert_eq!(desk.written().0, Expect::revision(1));
 }
 
+/// It may have become unknown at once, and so may the next.
+#[test]
+fn what_became_unknown_is_read_after_a_moment() {
+    let retry = settings("me", 1).timing.retry_wait();
+    let mut desk = Desk::leading();
+    desk.pass(secs(3));
+    desk.answer(Outcome::Unknown(StoreError::TimedOut));
+    assert_eq!((desk.command.clone(), desk.wake_at), (None, desk.now + retry));
+    desk.pass(retry);
+    assert!(desk.is_reading());
+}
+
 #[test]
 fn a_challenge_that_fails_leaves_a_follower() {
     let mut desk = Desk::following(&released(2, 7, 3), 5);
