@@ -347,6 +347,10 @@ impl Election {
             self.changes.push(Change::CorruptRecord { revision, reason });
         }
         self.after_read(now, finding);
+        // The answer may be that of an earlier read, and older than the notice it was to settle.
+        if self.knowledge.is_in_doubt() {
+            self.look_when_allowed(now);
+        }
     }
 
     fn changed_to(&self, finding: Finding) -> Option<&Seen> {

@@ -324,6 +324,11 @@ impl Knowledge {
         (newest && releases(release, read)).then_some(noticed)
     }
 
+    /// Whether something was noticed that only a read can settle.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubted.is_some()
+    }
+
     /// Whether a term is known by notice only.
     pub(super) fn hears_of_another_term(&self) -> bool {
         let term = |s: &Sighting| s.lease().map(|lease| (lease.session, lease.epoch));

@@ -112,6 +112,25 @@ fn a_read_that_came_too_early_to_show_a_notice_costs_no_trust() {
     assert_eq!(desk.wake_at, noticed + TTL - LEAD);
 }
 
+/// The read that was to settle a notice is answered for by the one that it repeats, which was sent
+/// before.
+#[test]
+fn what_is_in_doubt_after_a_read_is_read_again() {
+    let record = held("other", 2, 7, 3);
+    let mut desk = Desk::following(&record, 5);
+    desk.pass(secs(1));
+    desk.store(StoreEvent::Hint);
+    let first = desk.ticket();
+    desk.pass(Duration::from_millis(10));
+    desk.store(StoreEvent::Notice(Entry { revision: 6, content: Content::Marker }));
+    desk.pass(secs(1));
+    let repeated = desk.ticket();
+    assert!(desk.is_reading() && repeated != first);
+    let outcome = Outcome::Read(snapshot(Some(entry(5, &record))));
+    desk.store(StoreEvent::Completed { ticket: first, outcome });
+    assert!(desk.is_reading() && desk.ticket() != repeated);
+}
+
 /// The other order: the notice comes after such a read.
 #[test]
 fn a_notice_is_heard_of_what_a_read_counted_but_came_too_early_to_show() {
