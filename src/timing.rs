@@ -319,6 +319,8 @@ mod tests {
     #[test]
     fn a_renew_interval_beyond_half_the_validity_is_warned_of() {
         assert!(timing(10_000, 5_000).unwrap().warning().is_some());
+        assert!(timing(11_000, 4_501).unwrap().warning().is_some());
+        assert!(timing(11_000, 4_500).unwrap().warning().is_none());
         assert!(Timing::default().warning().is_none());
     }
 

@@ -12,14 +12,19 @@ fn challenger() -> Desk {
 /// Each time under the same condition and epoch. What stays unknown must not keep the store busy.
 #[test]
 fn a_challenge_of_unknown_outcome_is_repeated_twice_and_then_backs_off() {
-    let release = || snapshot(Some(entry(5, &released(2, 7, 3))));
-    let mut desk = Desk::following(&released(2, 7, 3), 5);
+    let mut by_name = Desk::following(&held("other", 2, 7, 3), 5);
+    by_name.notice(6, &released(2, 7, 4));
+    repeats_twice_and_backs_off(by_name, || snapshot(Some(entry(6, &released(2, 7, 4)))));
+    repeats_twice_and_backs_off(challenger(), || snapshot(Some(entry(5, &released(2, 7, 3)))));
+}
+
+fn repeats_twice_and_backs_off(mut desk: Desk, release: impl Fn() -> Snapshot) {
     let (expect, first) = desk.written();
     for _ in 0..2 {
         desk.pass(secs(1));
         desk.answer_read(release());
         let (again, lease) = desk.written();
-        assert_eq!((again, lease.epoch), (expect, first.epoch));
+        assert_eq!((again.revision, lease.epoch), (expect.revision, first.epoch));
         assert!(lease.write > first.write);
     }
     desk.pass(secs(1));

@@ -203,3 +203,52 @@ fn what_is_random_follows_from_the_session() {
     let mut other = Election::new(settings("me", 1_234_567 << 64));
     assert_eq!(other.random(), drawn[0], "all bits count");
 }
+
+#[test]
+fn nobody_leads_by_a_release_or_by_what_is_left_of_an_own_term() {
+    let release = Lease { successor: Some("third".into()), ..released(2, 7, 4) };
+    assert_eq!(Desk::following(&release, 6).election.told_leader(), None);
+    let mut desk = Desk::leading();
+    desk.store(disconnected(StoreError::TimedOut));
+    desk.pass(secs(9));
+    assert!(desk.election.leaves_lease_behind());
+    assert_eq!(desk.election.told_leader(), None);
+}
+
+#[test]
+fn a_leader_is_known_until_its_ttl_has_passed_and_no_longer() {
+    let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
+    let seen = desk.now;
+    desk.store(disconnected(StoreError::TimedOut));
+    assert_eq!(desk.wake_at, seen + TTL);
+    desk.pass(TTL.saturating_sub(Duration::from_nanos(1)));
+    assert!(desk.election.told_leader().is_some());
+    desk.pass(Duration::from_nanos(1));
+    assert!(desk.election.told_leader().is_none());
+}
+
+#[test]
+fn what_is_asked_is_waited_for_until_its_timeout() {
+    let mut desk = Desk::new(settings("me", 1));
+    assert_eq!(desk.wake_at, desk.now + secs(1));
+    desk.answer_read(snapshot(Some(entry(5, &held("other", 2, 7, 3)))));
+    let read = desk.now;
+    desk.pass(Duration::from_millis(10));
+    desk.notice(6, &held("third", 3, 8, 1));
+    assert_eq!((desk.command.clone(), desk.wake_at), (None, read + secs(1)));
+}
+
+/// Whatever it would challenge by then, were it not to stay back.
+#[test]
+fn an_observer_wakes_for_its_polls_and_whoever_stays_back_when_it_may_go_on() {
+    let mut desk = Desk::new(Settings { observer: true, ..settings("me", 1) });
+    desk.answer_read(snapshot(Some(entry(5, &held("other", 2, 7, 3)))));
+    let read = desk.now;
+    desk.pass(secs(11));
+    assert_eq!(desk.wake_at, read + secs(30));
+    let mut desk = Desk::leading();
+    desk.give(Input::Resign(Reason::StepDown));
+    desk.give(Input::Drained(epoch(1)));
+    desk.stored(2);
+    assert_eq!(desk.wake_at, desk.now + TTL);
+}
