@@ -240,6 +240,19 @@ fn an_own_write_settles_what_was_heard_of_up_to_its_revision() {
 }
 
 #[test]
+fn a_notice_of_what_an_own_write_overtook_costs_no_trust_and_one_above_it_does() {
+    for (heard, trusted) in [(6, true), (9, false)] {
+        let mut desk = Desk::following(&released(2, 7, 3), 5);
+        let lease = desk.written().1;
+        desk.store(StoreEvent::Notice(Entry { revision: heard, content: Content::Marker }));
+        desk.stored(6);
+        desk.pass(secs(1));
+        desk.answer_read(snapshot(Some(entry(6, &lease))));
+        assert_eq!(desk.election.knowledge.trusts_notices(), trusted);
+    }
+}
+
+#[test]
 fn a_purge_costs_no_trust() {
     let mut desk = Desk::following(&held("other", 2, 7, 3), 5);
     desk.notice(6, &held("other", 2, 7, 4));
