@@ -27,6 +27,8 @@ pub(crate) enum Family {
     Loss,
     /// Everything begins anew, again and again; what is late tells of a bucket that is gone.
     Afresh,
+    /// Reads that a replica answers which is behind.
+    Stale,
 }
 
 /// What a store tells of writes that others made.
@@ -133,6 +135,9 @@ pub(crate) struct Plan {
     /// How often a message takes up to three terms.
     pub(crate) late: f64,
     pub(crate) late_notices: f64,
+    /// How often a read shows what stood before the newest write, and for how long after it.
+    pub(crate) stale: f64,
+    pub(crate) lag: u64,
     /// Answers to a connection that was given up arrive all the same.
     pub(crate) answers_outlive_connections: bool,
     /// How often the renewal thread stands still inside a turn of its loop.
@@ -158,7 +163,11 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(seed: u64, dice: &mut Dice) -> Self {
-        let family = if seed % 8 == 7 { Family::Afresh } else { draw_family(dice) };
+        let family = match seed % 16 {
+            7 | 15 => Family::Afresh,
+            3 => Family::Stale,
+            _ => draw_family(dice),
+        };
         let drift = dice.pick(&[1, 5, 10, 10, 20]);
         let timing = draw_timing(dice, drift);
         let mut plan = Self::calm(dice, family, &timing);
@@ -170,6 +179,7 @@ impl Plan {
             Family::Buckets => plan.add_buckets(dice),
             Family::Loss => plan.add_loss(dice),
             Family::Afresh => plan.add_beginnings(dice),
+            Family::Stale => plan.add_stale_reads(dice),
         }
         plan
     }
@@ -193,6 +203,8 @@ impl Plan {
             duplicates: 0.0,
             late: 0.0,
             late_notices: 0.0,
+            stale: 0.0,
+            lag: 0,
             answers_outlive_connections: dice.one_in(2),
             stalls: 0.0,
             jitter: dice.log(10 * MICROSECOND, 20 * MILLISECOND),
@@ -312,6 +324,20 @@ impl Plan {
         (self.late, self.late_notices) = (maybe(2), maybe(3));
         (self.lost_replies, self.lost_notices) = (maybe(3), maybe(3));
         self.ambushes = dice.pick(&[0.0, 0.5, 0.9]);
+    }
+
+    fn add_stale_reads(&mut self, dice: &mut Dice) {
+        let ttl = self.longest_ttl();
+        // A notice that such a read contradicts loses its moment, which costs a wait and no more.
+        self.telling = dice.pick(&[Telling::Hints, Telling::Nothing]);
+        // A replica that is behind for longer cannot be told from a store that went back.
+        (self.stale, self.lag) = (dice.strength(0.01, 0.9), dice.log(MILLISECOND, ttl / 2));
+        self.lost_replies = dice.pick(&[0.0, 0.01, 0.1]);
+        for fault in [StepDown, Transfer, Stop, Crash, Disconnect, Mute, Meta] {
+            if dice.one_in(2) {
+                self.faults.push((fault, dice.log(ttl, 20 * ttl)));
+            }
+        }
     }
 
     pub(crate) fn longest_ttl(&self) -> u64 {

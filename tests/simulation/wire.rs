@@ -156,7 +156,13 @@ impl World {
         let Some(bucket) = &self.server.bucket else {
             return self.reply(&request, Outcome::NoBucket, News::Missing);
         };
-        let glimpse = Glimpse { incarnation: bucket.incarnation, record: bucket.record.clone() };
+        let mut glimpse =
+            Glimpse { incarnation: bucket.incarnation, record: bucket.record.clone() };
+        let before = self.server.before_newest().cloned();
+        let lately = self.now < self.newest_at + self.plan.lag;
+        if before.is_some() && lately && self.dice.chance(self.plan.stale) {
+            glimpse.record = before;
+        }
         let latency = self.plan.latency.1;
         let late = !self.quiet && self.dice.chance(self.plan.late);
         let between = if late { self.span() / 4 } else { self.dice.below(latency) };
@@ -208,6 +214,7 @@ impl World {
     /// Tells everybody of a new revision.
     pub(crate) fn announce(&mut self, record: &Rc<Record>) {
         self.note(|| format!("revision {} is {:?}", record.revision, record.truth));
+        self.newest_at = self.now;
         if let Some(lease) = record.lease().filter(|lease| !lease.is_released()) {
             self.overheard.keep_held(lease);
         }

@@ -140,6 +140,8 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) plan: Plan,
     pub(crate) server: Server,
+    /// When the newest write was stored.
+    pub(crate) newest_at: Instant,
     pub(crate) processes: Vec<Process>,
     /// The process that runs in each slot, if one does.
     pub(crate) running: Vec<Option<usize>>,
@@ -173,6 +175,7 @@ impl World {
             spins: 0,
             dice,
             server: Server::default(),
+            newest_at: 0,
             processes: Vec::new(),
             running: vec![None; slots],
             mute_until: vec![0; slots],
