@@ -113,3 +113,30 @@ fn a_noticed_release_is_not_challenged_while_a_holder_in_an_earlier_bucket_may_l
     assert_eq!(desk.command, None);
     assert_eq!(desk.wake_at, desk.now + TTL - secs(1));
 }
+
+#[test]
+fn no_term_begins_and_no_challenge_is_repeated_once_the_validity_has_passed() {
+    let validity = Timing::default().validity();
+    let mut desk = challenger();
+    desk.now = desk.now + validity;
+    desk.stored(6);
+    assert!(!desk.changes.contains(&Change::BecameLeader(epoch(8))));
+    let mut desk = challenger();
+    let sent = desk.now;
+    desk.pass(secs(1));
+    desk.now = sent + validity;
+    desk.answer_read(snapshot(Some(entry(5, &released(2, 7, 3)))));
+    assert!(desk.is_reading(), "what is left of it is looked for");
+}
+
+/// It had its time before the challenge, which was made knowing of it.
+#[test]
+fn a_challenge_of_a_release_for_another_is_repeated_like_any_other() {
+    let release = Lease { successor: Some("third".into()), ..released(2, 7, 4) };
+    let mut desk = Desk::following(&release, 6);
+    desk.pass(secs(1));
+    let first = desk.written().1;
+    desk.pass(secs(1));
+    desk.answer_read(snapshot(Some(entry(6, &release))));
+    assert!(desk.written().1.write > first.write);
+}

@@ -180,3 +180,16 @@ fn whoever_backs_off_where_the_bucket_is_missing_wakes_to_make_one() {
     assert!(matches!(desk.command, Some(Command::CreateBucket { .. })));
     assert_eq!(desk.now, until);
 }
+
+/// It may still be stored, after the release or under it.
+#[test]
+fn a_term_whose_work_has_stopped_ends_when_its_renewal_is_answered() {
+    let mut desk = Desk::leading();
+    desk.give(Input::Resign(Reason::StepDown));
+    desk.pass(secs(3));
+    desk.written();
+    desk.give(Input::Drained(epoch(1)));
+    assert_eq!(desk.lost(), None);
+    desk.stored(2);
+    assert!(desk.lost().is_some() && desk.written().1.clean);
+}
