@@ -135,7 +135,7 @@ pub(crate) struct Plan {
     /// How often a message takes up to three terms.
     pub(crate) late: f64,
     pub(crate) late_notices: f64,
-    /// How often a read shows what stood before the newest write, and for how long after it.
+    /// How often a read shows what stood a while ago, and how long ago that is at the most.
     pub(crate) stale: f64,
     pub(crate) lag: u64,
     /// Answers to a connection that was given up arrive all the same.
@@ -331,7 +331,7 @@ impl Plan {
         // A notice that such a read contradicts loses its moment, which costs a wait and no more.
         self.telling = dice.pick(&[Telling::Hints, Telling::Nothing]);
         // A replica that is behind for longer cannot be told from a store that went back.
-        (self.stale, self.lag) = (dice.strength(0.01, 0.9), dice.log(MILLISECOND, ttl / 2));
+        (self.stale, self.lag) = (dice.strength(0.05, 0.7), dice.log(ttl / 50, ttl / 2));
         self.lost_replies = dice.pick(&[0.0, 0.01, 0.1]);
         for fault in [StepDown, Transfer, Stop, Crash, Disconnect, Mute, Meta] {
             if dice.one_in(2) {

@@ -167,12 +167,6 @@ impl Server {
         false
     }
 
-    /// What stood before the newest write, as a replica may show it that is behind.
-    pub(crate) fn before_newest(&self) -> Option<&Rc<Record>> {
-        let incarnation = self.bucket.as_ref()?.incarnation;
-        self.replaced.as_ref().filter(|record| record.incarnation == incarnation)
-    }
-
     pub(crate) fn record(&self) -> Option<&Rc<Record>> {
         self.bucket.as_ref()?.record.as_ref()
     }

@@ -158,10 +158,13 @@ impl World {
         };
         let mut glimpse =
             Glimpse { incarnation: bucket.incarnation, record: bucket.record.clone() };
-        let before = self.server.before_newest().cloned();
-        let lately = self.now < self.newest_at + self.plan.lag;
-        if before.is_some() && lately && self.dice.chance(self.plan.stale) {
-            glimpse.record = before;
+        if self.dice.chance(self.plan.stale) {
+            let as_of = self.now.saturating_sub(self.dice.below(self.plan.lag));
+            let stood = |(at, record): &&(Instant, Rc<Record>)| {
+                *at <= as_of && record.incarnation == glimpse.incarnation
+            };
+            let stood = self.written.iter().rev().find(stood);
+            glimpse.record = stood.map(|(_, record)| Rc::clone(record)).or(glimpse.record);
         }
         let latency = self.plan.latency.1;
         let late = !self.quiet && self.dice.chance(self.plan.late);
@@ -214,7 +217,10 @@ impl World {
     /// Tells everybody of a new revision.
     pub(crate) fn announce(&mut self, record: &Rc<Record>) {
         self.note(|| format!("revision {} is {:?}", record.revision, record.truth));
-        self.newest_at = self.now;
+        self.written.push_back((self.now, Rc::clone(record)));
+        if self.written.len() > 64 {
+            self.written.pop_front();
+        }
         if let Some(lease) = record.lease().filter(|lease| !lease.is_released()) {
             self.overheard.keep_held(lease);
         }

@@ -1,7 +1,7 @@
 //! The event queue, and everything that is in the world.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 
 use leasehold::clock::{Clock, Timestamp};
@@ -140,8 +140,8 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) plan: Plan,
     pub(crate) server: Server,
-    /// When the newest write was stored.
-    pub(crate) newest_at: Instant,
+    /// The newest writes, and when they were stored.
+    pub(crate) written: VecDeque<(Instant, Rc<Record>)>,
     pub(crate) processes: Vec<Process>,
     /// The process that runs in each slot, if one does.
     pub(crate) running: Vec<Option<usize>>,
@@ -175,7 +175,7 @@ impl World {
             spins: 0,
             dice,
             server: Server::default(),
-            newest_at: 0,
+            written: VecDeque::new(),
             processes: Vec::new(),
             running: vec![None; slots],
             mute_until: vec![0; slots],
