@@ -103,8 +103,8 @@ impl World {
         soon(Fault::Crash);
     }
 
-    /// Nobody is left who knows anything, and revisions start at the beginning. So they do once more
-    /// when hardly anything was written; whoever reads seldom takes the one for the other.
+    /// Nobody is left who knows anything, and revisions start at the beginning. They do so once
+    /// more when hardly anything was written; whoever reads seldom takes the one for the other.
     fn begin_anew(&mut self) {
         for process in self.running.iter().flatten().copied().collect::<Vec<_>>() {
             self.end_process(process);
