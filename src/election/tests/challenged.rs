@@ -140,3 +140,24 @@ fn a_challenge_of_a_release_for_another_is_repeated_like_any_other() {
     desk.answer_read(snapshot(Some(entry(6, &release))));
     assert!(desk.written().1.write > first.write);
 }
+
+/// It is the release of another term.
+#[test]
+fn a_late_acknowledgement_of_a_clean_up_ends_no_later_release() {
+    let mut desk = challenger();
+    let lease = desk.written().1;
+    desk.store(StoreEvent::Disconnected { error: StoreError::TimedOut });
+    desk.pass(secs(9));
+    desk.store(StoreEvent::Connected { server: "here".into() });
+    desk.answer_read(snapshot(Some(entry(6, &lease))));
+    let (late, clean_up) = (desk.ticket(), desk.written().1);
+    desk.pass(secs(1));
+    desk.answer_read(snapshot(Some(entry(7, &clean_up))));
+    desk.pass(2 * TTL);
+    desk.stored(8);
+    desk.give(Input::Resign(crate::event::Reason::StepDown));
+    desk.give(Input::Drained(epoch(9)));
+    assert!(desk.written().1.clean);
+    desk.store(StoreEvent::Completed { ticket: late, outcome: Outcome::Stored { revision: 7 } });
+    assert!(desk.election.is_resigning());
+}
