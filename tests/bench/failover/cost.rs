@@ -41,7 +41,7 @@ fn requests(bench: &mut Bench, followers: usize) {
     let server = bench.name;
     bench.progress.begin(&format!("{server}: requests, {followers} followers"));
     let cluster = format!("requests-{followers}");
-    let ttl = Duration::from_secs(if bench.quick { 1 } else { 3 });
+    let ttl = Duration::from_secs(if bench.quick { 1 } else { 2 });
     let config = config(bench, &cluster).lease_ttl(ttl).renew_interval(ttl * 3 / 10);
     let mut leader = Member::start(&config, "leader", 1);
     leader.became().expect("nobody else is there");
@@ -50,7 +50,7 @@ fn requests(bench: &mut Bench, followers: usize) {
     let renewals = |leader: &mut Member| leader.ask("stats")["renewals"].as_u64().unwrap_or(0);
     let (before, renewed) = (sent(&bench.server), renewals(&mut leader));
     // Each follower's next confirming read falls into it once.
-    let window = 3 * ttl * if bench.quick { 1 } else { 3 };
+    let window = 3 * ttl * if bench.quick { 1 } else { 2 };
     std::thread::sleep(window);
     let (after, renewed) = (sent(&bench.server), renewals(&mut leader) - renewed);
     let own = format!("/{cluster}/leader");

@@ -19,7 +19,7 @@ pub(crate) fn measure(bench: &mut Bench) {
         let plural = if followers == 1 { "" } else { "s" };
         format!("SIGKILL → another leads, beyond D = {seconds} s, {followers} follower{plural}")
     };
-    let rounds = bench.rounds(60, 2);
+    let rounds = bench.rounds(40, 2);
     let second = config(bench, "crash");
     let beyond = kill(bench, &second, "crash", 1, rounds);
     let (what, median) = (killed(1.0, 1), beyond.median());
@@ -32,7 +32,7 @@ pub(crate) fn measure(bench: &mut Bench) {
         let three = config(bench, "crash-3")
             .lease_ttl(Duration::from_secs(3))
             .renew_interval(Duration::from_secs(1));
-        let beyond = kill(bench, &three, "crash-3", 1, 10);
+        let beyond = kill(bench, &three, "crash-3", 1, 6);
         let what = format!("{}, median", killed(3.0, 1));
         bench.report.row(Row::limit(&what, server, Unit::Millis, beyond.median(), 5.0));
         let crowd = config(bench, "crash-50");
@@ -53,8 +53,8 @@ fn kill(
     rounds: usize,
 ) -> Series {
     bench.progress.begin(&format!("{}: SIGKILL, {followers} followers", bench.name));
-    let ttl = config.clone().build().expect("valid").timing().ttl();
-    let ttl = ttl.as_secs_f64() * 1e3;
+    let timing = config.clone().build().expect("valid").timing().clone();
+    let ttl = timing.ttl().as_secs_f64() * 1e3;
     let witness = Witness::new(&bench.server.url(), cluster);
     let mut beyond = Vec::new();
     for round in 0..rounds {
@@ -62,7 +62,8 @@ fn kill(
         let mut victim = Member::start(config, &name, 1);
         victim.became().expect("nobody else is there");
         let mut others = Member::start(config, "heir", followers);
-        settle(bench, Duration::from_millis(400));
+        // A renewal later the heirs have heard from it, as the witness has.
+        settle(bench, timing.renew_interval() + Duration::from_millis(100));
         victim.kill();
         let heir = others.became();
         if let Some((at, last)) = heir.zip(witness.last(&name)) {
@@ -76,7 +77,7 @@ fn kill(
 
 /// Nothing moves on the leader's link any more, and nobody tells it.
 fn frozen(bench: &mut Bench) {
-    let rounds = bench.rounds(60, 3);
+    let rounds = bench.rounds(30, 3);
     let server = bench.name;
     bench.progress.begin(&format!("{server}: frozen link"));
     let proxy = Proxy::start(bench.server.address());
