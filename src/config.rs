@@ -23,8 +23,9 @@
 //! # The file
 //! The JSON file has the keys of go-cluster v1, whose files load unchanged unless their ids or
 //! timers are unsafe, and new ones that are all optional. Durations are whole milliseconds. Absent,
-//! `null` and, for texts, empty mean the same: the default. An unknown key is an error, as is a key
-//! that stands twice.
+//! `null`, for texts empty, and 0 for `election.leaseTtlMs`, `election.renewIntervalMs` and
+//! `vip.netmask` mean the same: the default, as go-cluster writes what is not set. An unknown key
+//! is an error, as is a key that stands twice.
 //!
 //! ```
 //! # use leasehold::config::Config;
@@ -120,10 +121,21 @@ impl Config {
     /// # Errors
     /// What is wrong, by the field's path, with what would be accepted.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        Self::given_in(text)?.build()
+    }
+
+    /// Checks a text as [`from_json`](Self::from_json) does, but for what is in the file of an
+    /// nkey: nothing is read, and nothing blocks.
+    #[cfg(all(feature = "capi", unix))]
+    pub(crate) fn check_json(text: &str) -> Result<(), ConfigError> {
+        Self::given_in(text)?.check().map(drop)
+    }
+
+    fn given_in(text: &str) -> Result<ConfigBuilder, ConfigError> {
         if text.len() > MAX_FILE_BYTES {
             return Err(ConfigError::TooLong { limit: MAX_FILE_BYTES });
         }
-        json::read(text)?.build()
+        json::read(text)
     }
 
     /// Reads a configuration from a file of at most 1 MiB. A file that holds a secret and that

@@ -67,9 +67,11 @@ struct Shared {
 struct Promise {
     /// Taken back: nobody is waited for here any more.
     withdrawn: bool,
-    /// What holds up the newest term that is given back.
-    held: Option<Arc<Mutex<Option<DrainGuard>>>>,
+    /// What holds up the newest term that is given back, and its epoch.
+    held: Option<(Epoch, Held)>,
 }
+
+type Held = Arc<Mutex<Option<DrainGuard>>>;
 
 impl Shared {
     #[cfg(unix)]
@@ -162,10 +164,11 @@ impl Events {
         &self.receiver
     }
 
-    /// How many events were dropped because nobody took them in time.
+    /// How many events were dropped because nobody took them in time. None while nobody has asked
+    /// for any; whoever asks late is told of those before, too.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.shared.missed.load(Ordering::Relaxed)
+        self.missed_counter().count()
     }
 
     pub(crate) fn missed_counter(&self) -> Missed {
@@ -185,7 +188,15 @@ impl Events {
             promise.withdrawn = true;
             promise.held.take()
         };
-        drop(held.and_then(|held| held.lock().take()));
+        drop(held.and_then(|(_, held)| held.lock().take()));
+    }
+
+    /// The work of a term that is given back has stopped, whether its event was taken out or not.
+    /// Does nothing for another epoch.
+    #[cfg(all(feature = "capi", unix))]
+    pub(crate) fn drained(&self, epoch: Epoch) {
+        let held = self.shared.promise.lock().held.take_if(|(of, _)| *of == epoch);
+        drop(held.and_then(|(_, held)| held.lock().take()));
     }
 
     /// A queue in which nothing will ever be. The last handle to a queue takes along what is in it,
@@ -201,7 +212,8 @@ pub(crate) struct Missed(Arc<Shared>);
 
 impl Missed {
     pub(crate) fn count(&self) -> u64 {
-        self.0.missed.load(Ordering::Relaxed)
+        let asked = self.0.attached.load(Ordering::SeqCst);
+        if asked { self.0.missed.load(Ordering::Relaxed) } else { 0 }
     }
 }
 
@@ -263,14 +275,14 @@ impl EventSink {
     }
 
     /// The guard for an event of this queue: it holds up `drain` until it is dropped, or whoever
-    /// has the queue says that nobody is waited for.
-    pub(crate) fn hold(&self, drain: DrainGuard) -> DrainGuard {
+    /// has the queue says that the work of `epoch` has stopped, or that nobody is waited for.
+    pub(crate) fn hold(&self, epoch: Epoch, drain: DrainGuard) -> DrainGuard {
         let mut promise = self.shared.promise.lock();
         if promise.withdrawn {
             return DrainGuard::new(|| {});
         }
         let held = Arc::new(Mutex::new(Some(drain)));
-        promise.held = Some(Arc::clone(&held));
+        promise.held = Some((epoch, Arc::clone(&held)));
         // Nobody else has the lock for another purpose than to take the guard; in a forked child
         // it may be had by a thread that is not there.
         DrainGuard::new(move || drop(held.try_lock().and_then(|mut held| held.take())))

@@ -216,7 +216,9 @@ impl Node {
         self.running.set_meta(meta)
     }
 
-    /// Gives back what is held and ends every thread, within the stop timeout (default 5 s).
+    /// Gives back what is held and ends every thread, within the stop timeout (default 5 s), and
+    /// after it at most 1 s more for a hook that does not return, and 2 s for a logger or a
+    /// connection that hangs.
     ///
     /// The caller's own work for the term must have stopped, or stop as it finds its token invalid:
     /// the drain guards in this node's own queue are dropped. Guards taken before, those of hooks,
@@ -418,7 +420,8 @@ pub struct Stats {
     pub reconnects: u64,
     /// Connections given up because nothing was answered.
     pub abandoned_connections: u64,
-    /// Events dropped because nobody took them.
+    /// Events dropped because nobody took them; 0 while nobody has asked for any. What hooks missed
+    /// is told to them.
     pub events_missed: u64,
     /// From sending the newest request to its answer.
     pub last_round_trip: Duration,

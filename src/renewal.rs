@@ -411,7 +411,7 @@ impl Renewal {
                 });
                 // Who never asked for an event is not waited for.
                 for sink in self.parts.sinks.iter_mut().filter(|sink| sink.is_attached()) {
-                    let (reason, drain) = (reason.clone(), sink.hold(drain.clone()));
+                    let (reason, drain) = (reason.clone(), sink.hold(epoch, drain.clone()));
                     sink.push(Event::Resigning { epoch, reason, drain });
                 }
                 self.follow(|follower| follower.resigning(drain));

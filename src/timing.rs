@@ -104,7 +104,7 @@ impl Timing {
             });
         }
         if self.renew.saturating_add(3 * timeout) > self.validity_ms() {
-            return Err(self.too_long(timeout));
+            return Err(self.too_long(timeout, per_renewal));
         }
         match given {
             Some(_) => Ok(timeout),
@@ -112,7 +112,13 @@ impl Timing {
         }
     }
 
-    fn too_long(&self, timeout: u64) -> TimingError {
+    /// The longest that leaves room for the answers, unless it is too short for them.
+    fn nearest_renew_interval(&self, timeout: u64, per_renewal: u64) -> Option<Duration> {
+        let longest = self.validity_ms().checked_sub(3 * timeout)?;
+        (longest >= per_renewal * timeout).then_some(ms(longest))
+    }
+
+    fn too_long(&self, timeout: u64, per_renewal: u64) -> TimingError {
         let needed = self.renew.saturating_add(3 * timeout);
         let smallest_ttl = needed.saturating_mul(100 + self.drift).div_ceil(100 - self.drift);
         TimingError::RenewIntervalTooLong {
@@ -120,8 +126,8 @@ impl Timing {
             request_timeout: ms(timeout),
             validity: self.validity(),
             ttl: self.ttl(),
-            nearest_renew_interval: ms(self.validity_ms().saturating_sub(3 * timeout)),
-            nearest_ttl: ms(smallest_ttl),
+            nearest_renew_interval: self.nearest_renew_interval(timeout, per_renewal),
+            nearest_ttl: Some(ms(smallest_ttl)).filter(|ttl| *ttl <= MAX_TTL),
         }
     }
 
@@ -260,9 +266,8 @@ pub enum TimingError {
     /// A lost renewal could not be made good within a term.
     #[error(
         "renew interval {renew_interval:?} + 3 x request timeout {request_timeout:?} must be at \
-         most {validity:?}, which is how long a term is valid at a lease TTL of {ttl:?}: take a \
-         renew interval of at most {nearest_renew_interval:?} or a lease TTL of at least \
-         {nearest_ttl:?}"
+         most {validity:?}, which is how long a term is valid at a lease TTL of {ttl:?}: take {}",
+        proposal(*.nearest_renew_interval, *.nearest_ttl)
     )]
     RenewIntervalTooLong {
         /// What was given.
@@ -273,11 +278,22 @@ pub enum TimingError {
         validity: Duration,
         /// What was given.
         ttl: Duration,
-        /// The longest renew interval for this time to live.
-        nearest_renew_interval: Duration,
-        /// The shortest time to live for this renew interval.
-        nearest_ttl: Duration,
+        /// The longest renew interval for this time to live, if it has room for any.
+        nearest_renew_interval: Option<Duration>,
+        /// The shortest time to live for this renew interval, if there is one of at most 1 h.
+        nearest_ttl: Option<Duration>,
     },
+}
+
+/// What would be accepted instead, of what can be at all.
+fn proposal(renew_interval: Option<Duration>, ttl: Option<Duration>) -> String {
+    let renew_interval = renew_interval.map(|most| format!("a renew interval of at most {most:?}"));
+    let ttl = ttl.map(|least| format!("a lease TTL of at least {least:?}"));
+    match (renew_interval, ttl) {
+        (Some(renew_interval), Some(ttl)) => format!("{renew_interval} or {ttl}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "a shorter renew interval and request timeout".to_owned(),
+    }
 }
 
 /// Whole milliseconds, capped far above every accepted value so that sums cannot overflow.
@@ -331,10 +347,35 @@ mod tests {
         else {
             panic!("accepted or refused for another reason")
         };
+        let (nearest_renew_interval, nearest_ttl) =
+            (nearest_renew_interval.unwrap(), nearest_ttl.unwrap());
         assert!(timing(10_000, millis(nearest_renew_interval)).is_ok());
         assert!(timing(10_000, millis(nearest_renew_interval) + 1).is_err());
         assert!(timing(millis(nearest_ttl), 9_000).is_ok());
         assert!(timing(millis(nearest_ttl) - 2, 9_000).is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_no_value_that_is_refused() {
+        let message =
+            |ttl, renew, rt| Timing::new(ms(ttl), ms(renew), rt, 10).unwrap_err().to_string();
+        let proposed = |message: String| message.split_once(": take ").unwrap().1.to_owned();
+        assert_eq!(
+            proposed(message(10_000, 3_528_652, None)),
+            "a renew interval of at most 8.121s",
+            "no TTL is long enough"
+        );
+        assert!(timing(10_000, 8_121).is_ok());
+        assert_eq!(
+            proposed(message(10_000, 6_000, Some(ms(3_000)))),
+            "a lease TTL of at least 18.334s",
+            "no renew interval has room for two such answers"
+        );
+        assert!(Timing::new(ms(18_334), ms(6_000), Some(ms(3_000)), 10).is_ok());
+        assert_eq!(
+            proposed(message(10_000, 3_000_000, Some(ms(705_000)))),
+            "a shorter renew interval and request timeout"
+        );
     }
 
     #[test]

@@ -306,13 +306,25 @@ fn quick_start(folder: &Path) -> PathBuf {
     source
 }
 
+/// As the README says: ended, the leader hands over at once.
 fn check_quick_start(link: &[String], checker: Checker) {
     let server = NatsServer::start(Version::Newest);
     let folder = tempfile::tempdir().expect("a folder");
     let program = Program::compile(&quick_start(folder.path()), link);
-    let lines = program.passes(checker, &["node-1", &server.url()]);
-    assert_eq!(lines.last().map(String::as_str), Some("leading"), "{lines:?}");
-    assert!(lines.iter().any(|line| line == "leads, epoch 1"), "{lines:?}");
+    let mut first = program.start(checker, &["node-1", &server.url()]);
+    wait_for(&first, "leads, epoch 1");
+    wait_for(&first, "leading");
+    let mut second = program.start(checker, &["node-2", &server.url()]);
+    wait_for(&second, "hears that node-1 leads, epoch 1");
+    first.signal(Signal::INT);
+    assert!(first.exited(PATIENCE).success(), "{}", first.transcript());
+    wait_for(&second, "leads, epoch 2");
+    wait_for(&second, "leading");
+    second.signal(Signal::TERM);
+    assert!(second.exited(PATIENCE).success(), "{}", second.transcript());
+    let mut none = program.start(checker, &[]);
+    assert_eq!(none.exited(PATIENCE).code(), Some(1), "{}", none.transcript());
+    assert!(none.transcript().contains("NODE SERVERS"), "{}", none.transcript());
 }
 
 #[test]

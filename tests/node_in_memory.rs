@@ -361,6 +361,34 @@ fn hooks_are_called_in_pairs() {
     assert_eq!(calls(), all, "stopping waits for the last call");
 }
 
+struct Counter(Arc<AtomicU32>);
+
+impl Hooks for Counter {
+    fn on_other(&mut self, _: Event) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The queue fills up that nobody asked for; what comes by hooks is told all the same.
+#[test]
+fn with_hooks_only_nothing_is_missed() {
+    let server = MemoryServer::new();
+    let told = Arc::<AtomicU32>::default();
+    let few = config("first").to_builder().event_capacity(16).build().expect("a valid one");
+    let node = Node::builder(few)
+        .hooks(Counter(Arc::clone(&told)))
+        .store(server.connect(Clock::boot()))
+        .start()
+        .expect("the store is in memory");
+    node.set_healthy(false);
+    for garbage in 1..=100 {
+        server.overwrite(format!("garbage {garbage}"));
+        eventually(PATIENCE, "the call", || told.load(Ordering::SeqCst) >= garbage);
+    }
+    assert_eq!(node.stats().events_missed, 0);
+    assert!(node.events().missed() > 0, "more than the queue has room for");
+}
+
 struct Sleeper(Arc<AtomicU32>);
 
 impl Hooks for Sleeper {

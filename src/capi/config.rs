@@ -23,9 +23,7 @@ impl Draft {
     /// Sets a field, unless it is none or of another kind. What has to do with other fields is
     /// judged when the node is started, as they may yet be set.
     fn set(&self, key: &str, value: Value) -> Result<()> {
-        if let Some(number) = value.as_u64() {
-            check_alone(key, number)?;
-        }
+        check_numbers(key, &value)?;
         let mut tree = self.0.lock();
         let mut changed = tree.clone();
         put(&mut changed, key, value.clone(), SECTIONS).ok_or_else(no_field)?;
@@ -44,8 +42,22 @@ fn plain(cluster_id: &str, node_id: &str, servers: &str) -> Value {
     json!({ "clusterId": cluster_id, "nodeId": node_id, "nats": { "servers": [servers] } })
 }
 
+/// Whether each number can be its field's at all, also within a section.
+fn check_numbers(key: &str, value: &Value) -> Result<()> {
+    // No number's key is as long as that, however deep a value is.
+    const LONGEST: usize = 64;
+    if key.len() > LONGEST {
+        return Ok(());
+    }
+    if let Some(number) = value.as_u64() {
+        check_alone(key, number)?;
+    }
+    let mut fields = value.as_object().into_iter().flatten();
+    fields.try_for_each(|(name, value)| check_numbers(&format!("{key}.{name}"), value))
+}
+
 fn check_field(tree: &Value, key: &str) -> Result<()> {
-    match Config::from_json(&tree.to_string()) {
+    match Config::check_json(&tree.to_string()) {
         Err(error) if is_about(&error, key) => Err(error.into()),
         _ => Ok(()),
     }
@@ -123,7 +135,8 @@ pub unsafe extern "C" fn leasehold_config_new(
 }
 
 /// Reads a configuration from a file, and checks it; the README has the file's keys. `*config` is
-/// the caller's, to be freed with `leasehold_config_free`. Blocks while the file is read.
+/// the caller's, to be freed with `leasehold_config_free`. Blocks while the file is read, and that
+/// of an nkey.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_config_load(
     file: *const c_char,
@@ -137,7 +150,8 @@ pub unsafe extern "C" fn leasehold_config_load(
     })
 }
 
-/// As `leasehold_config_load`, from the text of a file. Does not block.
+/// As `leasehold_config_load`, from the text of a file. Does not block, except to read the file of
+/// an nkey.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_config_parse(
     text: *const c_char,
@@ -153,7 +167,9 @@ pub unsafe extern "C" fn leasehold_config_parse(
 
 /// Sets a text by its key in the file, `"nats.credentials"` for example. An unknown key, and a
 /// value that the key cannot have whatever the others are, is refused at once; how timers fit
-/// together is checked when a node is started. Does not block.
+/// together, and what is in files that are named here, is checked when a node is started, or by
+/// `leasehold_config_check`. A list, as `"nats.servers"` is, takes `leasehold_config_set_json`.
+/// Does not block, and reads no file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_config_set_text(
     config: *mut leasehold_config,
@@ -166,7 +182,9 @@ pub unsafe extern "C" fn leasehold_config_set_text(
 
 /// Sets a number, `"election.leaseTtlMs"` for example. As `leasehold_config_set_text`; the message
 /// names the field and its range. Of a timer that is what it can be at all: how much of that is
-/// left by the other timers is said when a node is started, or by `leasehold_config_check`.
+/// left by the other timers is said when a node is started, or by `leasehold_config_check`. 0 is
+/// the default of `"election.leaseTtlMs"`, `"election.renewIntervalMs"` and `"vip.netmask"`, as in
+/// the file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_config_set_number(
     config: *mut leasehold_config,
@@ -188,7 +206,8 @@ pub unsafe extern "C" fn leasehold_config_set_flag(
     call(|| unsafe { set(config, key, |_| Ok(value.into())) })
 }
 
-/// Sets anything, as JSON: `"election.meta"` or a whole section. `null` is the default. As
+/// Sets anything, as JSON: `"election.meta"`, `"nats.servers"`, which is a list of texts, or a
+/// whole section, which replaces the one before. `null` is the default. As
 /// `leasehold_config_set_text`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_config_set_json(

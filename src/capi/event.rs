@@ -16,7 +16,8 @@ pub enum leasehold_event_kind {
     LEASEHOLD_BECAME_LEADER = 1,
     /// The term `epoch` is to be given back: `leasehold_is_leader` is false already, the lease is
     /// still held. Finish what is under way, then call `leasehold_drained` with this `epoch`. See
-    /// `reason`.
+    /// `reason`. Queued only when somebody has asked for events before; who has not is not waited
+    /// for.
     LEASEHOLD_RESIGNING = 2,
     /// The term `epoch` is over. Whatever is still done under it is stale. See `cause`, and
     /// `reason` where it was given back.

@@ -50,7 +50,8 @@ pub struct leasehold_stats {
     pub reconnects: u64,
     /// Connections given up because nothing was answered.
     pub abandoned_connections: u64,
-    /// Events dropped because nobody took them.
+    /// Events dropped because nobody took them; 0 while nobody has asked for any. What callbacks
+    /// missed is told to them, by `LEASEHOLD_MISSED`.
     pub events_missed: u64,
     /// From sending the newest request to its answer, in microseconds.
     pub last_round_trip_us: u64,

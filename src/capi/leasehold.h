@@ -1,4 +1,4 @@
-/* leasehold: one leader at a time, over NATS JetStream.
+/* leasehold: one leader at a time, over NATS JetStream. C99 or newer, or C++11.
  *
  * Generated from the sources of the library; do not edit.
  *
@@ -17,6 +17,17 @@
  * function touches signal handlers; the library's threads block all signals. When memory runs out
  * the process is aborted. A call needs 64 KiB of stack, and 512 KiB to read JSON that is nested as
  * deeply as it may be.
+ *
+ * How a term ends. leasehold_step_down, leasehold_transfer, leasehold_set_healthy with false, and
+ * leasehold_stop give it back. From then on leasehold_is_leader is false, and the lease is held
+ * until the work has stopped: until on_lose_leadership has returned, where there is one, and until
+ * leasehold_drained was called with the term's epoch, where somebody has ever asked for events, who
+ * finds LEASEHOLD_RESIGNING among them. Then the lease is released, another node takes over, and
+ * LEASEHOLD_LOST_LEADERSHIP is queued. When the work has not stopped within the drain timeout
+ * (default 10 s), that is queued without a release, with LEASEHOLD_DRAIN_TIMED_OUT, and others wait
+ * for the TTL. leasehold_stop waits for callbacks only: whoever calls it has stopped the work. All
+ * that happened can be taken after it, until leasehold_free, which stops first what was not. A term
+ * that is not given back, but lost, has LEASEHOLD_LOST_LEADERSHIP only.
  */
 
 #ifndef LEASEHOLD_H
@@ -97,7 +108,8 @@ typedef enum leasehold_event_kind {
   LEASEHOLD_BECAME_LEADER = 1,
   // The term `epoch` is to be given back: `leasehold_is_leader` is false already, the lease is
   // still held. Finish what is under way, then call `leasehold_drained` with this `epoch`. See
-  // `reason`.
+  // `reason`. Queued only when somebody has asked for events before; who has not is not waited
+  // for.
   LEASEHOLD_RESIGNING = 2,
   // The term `epoch` is over. Whatever is still done under it is stale. See `cause`, and
   // `reason` where it was given back.
@@ -265,7 +277,8 @@ typedef struct leasehold_stats {
   uint64_t reconnects;
   // Connections given up because nothing was answered.
   uint64_t abandoned_connections;
-  // Events dropped because nobody took them.
+  // Events dropped because nobody took them; 0 while nobody has asked for any. What callbacks
+  // missed is told to them, by `LEASEHOLD_MISSED`.
   uint64_t events_missed;
   // From sending the newest request to its answer, in microseconds.
   uint64_t last_round_trip_us;
@@ -302,22 +315,28 @@ enum leasehold_code leasehold_config_new(const char *cluster_id,
                                          struct leasehold_config **config);
 
 // Reads a configuration from a file, and checks it; the README has the file's keys. `*config` is
-// the caller's, to be freed with `leasehold_config_free`. Blocks while the file is read.
+// the caller's, to be freed with `leasehold_config_free`. Blocks while the file is read, and that
+// of an nkey.
 enum leasehold_code leasehold_config_load(const char *file, struct leasehold_config **config);
 
-// As `leasehold_config_load`, from the text of a file. Does not block.
+// As `leasehold_config_load`, from the text of a file. Does not block, except to read the file of
+// an nkey.
 enum leasehold_code leasehold_config_parse(const char *text, struct leasehold_config **config);
 
 // Sets a text by its key in the file, `"nats.credentials"` for example. An unknown key, and a
 // value that the key cannot have whatever the others are, is refused at once; how timers fit
-// together is checked when a node is started. Does not block.
+// together, and what is in files that are named here, is checked when a node is started, or by
+// `leasehold_config_check`. A list, as `"nats.servers"` is, takes `leasehold_config_set_json`.
+// Does not block, and reads no file.
 enum leasehold_code leasehold_config_set_text(struct leasehold_config *config,
                                               const char *key,
                                               const char *value);
 
 // Sets a number, `"election.leaseTtlMs"` for example. As `leasehold_config_set_text`; the message
 // names the field and its range. Of a timer that is what it can be at all: how much of that is
-// left by the other timers is said when a node is started, or by `leasehold_config_check`.
+// left by the other timers is said when a node is started, or by `leasehold_config_check`. 0 is
+// the default of `"election.leaseTtlMs"`, `"election.renewIntervalMs"` and `"vip.netmask"`, as in
+// the file.
 enum leasehold_code leasehold_config_set_number(struct leasehold_config *config,
                                                 const char *key,
                                                 int64_t value);
@@ -327,7 +346,8 @@ enum leasehold_code leasehold_config_set_flag(struct leasehold_config *config,
                                               const char *key,
                                               bool value);
 
-// Sets anything, as JSON: `"election.meta"` or a whole section. `null` is the default. As
+// Sets anything, as JSON: `"election.meta"`, `"nats.servers"`, which is a list of texts, or a
+// whole section, which replaces the one before. `null` is the default. As
 // `leasehold_config_set_text`.
 enum leasehold_code leasehold_config_set_json(struct leasehold_config *config,
                                               const char *key,
@@ -345,26 +365,34 @@ enum leasehold_code leasehold_config_free(struct leasehold_config *config);
 // IP in the configuration, that follows the lead.
 //
 // Blocks until the bucket was read or found missing, for at most the connect timeout (default
-// 5 s), or not at all with `nats.startDisconnected`.
+// 5 s), or not at all with `nats.startDisconnected`; before that, while the file of an nkey is
+// read.
 enum leasehold_code leasehold_start(const struct leasehold_config *config,
                                     const struct leasehold_hooks *hooks,
                                     struct leasehold_node **node);
 
-// Gives back what is held and ends the node's threads, within the stop timeout (default 5 s),
-// while it blocks. The caller's own work for a term must have stopped. `left_to_lapse` may be
-// null; it becomes true when the lease could not be released and others wait for its TTL.
+// Gives back what is held and ends the node's threads, while it blocks: within the stop timeout
+// (default 5 s), and after it at most 1 s more for a callback that does not return, 2 s for a log
+// function or a connection that hangs, and 2 s for the answers of `leasehold_serve_health`. The
+// caller's own work for a term must have stopped: it waits for callbacks, but for no
+// `leasehold_drained`, and a `LEASEHOLD_RESIGNING` that stands in the queue needs none any more.
+// `left_to_lapse` may be null; it becomes true when the lease could not be released and others
+// wait for its TTL.
 //
 // Threads that wait in another call for this node return. What happened until it had stopped can
-// be taken until the node is freed: the end of its term, and what nobody took before. Its
-// descriptor stays open. `LEASEHOLD_E_STOPPED` at a second call, `LEASEHOLD_E_IN_CALLBACK` in a
-// callback.
+// be taken until the node is freed: the end of its term, and what nobody took before, up to
+// `election.eventCapacity` + 64 events. Its descriptor stays open. `LEASEHOLD_E_STOPPED` at a
+// second call, `LEASEHOLD_E_IN_CALLBACK` in a callback.
 enum leasehold_code leasehold_stop(struct leasehold_node *node, bool *left_to_lapse);
 
-// Frees a node, and stops it first as `leasehold_stop` does, unless it was; where another thread
-// is stopping it, that is waited for. Its handle is void at once, also for other threads, and what
-// happens from then on can be had by callbacks only. The descriptor is closed: take it out of
-// every poll set before. Null is ignored. `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was
-// done.
+// Frees a node, and stops it first as `leasehold_stop` does, for as long at most, unless it was;
+// where another thread is stopping it, that is waited for. Its handle is void at once, also for
+// other threads, and what happens from then on can be had by callbacks only. Null is ignored.
+// `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was done.
+//
+// The descriptor is closed: take it out of every poll set before. Where another thread is in a
+// call for this node, it is closed when the last of those calls has returned, which they do at
+// once, but perhaps after this one.
 //
 // A callback that takes longer than a second to return is left behind; `release` tells when
 // `user_data` is free.
@@ -392,8 +420,9 @@ enum leasehold_code leasehold_next_event(struct leasehold_node *node,
                                          int64_t timeout_ms);
 
 // Says that the work of a term has stopped that is given back: what `LEASEHOLD_RESIGNING` asks
-// for. The lease is released then, and another node takes over. Does nothing for any other epoch.
-// Does not block.
+// for, whether that was taken already or not. The lease is released then, and another node takes
+// over; after the drain timeout too, unless one has. Does nothing for any other epoch, nor for a
+// term that is not being given back yet. Does not block.
 enum leasehold_code leasehold_drained(struct leasehold_node *node, uint64_t epoch);
 
 // Whether the node leads now: a comparison of the clock with the term's deadline. False for a void
@@ -401,8 +430,9 @@ enum leasehold_code leasehold_drained(struct leasehold_node *node, uint64_t epoc
 // from a signal handler.
 bool leasehold_is_leader(const struct leasehold_node *node);
 
-// The highest epoch that the node has seen; 0 before anything is known, and for a void handle.
-// Does not block.
+// The highest epoch that the node has seen, whoever's it is: to fence effects with, take a token's
+// or that of `LEASEHOLD_BECAME_LEADER`. 0 before anything is known, and for a void handle. Does
+// not block.
 uint64_t leasehold_epoch(const struct leasehold_node *node);
 
 // The leader's node id. `length`, which may be null, becomes its length without the final zero
@@ -438,10 +468,12 @@ enum leasehold_code leasehold_promote(struct leasehold_node *node);
 
 // Says whether this node is fit to lead, as it is at first. An unfit one does not challenge, and
 // steps down if it leads. Waits for the next turn of the node's thread only.
+// `LEASEHOLD_E_STOPPED`.
 enum leasehold_code leasehold_set_healthy(struct leasehold_node *node, bool healthy);
 
 // A value, as JSON, that the leader's record carries when this node leads: an address, say. `null`
 // is none; at most 4096 bytes. Waits for the next turn of the node's thread only.
+// `LEASEHOLD_E_STOPPED`.
 enum leasehold_code leasehold_set_meta(struct leasehold_node *node, const char *json);
 
 // The value that the newest record carries, as JSON. As `leasehold_leader`.

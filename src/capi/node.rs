@@ -15,10 +15,12 @@ use super::handle::{self, Object, leasehold_config, leasehold_node};
 use super::hooks::{Callbacks, leasehold_hooks, not_in_callback};
 use super::text::{fill, not_null, size_of_callers, store, timeout};
 use crate::config::Config;
+use crate::error::Refused;
 use crate::event::{DrainGuard, Event};
 use crate::events::{Events, Pollable};
 use crate::health::Responder;
 use crate::leadership::TermCell;
+use crate::lease::Epoch;
 use crate::node::{Node, NodeBuilder, NodeHandle};
 
 /// A node, as long as its handle stands or a call is under way.
@@ -118,8 +120,20 @@ impl Member {
         told
     }
 
+    /// Also of a term whose event nobody has taken yet.
     fn drained(&self, epoch: u64) {
         self.drains.lock().retain(|(of, _)| *of != epoch);
+        if let Some(epoch) = Epoch::new(epoch) {
+            self.events.drained(epoch);
+        }
+    }
+
+    /// Refuses what would come to nothing, as the node is stopping or has stopped.
+    pub(super) fn check_running(&self) -> Result<()> {
+        if self.stopping.load(Ordering::SeqCst) || self.handle.has_stopped() {
+            return Err(Refused::Stopped.into());
+        }
+        Ok(())
     }
 
     /// Stops the node. True when its lease was left to lapse.
@@ -165,7 +179,8 @@ fn no_vip(why: &impl ToString) -> Failure {
 /// IP in the configuration, that follows the lead.
 ///
 /// Blocks until the bucket was read or found missing, for at most the connect timeout (default
-/// 5 s), or not at all with `nats.startDisconnected`.
+/// 5 s), or not at all with `nats.startDisconnected`; before that, while the file of an nkey is
+/// read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_start(
     config: *const leasehold_config,
@@ -188,14 +203,18 @@ pub unsafe extern "C" fn leasehold_start(
     })
 }
 
-/// Gives back what is held and ends the node's threads, within the stop timeout (default 5 s),
-/// while it blocks. The caller's own work for a term must have stopped. `left_to_lapse` may be
-/// null; it becomes true when the lease could not be released and others wait for its TTL.
+/// Gives back what is held and ends the node's threads, while it blocks: within the stop timeout
+/// (default 5 s), and after it at most 1 s more for a callback that does not return, 2 s for a log
+/// function or a connection that hangs, and 2 s for the answers of `leasehold_serve_health`. The
+/// caller's own work for a term must have stopped: it waits for callbacks, but for no
+/// `leasehold_drained`, and a `LEASEHOLD_RESIGNING` that stands in the queue needs none any more.
+/// `left_to_lapse` may be null; it becomes true when the lease could not be released and others
+/// wait for its TTL.
 ///
 /// Threads that wait in another call for this node return. What happened until it had stopped can
-/// be taken until the node is freed: the end of its term, and what nobody took before. Its
-/// descriptor stays open. `LEASEHOLD_E_STOPPED` at a second call, `LEASEHOLD_E_IN_CALLBACK` in a
-/// callback.
+/// be taken until the node is freed: the end of its term, and what nobody took before, up to
+/// `election.eventCapacity` + 64 events. Its descriptor stays open. `LEASEHOLD_E_STOPPED` at a
+/// second call, `LEASEHOLD_E_IN_CALLBACK` in a callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_stop(
     node: *mut leasehold_node,
@@ -213,11 +232,14 @@ pub unsafe extern "C" fn leasehold_stop(
     })
 }
 
-/// Frees a node, and stops it first as `leasehold_stop` does, unless it was; where another thread
-/// is stopping it, that is waited for. Its handle is void at once, also for other threads, and what
-/// happens from then on can be had by callbacks only. The descriptor is closed: take it out of
-/// every poll set before. Null is ignored. `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was
-/// done.
+/// Frees a node, and stops it first as `leasehold_stop` does, for as long at most, unless it was;
+/// where another thread is stopping it, that is waited for. Its handle is void at once, also for
+/// other threads, and what happens from then on can be had by callbacks only. Null is ignored.
+/// `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was done.
+///
+/// The descriptor is closed: take it out of every poll set before. Where another thread is in a
+/// call for this node, it is closed when the last of those calls has returned, which they do at
+/// once, but perhaps after this one.
 ///
 /// A callback that takes longer than a second to return is left behind; `release` tells when
 /// `user_data` is free.
@@ -280,8 +302,9 @@ pub unsafe extern "C" fn leasehold_next_event(
 }
 
 /// Says that the work of a term has stopped that is given back: what `LEASEHOLD_RESIGNING` asks
-/// for. The lease is released then, and another node takes over. Does nothing for any other epoch.
-/// Does not block.
+/// for, whether that was taken already or not. The lease is released then, and another node takes
+/// over; after the drain timeout too, unless one has. Does nothing for any other epoch, nor for a
+/// term that is not being given back yet. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_drained(node: *mut leasehold_node, epoch: u64) -> leasehold_code {
     call(|| {

@@ -18,8 +18,9 @@ pub extern "C" fn leasehold_is_leader(node: *const leasehold_node) -> bool {
     handle::is_in_force(node)
 }
 
-/// The highest epoch that the node has seen; 0 before anything is known, and for a void handle.
-/// Does not block.
+/// The highest epoch that the node has seen, whoever's it is: to fence effects with, take a token's
+/// or that of `LEASEHOLD_BECAME_LEADER`. 0 before anything is known, and for a void handle. Does
+/// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_epoch(node: *const leasehold_node) -> u64 {
     let mut epoch = 0;
@@ -105,19 +106,23 @@ pub extern "C" fn leasehold_promote(node: *mut leasehold_node) -> leasehold_code
 
 /// Says whether this node is fit to lead, as it is at first. An unfit one does not challenge, and
 /// steps down if it leads. Waits for the next turn of the node's thread only.
+/// `LEASEHOLD_E_STOPPED`.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_set_healthy(
     node: *mut leasehold_node,
     healthy: bool,
 ) -> leasehold_code {
     call(|| {
-        handle::get(node)?.handle.set_healthy(healthy);
+        let member = handle::get(node)?;
+        member.check_running()?;
+        member.handle.set_healthy(healthy);
         Ok(())
     })
 }
 
 /// A value, as JSON, that the leader's record carries when this node leads: an address, say. `null`
 /// is none; at most 4096 bytes. Waits for the next turn of the node's thread only.
+/// `LEASEHOLD_E_STOPPED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_set_meta(
     node: *mut leasehold_node,
@@ -126,7 +131,8 @@ pub unsafe extern "C" fn leasehold_set_meta(
     call(|| {
         let member = handle::get(node)?;
         // SAFETY: the caller's word.
-        let meta = unsafe { json_in(json, "json") }?;
+        let meta = unsafe { json_in(json, "meta") }?;
+        member.check_running()?;
         Ok(member.handle.set_meta(Some(meta).filter(|meta| !meta.is_null()))?)
     })
 }
@@ -155,9 +161,7 @@ pub extern "C" fn leasehold_serve_health(node: *mut leasehold_node) -> leasehold
     call(|| {
         let member = handle::get(node)?;
         let mut health = member.health.lock();
-        if member.handle.has_stopped() {
-            return Err(crate::error::Refused::Stopped.into());
-        }
+        member.check_running()?;
         if health.is_none() {
             *health = Some(Responder::of(member.handle.clone())?);
         }

@@ -246,8 +246,18 @@ impl ConfigBuilder {
     /// Checks all of it.
     ///
     /// # Errors
-    /// The first field at fault, with what would be accepted. Reads one file: the nkey's, if any.
+    /// The first field at fault, with what would be accepted. Reads one file, when all else is
+    /// accepted: the nkey's, if any.
     pub fn build(self) -> Result<Config, ConfigError> {
+        let (mut connection, timing) = self.check()?;
+        if let Some(file) = &self.nkey_file {
+            connection.auth = reach::seed_in(file)?;
+        }
+        Ok(Config { given: self, timing, connection })
+    }
+
+    /// Checks all but what is in a file, and does not block.
+    pub(super) fn check(&self) -> Result<(Connection, Timing), ConfigError> {
         ids::check_cluster_id(&self.cluster_id)?;
         ids::check_node_id(&self.node_id)?;
         let connection = self.connection()?;
@@ -259,7 +269,7 @@ impl ConfigBuilder {
             self.clock_drift_percent,
         )?;
         self.meta.as_ref().map_or(Ok(()), check_meta)?;
-        Ok(Config { given: self, timing, connection })
+        Ok((connection, timing))
     }
 
     fn check_ranges(&self) -> Result<(), ConfigError> {

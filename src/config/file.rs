@@ -10,14 +10,16 @@ use super::error::ConfigError;
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// The file's text. Reads no further than needed to see that it is too long.
+pub(super) fn text(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let bound = MAX_FILE_BYTES as u64 + 1;
+    File::open(file)?.take(bound).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The text of a configuration's file.
 pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
-    let read = || {
-        let mut text = String::new();
-        let bound = MAX_FILE_BYTES as u64 + 1;
-        File::open(file)?.take(bound).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    read().map_err(|source| ConfigError::Read { file: file.to_owned(), source })
+    text(file).map_err(|source| ConfigError::Read { file: file.to_owned(), source })
 }
 
 /// Replaces the file: written beside it, flushed to disk, renamed over it.

@@ -108,5 +108,10 @@ pub(crate) fn check_alone(path: &str, value: u64) -> Result<(), ConfigError> {
     let Some(limit) = ALL.into_iter().find(|limit| limit.path == path) else { return Ok(()) };
     // Which stands for the default in files of go-cluster.
     let is_default = value == 0 && [LEASE_TTL.path, RENEW_INTERVAL.path].contains(&path);
-    if is_default { Ok(()) } else { limit.check(value) }
+    let is_even_replicas = value % 2 == 0 && path == REPLICAS.path;
+    match (is_default, is_even_replicas) {
+        (true, _) => Ok(()),
+        (_, true) => Err(limit.refuse(value)),
+        (false, false) => limit.check(value),
+    }
 }

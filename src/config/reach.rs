@@ -1,19 +1,27 @@
 //! Checks of what it takes to reach a server besides its address: credentials, TLS, prefixes.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::connection::{Auth, Secret, Tls};
 use super::error::{ConfigError, quoted};
+use super::file;
 
-/// The credentials in use; those of a seed file are read now.
+const NKEY_FILE: &str = "nats.nkeyFile";
+
+/// The credentials in a file of a seed, which is read now.
+pub(super) fn seed_in(file: &Path) -> Result<Auth, ConfigError> {
+    let unreadable = |why| {
+        // Quoted, so that the message is one line.
+        let name = file.to_string_lossy();
+        ConfigError::invalid(NKEY_FILE, format!("names {name:?}, which cannot be read: {why}"))
+    };
+    let text = file::text(file).map_err(unreadable)?;
+    checked_seed(NKEY_FILE, text.trim())
+}
+
+/// The credentials in use, but for those of a seed's file.
 pub(super) fn auth(given: &Auth, nkey_file: Option<&Path>) -> Result<Auth, ConfigError> {
-    if let Some(file) = nkey_file {
-        check_file("nats.nkeyFile", file)?;
-        let unreadable = |source| ConfigError::Read { file: file.to_owned(), source };
-        let text = fs::read_to_string(file).map_err(unreadable)?;
-        return checked_seed("nats.nkeyFile", text.trim());
-    }
+    nkey_file.map_or(Ok(()), |file| check_file(NKEY_FILE, file))?;
     let present = |path: &str, text: &str, when| match text {
         "" => Err(ConfigError::Missing { path: path.to_owned(), when }),
         _ => Ok(()),

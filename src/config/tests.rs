@@ -151,7 +151,9 @@ fn the_last_credentials_given_count() {
     assert!(refusal(builder().user_password("u", "")).starts_with("nats.password is required"));
     assert!(refusal(builder().user_password("", "p")).starts_with("nats.user is required"));
     assert!(refusal(builder().token("")).starts_with("nats.token is required"));
-    assert!(refusal(builder().nkey_file("/nonexistent/seed")).contains("/nonexistent/seed"));
+    let message = refusal(builder().nkey_file("/nonexistent/seed"));
+    let expected = "nats.nkeyFile names \"/nonexistent/seed\", which cannot be read: ";
+    assert!(message.starts_with(expected), "{message}");
 }
 
 #[test]

@@ -79,7 +79,8 @@ fn who_takes_the_promise_back_is_not_waited_for_and_hears_all_the_same() {
     let (drained, times) = crossbeam_channel::unbounded();
     let resigning = |sink: &EventSink, number| {
         let drained = drained.clone();
-        let drain = sink.hold(DrainGuard::new(move || drained.send(number).unwrap()));
+        let drain = DrainGuard::new(move || drained.send(number).unwrap());
+        let drain = sink.hold(epoch(number), drain);
         Event::Resigning { epoch: epoch(number), reason: Reason::StepDown, drain }
     };
     let event = resigning(&sink, 1);
@@ -99,9 +100,39 @@ fn who_takes_the_promise_back_is_not_waited_for_and_hears_all_the_same() {
     assert_eq!(times.try_iter().count(), 0, "each once");
 }
 
+#[cfg(feature = "capi")]
+#[test]
+fn who_says_so_before_taking_the_event_has_drained_that_term_and_no_other() {
+    let (mut sink, events) = queue(1);
+    let (drained, told) = bounded(1);
+    let drain = sink.hold(epoch(2), DrainGuard::new(move || drained.send(()).unwrap()));
+    sink.push(Event::Resigning { epoch: epoch(2), reason: Reason::StepDown, drain });
+    events.drained(epoch(1));
+    events.drained(epoch(3));
+    assert!(told.is_empty());
+    events.drained(epoch(2));
+    assert!(told.try_recv().is_ok());
+    events.drained(epoch(2));
+    assert!(matches!(events.try_next(), Some(Event::Resigning { .. })), "told all the same");
+}
+
+#[test]
+fn what_nobody_ever_asked_for_is_not_missed() {
+    let (mut sink, events) = queue(1);
+    for _ in 0..100 {
+        sink.push(changed());
+    }
+    assert_eq!((events.missed(), events.missed_counter().count()), (0, 0));
+    events.attach();
+    let missed = events.missed();
+    assert!(missed > 0, "and counts for who asks late");
+    assert!(drain(&mut sink, &events).contains(&format!("M{missed}")));
+}
+
 #[test]
 fn passing_events_are_dropped_before_any_term() {
     let (mut sink, events) = queue(1);
+    events.attach();
     sink.push(became(1));
     for _ in 0..1_000 {
         sink.push(changed());
@@ -117,6 +148,7 @@ fn passing_events_are_dropped_before_any_term() {
 #[test]
 fn terms_are_dropped_whole_and_counted() {
     let (mut sink, events) = queue(1);
+    events.attach();
     for number in 1..=1_000 {
         sink.push(became(number));
         sink.push(lost(number));

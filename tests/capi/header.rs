@@ -22,7 +22,7 @@ const SOURCES: [&str; 11] = [
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const INTRODUCTION: &str = "\
-/* leasehold: one leader at a time, over NATS JetStream.
+/* leasehold: one leader at a time, over NATS JetStream. C99 or newer, or C++11.
  *
  * Generated from the sources of the library; do not edit.
  *
@@ -41,6 +41,17 @@ const INTRODUCTION: &str = "\
  * function touches signal handlers; the library's threads block all signals. When memory runs out
  * the process is aborted. A call needs 64 KiB of stack, and 512 KiB to read JSON that is nested as
  * deeply as it may be.
+ *
+ * How a term ends. leasehold_step_down, leasehold_transfer, leasehold_set_healthy with false, and
+ * leasehold_stop give it back. From then on leasehold_is_leader is false, and the lease is held
+ * until the work has stopped: until on_lose_leadership has returned, where there is one, and until
+ * leasehold_drained was called with the term's epoch, where somebody has ever asked for events, who
+ * finds LEASEHOLD_RESIGNING among them. Then the lease is released, another node takes over, and
+ * LEASEHOLD_LOST_LEADERSHIP is queued. When the work has not stopped within the drain timeout
+ * (default 10 s), that is queued without a release, with LEASEHOLD_DRAIN_TIMED_OUT, and others wait
+ * for the TTL. leasehold_stop waits for callbacks only: whoever calls it has stopped the work. All
+ * that happened can be taken after it, until leasehold_free, which stops first what was not. A term
+ * that is not given back, but lost, has LEASEHOLD_LOST_LEADERSHIP only.
  */";
 
 pub(crate) fn generate() -> String {

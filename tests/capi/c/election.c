@@ -35,6 +35,7 @@ static void check_meta(leasehold_node *node) {
     EVENTUALLY(leasehold_leader_meta(node, meta, sizeof meta, NULL) == LEASEHOLD_OK);
     CHECK(strcmp(meta, "{\"port\":80}") == 0);
     IS(LEASEHOLD_E_TEXT, leasehold_set_meta(node, "{"));
+    CHECK(strstr(leasehold_last_error(), "meta is not JSON") != NULL);
     OK(leasehold_set_meta(node, "null"));
 }
 
@@ -188,6 +189,36 @@ static void tells_after_the_stop(bool asked) {
     OK(leasehold_free(node));
 }
 
+typedef enum { BY_STEP_DOWN, BY_HEALTH, BY_TRANSFER, WAYS } way;
+
+/* Who gives a term back may say at once that its work has stopped, without a look at the event. */
+static void drained_before_the_event_is_taken(way way) {
+    leasehold_node *node = leading("early", "early", servers);
+    leasehold_event event = {.size = sizeof event};
+    leasehold_status status = {.size = sizeof status};
+    int events = -1;
+    OK(leasehold_descriptor(node, &events));
+    uint64_t epoch = leasehold_epoch(node);
+    OK(leasehold_drained(node, epoch)); /* not given back yet */
+    CHECK(leasehold_is_leader(node));
+    OK(way == BY_STEP_DOWN ? leasehold_step_down(node)
+       : way == BY_HEALTH  ? leasehold_set_healthy(node, false)
+                           : leasehold_transfer(node, "other"));
+    OK(leasehold_drained(node, epoch + 1));
+    OK(leasehold_get_status(node, &status));
+    CHECK(status.resigning);
+    OK(leasehold_drained(node, epoch));
+    EVENTUALLY(leasehold_get_status(node, &status) == LEASEHOLD_OK && !status.resigning);
+    do {
+        OK(leasehold_next_event(node, &event, PATIENCE_MS));
+    } while (event.kind != LEASEHOLD_RESIGNING);
+    do {
+        OK(leasehold_next_event(node, &event, PATIENCE_MS));
+    } while (event.kind != LEASEHOLD_LOST_LEADERSHIP);
+    CHECK(event.epoch == epoch && event.cause == LEASEHOLD_RESIGNED);
+    OK(leasehold_free(node));
+}
+
 /* After a stop nothing happens any more, and everything says so. */
 static void ends(leasehold_node *node) {
     int events = -1;
@@ -202,7 +233,8 @@ static void ends(leasehold_node *node) {
     IS(LEASEHOLD_E_STOPPED, leasehold_promote(node));
     IS(LEASEHOLD_E_STOPPED, leasehold_serve_health(node));
     IS(LEASEHOLD_E_STOPPED, leasehold_wait_for_leadership(node, -1));
-    OK(leasehold_set_healthy(node, false));
+    IS(LEASEHOLD_E_STOPPED, leasehold_set_healthy(node, false));
+    IS(LEASEHOLD_E_STOPPED, leasehold_set_meta(node, "1"));
     CHECK(!leasehold_is_leader(node));
     OK(leasehold_free(node));
     IS(LEASEHOLD_E_HANDLE, leasehold_free(node));
@@ -233,6 +265,9 @@ int main(int argc, char **argv) {
     ends(second);
     tells_after_the_stop(true);
     tells_after_the_stop(false);
+    for (way way = 0; way < WAYS; way++) {
+        drained_before_the_event_is_taken(way);
+    }
     puts("done");
     return 0;
 }

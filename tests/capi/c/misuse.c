@@ -1,5 +1,6 @@
 /* What a program does wrong: a code each time, never a crash. The server is only for the last. */
 #include "check.h"
+#include <sys/stat.h>
 
 static leasehold_config *config;
 static leasehold_node *node;
@@ -224,6 +225,49 @@ static void wrong_numbers(void) {
                  "a prefix length in bits (0 to 32 for IPv4, 0 to 128 for IPv6)");
 }
 
+static void wrong_section(const char *key, const char *json, const char *field) {
+    IS(LEASEHOLD_E_CONFIG, leasehold_config_set_json(config, key, json));
+    CHECK(strncmp(leasehold_last_error(), field, strlen(field)) == 0);
+}
+
+/* Within a section as well. */
+static void wrong_sections(void) {
+    wrong_section("election", "{\"leaseTtlMs\": 50}", "election.leaseTtlMs: expected");
+    wrong_section("election", "{\"renewIntervalMs\": 39}", "election.renewIntervalMs: expected");
+    wrong_section("election", "{\"requestTimeoutMs\": 19}", "election.requestTimeoutMs: expected");
+    wrong_section("election", "{\"clockDriftPercent\": 51}", "election.clockDriftPercent: ");
+    wrong_section("election", "{\"eventCapacity\": 1}", "election.eventCapacity: expected");
+    wrong_section("nats", "{\"replicas\": 2}", "nats.replicas: expected");
+    wrong_section("vip", "{\"netmask\": 129}", "vip.netmask: expected");
+    /* The default, as in the file. */
+    leasehold_config *other = configured("misuse", "zeros", "localhost");
+    OK(leasehold_config_set_json(other, "election", "{\"leaseTtlMs\": 0}"));
+    OK(leasehold_config_set_number(other, "election.renewIntervalMs", 0));
+    OK(leasehold_config_check(other));
+    OK(leasehold_config_free(other));
+}
+
+/* Setters read no file, not even one that nobody writes; a check does, and names the field. */
+static void files_that_are_named(void) {
+    char folder[] = "/tmp/leasehold-XXXXXX", pipe[64];
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(pipe, sizeof pipe, "%s/pipe", folder);
+    CHECK(mkfifo(pipe, 0600) == 0);
+    leasehold_config *other = configured("misuse", "files", "localhost");
+    OK(leasehold_config_set_text(other, "nats.nkeyFile", pipe));
+    OK(leasehold_config_set_number(other, "election.cooldownMs", 1));
+    CHECK(unlink(pipe) == 0 && rmdir(folder) == 0);
+    OK(leasehold_config_set_number(other, "election.cooldownMs", 2));
+    IS(LEASEHOLD_E_CONFIG, leasehold_config_check(other));
+    CHECK(strncmp(leasehold_last_error(), "nats.nkeyFile ", 14) == 0);
+    CHECK(strstr(leasehold_last_error(), pipe) != NULL);
+    OK(leasehold_config_set_json(other, "nats.nkeyFile", "null"));
+    OK(leasehold_config_set_text(other, "nats.credentials", pipe));
+    OK(leasehold_config_set_text(other, "nats.tls.ca", pipe));
+    OK(leasehold_config_check(other));
+    OK(leasehold_config_free(other));
+}
+
 /* Texts: too long, too deep, not UTF-8, of the wrong kind. */
 static void wrong_texts(void) {
     leasehold_config *made = NULL;
@@ -247,6 +291,7 @@ static void wrong_texts(void) {
     OK(leasehold_config_set_number(config, "election.leaseTtlMs", 110));
     IS(LEASEHOLD_E_CONFIG, leasehold_config_check(config));
     wrong_numbers();
+    wrong_sections();
     OK(leasehold_config_set_number(config, "election.leaseTtlMs", TTL_MS));
     IS(LEASEHOLD_E_CONFIG, leasehold_config_set_json(config, "election", "{\"eventCapacity\": 1}"));
     IS(LEASEHOLD_E_CONFIG, leasehold_config_set_flag(config, "election", true));
@@ -348,6 +393,7 @@ int main(int argc, char **argv) {
     odd_addresses();
     odd_times();
     wrong_texts();
+    files_that_are_named();
     deep_values();
     too_many();
     no_such_place();
