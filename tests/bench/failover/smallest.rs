@@ -12,7 +12,7 @@ use super::report::{Row, Unit};
 
 /// TTL and interval, in milliseconds; the smallest that the library takes first.
 const TIMERS: [(u64, u64); 7] =
-    [(150, 40), (200, 50), (250, 60), (350, 90), (500, 130), (1_000, 300), (2_000, 600)];
+    [(150, 60), (200, 60), (250, 60), (350, 90), (500, 130), (1_000, 300), (2_000, 600)];
 
 pub(crate) fn measure(bench: &mut Bench) {
     let length = Duration::from_secs(if bench.quick { 20 } else { 600 });
