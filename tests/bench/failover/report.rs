@@ -25,7 +25,7 @@ impl Unit {
             Self::Millis if value < 10.0 => format!("{value:.2} ms"),
             Self::Millis => format!("{value:.0} ms"),
             Self::Nanos => format!("{value:.1} ns"),
-            Self::Megabytes => format!("{value:.2} MB"),
+            Self::Megabytes => format!("{value:.2} MiB"),
             Self::Count => format!("{value:.2}"),
         }
     }
