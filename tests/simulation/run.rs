@@ -25,7 +25,8 @@ fn play(seed: u64, trace: Trace) -> World {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} wants a whole number, not {text:?}")))
 }
 
 /// What the environment asks for: one seed, or so many.
