@@ -37,7 +37,7 @@ pub(crate) fn measure(bench: &mut Bench) {
         bench.progress.begin(&format!("{}: {name}", bench.name));
         let mut pair = Pair::start(bench, way, verb);
         let (ours, hops) = pair.rounds(bench, rounds);
-        let parts = pair.profile(bench, (rounds / 10).max(10));
+        let parts = pair.profile(bench, (rounds / 10).max(5));
         let what = format!("{name} → the other process leads");
         let server = bench.name;
         let row = |share: &str, ours: f64, hops: f64, budget: f64| {
