@@ -108,6 +108,7 @@ pub mod error;
 pub mod event;
 mod events;
 pub mod fence;
+pub mod guide;
 pub mod health;
 mod hooks;
 mod inquiry;

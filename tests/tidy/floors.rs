@@ -8,6 +8,7 @@ use super::source::{Source, group_length};
 const FLOORS: &[(&str, u8)] = &[
     ("clock", 0),
     ("error", 0),
+    ("guide", 0),
     ("lease", 0),
     ("sys", 0),
     ("thread", 0),
