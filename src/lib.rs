@@ -123,6 +123,8 @@ mod running;
 pub mod service;
 pub mod store;
 mod sys;
+#[doc(hidden)]
+pub mod text;
 mod thread;
 pub mod timing;
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]

@@ -5,6 +5,7 @@ use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::handle;
+use super::text::c_line;
 use crate::config::ConfigError;
 use crate::error::{Refused, StartError, StoreError, WaitError};
 use crate::node::TransferError;
@@ -179,7 +180,7 @@ pub(super) fn call(work: impl FnOnce() -> Result<()>) -> leasehold_code {
         })
     };
     let Err(failure) = outcome else { return LEASEHOLD_OK };
-    let text = CString::new(failure.message.replace('\0', " ")).unwrap_or_default();
+    let text = c_line(&failure.message);
     let _ = MESSAGE.try_with(|message| message.try_borrow_mut().map(|mut old| *old = text));
     failure.code
 }

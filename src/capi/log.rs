@@ -1,11 +1,12 @@
 //! What the library logs, handed to C.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{c_char, c_void};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::code::leasehold_code::{LEASEHOLD_E_ALREADY, LEASEHOLD_E_NULL};
 use super::code::{Failure, call, leasehold_code};
+use super::text::c_line;
 
 /// How important a line is.
 #[repr(C)]
@@ -52,7 +53,7 @@ impl Log for Sink {
             log::Level::Info => leasehold_level::LEASEHOLD_INFO,
             log::Level::Debug | log::Level::Trace => leasehold_level::LEASEHOLD_DEBUG,
         };
-        let line = CString::new(record.args().to_string().replace('\0', " ")).unwrap_or_default();
+        let line = c_line(&record.args().to_string());
         (self.write)(self.user_data, level, line.as_ptr());
     }
 

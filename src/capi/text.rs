@@ -1,12 +1,13 @@
 //! Texts and structs that cross the border, copied.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
 use super::code::leasehold_code::{
     LEASEHOLD_E_BUFFER, LEASEHOLD_E_NULL, LEASEHOLD_E_SIZE, LEASEHOLD_E_TEXT,
 };
 use super::code::{Failure, Result};
+use crate::text::{printable, truncated};
 
 /// A text of the caller's.
 ///
@@ -69,17 +70,18 @@ pub(super) unsafe fn text_out(
     Ok(())
 }
 
-/// A text of a struct: as much of it as has room, cut between characters, and a zero byte.
-pub(super) fn cut<const ROOM: usize>(text: &str) -> [c_char; ROOM] {
-    let mut end = text.len().min(ROOM - 1);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut field = [0; ROOM];
-    for (to, from) in field.iter_mut().zip(text[..end].bytes().filter(|byte| *byte != 0)) {
+/// The field of a struct: what fits of the text, and a zero byte.
+pub(super) fn cut<const SIZE: usize>(text: &str) -> [c_char; SIZE] {
+    let mut field = [0; SIZE];
+    for (to, from) in field.iter_mut().zip(truncated(text, SIZE - 1).bytes()) {
         *to = c_char::from_ne_bytes([from]);
     }
     field
+}
+
+/// One line for C.
+pub(super) fn c_line(text: &str) -> CString {
+    CString::new(printable(text)).expect("invariant: printable text has no zero byte")
 }
 
 /// A struct with its size in its first field, by which later versions may add fields at the end.

@@ -5,12 +5,10 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::event::Role;
+use crate::text::excerpt;
 
 /// Longest answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
-/// Longest text that is taken over from an answer, in characters.
-const MAX_TEXT: usize = 256;
 
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -80,7 +78,7 @@ struct Raw {
 
 impl Health {
     /// Reads an answer: at most 64 KiB of JSON. Unknown fields are ignored, missing ones are at
-    /// their zero; texts are cut at 256 characters and rid of control characters.
+    /// their zero; texts are cut at 300 bytes and made safe for a terminal.
     ///
     /// # Errors
     /// [`Malformed`] when it is too long, no JSON, or names no node.
@@ -90,9 +88,9 @@ impl Health {
             return Err(Malformed::Unreadable("it names no node".to_owned()));
         }
         Ok(Self {
-            node_id: clean(&raw.node_id),
+            node_id: excerpt(&raw.node_id),
             role: role_from(raw.role.as_deref().unwrap_or_default()),
-            leader: raw.leader.filter(|leader| !leader.is_empty()).map(|leader| clean(&leader)),
+            leader: raw.leader.filter(|leader| !leader.is_empty()).map(|leader| excerpt(&leader)),
             epoch: count(raw.epoch),
             uptime_ms: count(raw.uptime_ms),
             timestamp: count(raw.timestamp),
@@ -100,7 +98,7 @@ impl Health {
             connected: raw.connected,
             stuck: raw.stuck.unwrap_or_default(),
             heartbeat_age_ms: raw.heartbeat_age_ms.map(|age| count(Some(age))),
-            session: raw.session.filter(|session| !session.is_empty()).map(|text| clean(&text)),
+            session: raw.session.filter(|session| !session.is_empty()).map(|text| excerpt(&text)),
         })
     }
 }
@@ -114,18 +112,13 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malform
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Malformed::Unreadable("it is no object".to_owned()));
     }
-    serde_json::from_slice(bytes).map_err(|error| Malformed::Unreadable(clean(&error.to_string())))
+    serde_json::from_slice(bytes)
+        .map_err(|error| Malformed::Unreadable(excerpt(&error.to_string())))
 }
 
 /// A number that may not be negative.
 pub(crate) fn count(number: Option<i64>) -> u64 {
     number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
-}
-
-/// A stranger's text, fit for a terminal: no control characters, and not too long.
-pub(crate) fn clean(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    text.chars().take(MAX_TEXT).map(visible).collect()
 }
 
 /// The role in go-cluster's words.
@@ -187,8 +180,8 @@ mod tests {
     fn a_strangers_text_cannot_move_the_cursor() {
         let text = r#"{"nodeId":"a\u001b[2Jb","leader":"\u009b2J"}"#;
         let health = Health::parse(text.as_bytes()).unwrap();
-        assert_eq!(health.node_id, "a\u{fffd}[2Jb");
-        assert_eq!(health.leader.as_deref(), Some("\u{fffd}2J"));
+        assert_eq!(health.node_id, "a [2Jb");
+        assert_eq!(health.leader.as_deref(), Some(" 2J"));
     }
 
     proptest! {

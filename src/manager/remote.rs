@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::health::{self, Health};
 use crate::inquiry::{Heard, Inquiry, Unanswered};
 use crate::service::{self, Reply};
+use crate::text::excerpt;
 
 /// A connection to ask daemons on.
 pub(super) struct Remote {
@@ -124,8 +125,8 @@ impl Remote {
         let reply: Option<Reply> = health::read(&heard.letter.body).ok();
         match (reply, heard.letter.error) {
             (Some(Reply { ok: true, .. }), None) => Ok(()),
-            (Some(Reply { error: Some(error), .. }), _) => refused(health::clean(&error)),
-            (_, Some((code, words))) => refused(health::clean(&format!("{code}: {words}"))),
+            (Some(Reply { error: Some(error), .. }), _) => refused(excerpt(&error)),
+            (_, Some((code, words))) => refused(excerpt(&format!("{code}: {words}"))),
             _ => refused("what it answers cannot be read".to_owned()),
         }
     }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::Status;
 use crate::event::Role;
-use crate::health::{Malformed, clean, millis, read, text};
+use crate::health::{Malformed, millis, read, text};
+use crate::text::excerpt;
 
 /// A node that answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -91,15 +92,17 @@ pub struct ClusterView {
 
 impl ClusterView {
     /// Reads what was written as JSON, by `leasehold status --all --json` for example: at most 64
-    /// KiB. Unknown fields are ignored, and texts are rid of control characters.
+    /// KiB. Unknown fields are ignored; texts are cut at 300 bytes and made safe for a
+    /// terminal.
     ///
     /// # Errors
     /// [`Malformed`] when it is too long, no JSON, names no cluster, or a node without a name.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let raw: RawView = read(bytes)?;
-        let words = |text: Option<String>| text.filter(|text| !text.is_empty()).map(|t| clean(&t));
+        let words =
+            |text: Option<String>| text.filter(|text| !text.is_empty()).map(|t| excerpt(&t));
         Ok(Self {
-            cluster_id: clean(&raw.cluster_id),
+            cluster_id: excerpt(&raw.cluster_id),
             connected: raw.connected,
             server: words(raw.server),
             leader: words(raw.leader),

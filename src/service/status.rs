@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::Role;
-use crate::health::{Malformed, clean, count, millis, read, role, role_from, text};
+use crate::health::{Malformed, count, millis, read, role, role_from, text};
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
+use crate::text::excerpt;
 
 /// A node of a cluster as it sees itself, or as an observer sees it where no daemon answers.
 ///
@@ -138,8 +139,8 @@ impl Status {
     }
 
     /// Reads a daemon's answer: at most 64 KiB of JSON, of this library or of go-cluster v2.
-    /// Unknown fields are ignored, missing ones are at their zero; texts are cut at 256 characters
-    /// and rid of control characters.
+    /// Unknown fields are ignored, missing ones are at their zero; texts are cut at 300 bytes
+    /// and made safe for a terminal.
     ///
     /// # Errors
     /// [`Malformed`] when it is too long, no JSON, or names no node.
@@ -148,10 +149,11 @@ impl Status {
         if raw.node_id.is_empty() {
             return Err(Malformed::Unreadable("it names no node".to_owned()));
         }
-        let words = |text: Option<String>| text.filter(|text| !text.is_empty()).map(|t| clean(&t));
+        let words =
+            |text: Option<String>| text.filter(|text| !text.is_empty()).map(|t| excerpt(&t));
         Ok(Self {
             cluster_id: words(raw.cluster_id).unwrap_or_default(),
-            node_id: clean(&raw.node_id),
+            node_id: excerpt(&raw.node_id),
             role: role_from(raw.role.as_deref().unwrap_or_default()),
             leader: words(raw.leader),
             epoch: count(raw.epoch),

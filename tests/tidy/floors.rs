@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("guide", 0),
     ("lease", 0),
     ("sys", 0),
+    ("text", 0),
     ("thread", 0),
     ("fence", 1),
     ("leadership", 1),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use leasehold::config::Config;
 use leasehold::manager::{ClusterView, NodeView, Status};
+use leasehold::text::printable;
 use leasehold::{Manager, Role};
 use serde_json::json;
 
@@ -119,7 +120,7 @@ fn describe(status: &Status, view: Option<&NodeView>) -> String {
     }
     lines
         .iter()
-        .flat_map(|(name, value)| [format!("{name:<11} "), text::printable(value), "\n".into()])
+        .flat_map(|(name, value)| [format!("{name:<11} "), printable(value), "\n".into()])
         .collect()
 }
 

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use leasehold::text::printable;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use time::OffsetDateTime;
@@ -139,7 +140,7 @@ fn line(format: Format, record: &Record<'_>) -> String {
     let mut values = Values::default();
     // Whatever can be visited is.
     let _ = record.key_values().visit(&mut values);
-    let message = record.args().to_string();
+    let message = printable(&record.args().to_string());
     if format == Format::Json {
         let mut object = serde_json::Map::new();
         object.insert("time".into(), now().into());
@@ -152,7 +153,7 @@ fn line(format: Format, record: &Record<'_>) -> String {
         Format::Journal => format!("<{}>", priority(record.level())),
         _ => format!("{} {:<5} ", now(), record.level()),
     };
-    line.extend(message.chars().map(|c| if c.is_control() { ' ' } else { c }));
+    line.push_str(&message);
     for (key, value) in values.0 {
         let _ = write!(line, " {key}={}", quoted(&value));
     }
@@ -192,7 +193,7 @@ struct Values(Vec<(String, String)>);
 
 impl<'kvs> VisitSource<'kvs> for Values {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        self.0.push((key.to_string(), value.to_string()));
+        self.0.push((key.to_string(), printable(&value.to_string())));
         Ok(())
     }
 }
@@ -216,10 +217,10 @@ mod tests {
     #[test]
     fn a_record_is_one_line_in_each_format() {
         let plain = record(Format::Plain);
-        assert!(plain.ends_with("Z WARN  two lines node=\"a\\nb\"\n"), "{plain}");
-        assert_eq!(record(Format::Journal), "<4>two lines node=\"a\\nb\"\n");
+        assert!(plain.ends_with("Z WARN  two lines node=\"a b\"\n"), "{plain}");
+        assert_eq!(record(Format::Journal), "<4>two lines node=\"a b\"\n");
         let json: serde_json::Value = serde_json::from_str(&record(Format::Json)).unwrap();
-        assert_eq!((&json["message"], &json["node"]), (&"two\nlines".into(), &"a\nb".into()));
+        assert_eq!((&json["message"], &json["node"]), (&"two lines".into(), &"a b".into()));
         let (time, _) = plain.split_once(' ').unwrap();
         assert_eq!(time.len(), "2026-01-01T00:00:00.000Z".len(), "{plain}");
     }

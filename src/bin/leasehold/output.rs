@@ -2,12 +2,12 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use leasehold::text::printable;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::When;
 use super::failure::Failure;
-use super::text::printable;
 
 /// Whether stdout gets colours.
 pub(super) fn colours(when: When) -> bool {

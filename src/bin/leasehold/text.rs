@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use leasehold::Role;
 use leasehold::manager::{ClusterView, NodeView};
+use leasehold::text::printable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// As go-cluster says it.
@@ -136,14 +137,6 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     kept
 }
 
-/// Without what would move a cursor, hide, or turn the writing around.
-pub(super) fn printable(text: &str) -> String {
-    const HIDING: [std::ops::RangeInclusive<char>; 3] =
-        ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
-    let hides = |c: &char| HIDING.iter().any(|range| range.contains(c));
-    text.chars().filter(|c| !c.is_control() && !hides(c)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +155,7 @@ mod tests {
         assert_eq!(fit("node", 6), "node  ");
         assert_eq!(fit("node-12345", 6), "node-…");
         assert_eq!(fit("節点一二三", 6), "節点… ");
-        assert_eq!(cut("a\u{1b}[2Jb", 80), "a[2Jb");
+        assert_eq!(cut("a\u{1b}[2Jb", 80), "a [2Jb");
         assert_eq!(cut("abc", 0), "");
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use leasehold::Manager;
 use leasehold::manager::{ClusterView, WatchEvent};
+use leasehold::text::printable;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use time::OffsetDateTime;
@@ -96,7 +97,7 @@ fn in_text(event: &WatchEvent, troubled: &mut Option<bool>) -> Option<String> {
             let changed = std::mem::replace(troubled, now) != now;
             changed.then(|| text::cluster(view).trim_end().to_owned())
         }
-        event => Some(format!("{}  {}", clock(), text::printable(&words(event)?))),
+        event => Some(format!("{}  {}", clock(), printable(&words(event)?))),
     }
 }
 

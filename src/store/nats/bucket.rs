@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::jetstream::Subjects;
 use crate::error::StoreError;
+use crate::text::excerpt;
 
 /// Replicated compare-and-set is atomic from this server version on.
 pub(super) const REPLICAS_SINCE: Version = Version(2, 11, 0);
@@ -175,7 +176,7 @@ impl RawConfig {
             }
             () => return None,
         };
-        Some(super::jetstream::clip(&reason))
+        Some(excerpt(&reason))
     }
 
     /// The subject on which the server repeats what is stored under `key`, contents and all.

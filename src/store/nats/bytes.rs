@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
 use crate::store::{Content, Entry};
+use crate::text::printable;
 
 /// Calls what it is given, once: so a caller measures the reader alone, without the checks.
 pub type Around<'a> = &'a dyn Fn(&mut dyn FnMut());
@@ -37,7 +38,7 @@ fn subjects() -> Subjects {
 fn check_error(error: &StoreError) {
     let text = error.to_string();
     assert!(text.chars().count() < 1_000, "{} characters", text.len());
-    assert!(!text.contains(char::is_control), "{text:?}");
+    assert_eq!(text, printable(&text));
 }
 
 fn check_entry(entry: &Entry) {

@@ -16,7 +16,6 @@ use crossbeam_channel::Receiver;
 
 use super::connector::Connector;
 use super::handshake::is_about_credentials;
-use super::jetstream::clip;
 use super::link::{Failure, Link, Sent, Signal};
 use super::notice::Violation;
 use super::{BATCH, RESEND, SLICE};
@@ -24,6 +23,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::connection::Connection;
 use crate::error::StoreError;
 use crate::store::wait::Waiter;
+use crate::text::{excerpt, printable};
 
 /// Longest body that is taken in whole; of a longer one comes one byte more than this.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
@@ -262,7 +262,7 @@ impl Courier {
     fn letter(&self, message: nats::Message) -> Letter {
         let nobody = message.is_no_responders();
         let error = message.headers.as_ref().and_then(|headers| {
-            let one = |name: &str| headers.get(name).map(|text| clip(text));
+            let one = |name: &str| headers.get(name).map(|text| excerpt(text));
             Some((one(ERROR_CODE)?, one(ERROR).unwrap_or_default()))
         });
         let reply = message.reply.filter(|reply| self.may_answer(reply));
@@ -277,7 +277,7 @@ impl Courier {
         if !may && !self.warned.replace(true) {
             log::warn!(
                 "an answer was wanted on {:?}, which is no inbox: none is sent",
-                clip(reply)
+                excerpt(reply)
             );
         }
         may
@@ -326,7 +326,7 @@ impl Courier {
             // The refusal makes something come as well.
             return;
         }
-        let error = StoreError::Permission(clip(words).into());
+        let error = StoreError::Permission(words.into());
         self.told.push_back(Told::Denied { subject, publish, error });
     }
 
@@ -438,8 +438,7 @@ fn header_map(headers: &[(&str, &str)]) -> nats::HeaderMap {
     let mut map = nats::HeaderMap::new();
     for (name, value) in headers {
         // A line's end would end the header.
-        let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        map.insert(*name, value);
+        map.insert(*name, printable(value));
     }
     map
 }

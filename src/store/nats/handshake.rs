@@ -18,10 +18,10 @@ use serde_json::{Map, Value};
 
 use super::auth::Login;
 use super::bucket::Version;
-use super::jetstream::clip;
 use super::tls::client_config;
 use crate::config::connection::{Connection, ServerAddress};
 use crate::error::StoreError;
+use crate::text::excerpt;
 
 /// Longer lines than this break the client, which reads them into a buffer of 4096.
 const MAX_LINE: usize = 4000;
@@ -215,7 +215,7 @@ impl<'a> Probe<'a> {
     }
 
     fn refused(&self, line: &str) -> StoreError {
-        let reason = clip(line.trim_start_matches("-ERR").trim().trim_matches('\''));
+        let reason = excerpt(line.trim_start_matches("-ERR").trim().trim_matches('\''));
         let server = self.server.to_string().into();
         if is_about_credentials(&reason) {
             StoreError::Authentication { server, reason: reason.into() }
@@ -237,7 +237,7 @@ impl<'a> Probe<'a> {
     fn tls_failed(&self, error: &dyn std::fmt::Display) -> StoreError {
         StoreError::Tls {
             server: self.server.to_string().into(),
-            reason: clip(&error.to_string()).into(),
+            reason: excerpt(&error.to_string()).into(),
         }
     }
 }
@@ -251,7 +251,7 @@ pub(super) fn unreachable(
     let servers: Vec<_> = connection.servers.iter().map(ToString::to_string).collect();
     StoreError::Unreachable {
         servers: servers.join(", ").into(),
-        reason: format!("{server}: {}", clip(&error.to_string())).into(),
+        reason: format!("{server}: {}", excerpt(&error.to_string())).into(),
     }
 }
 

@@ -15,6 +15,7 @@ use super::bucket::RawConfig;
 use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
 use crate::store::{Content, Entry, Incarnation};
+use crate::text::excerpt;
 
 /// Error codes (`err_code`) of the JetStream API.
 mod code {
@@ -80,7 +81,7 @@ struct RawError {
 
 impl RawError {
     fn into_error(self) -> StoreError {
-        let description = clip(&self.description);
+        let description = excerpt(&self.description);
         match self.err_code {
             code::NOT_ENABLED | code::NOT_FOR_ACCOUNT => StoreError::JetStream(description.into()),
             0 => StoreError::Server { code: self.code, description: description.into() },
@@ -287,18 +288,13 @@ pub(super) fn clip_value(value: &[u8]) -> Vec<u8> {
     value[..value.len().min(MAX_RECORD_BYTES + 1)].to_vec()
 }
 
-/// Somebody else's words, at a length for a log line and without control characters.
-pub(super) fn clip(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
-}
-
 pub(super) fn malformed(what: &str) -> StoreError {
     StoreError::Malformed(what.into())
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, StoreError> {
     serde_json::from_slice(body)
-        .map_err(|error| StoreError::Malformed(clip(&error.to_string()).into()))
+        .map_err(|error| StoreError::Malformed(excerpt(&error.to_string()).into()))
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, StoreError> {

@@ -33,9 +33,9 @@ use parking_lot::Mutex;
 
 use super::auth::Login;
 use super::handshake::{Facts, Probe, probe, unreachable};
-use super::jetstream::clip;
 use crate::config::connection::{Connection, ServerAddress};
 use crate::error::StoreError;
+use crate::text::excerpt;
 use crate::thread::spawn;
 
 /// Client objects that may exist at a time, those included that wait for a frozen peer to wake up.
@@ -283,7 +283,7 @@ impl Wires {
     fn complain(&self, words: &str) {
         let mut complaints = self.complaints.lock();
         if complaints.len() < MAX_COMPLAINTS {
-            complaints.push(clip(words));
+            complaints.push(excerpt(words));
         }
     }
 

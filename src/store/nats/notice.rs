@@ -1,6 +1,6 @@
 //! What comes unasked: notices of stored revisions, and the server's complaints.
 
-use super::jetstream::{Subjects, clip, clip_value, marks_deletion};
+use super::jetstream::{Subjects, clip_value, marks_deletion};
 use super::{MAX_COMPLAINTS, NatsStore, handshake};
 use crate::error::StoreError;
 use crate::store::{Content, Entry, StoreEvent};
@@ -51,7 +51,7 @@ impl NatsStore {
             }
             return;
         };
-        let error = StoreError::Permission(clip(text).into());
+        let error = StoreError::Permission(text.into());
         if violation.publish {
             self.refused(violation.subject, &error);
         }
