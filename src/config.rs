@@ -76,7 +76,7 @@ pub use servers::{DEFAULT_PORT, MAX_SERVERS};
 pub use vip::{DEFAULT_NETMASK_V4, DEFAULT_NETMASK_V6, VipConfig};
 
 use crate::timing::Timing;
-use connection::Connection;
+use connection::ConnectionSettings;
 
 /// Who a node is, how it reaches the servers, and how long everything may take. Always valid.
 ///
@@ -85,7 +85,7 @@ use connection::Connection;
 pub struct Config {
     given: ConfigBuilder,
     timing: Timing,
-    connection: Connection,
+    connection: ConnectionSettings,
 }
 
 impl Config {
@@ -190,7 +190,7 @@ impl Config {
     /// How the servers are reached: `nats.servers`, credentials, TLS, prefixes, connect timeout and
     /// reconnect wait.
     #[must_use]
-    pub fn connection(&self) -> &Connection {
+    pub fn connection(&self) -> &ConnectionSettings {
         &self.connection
     }
 

@@ -41,7 +41,7 @@ pub use gate::{Gate, GateError, GateSettings};
 pub use responder::{CustomError, MAX_CUSTOM_BYTES, Responder};
 
 pub(crate) use answer::{count, read, role, role_from, text};
-pub(crate) use responder::{Custom, HealthClerk, millis};
+pub(crate) use responder::{Custom, HealthHandler, millis};
 
 /// Where the node answers: `cluster.<cluster>.health.<node>`.
 #[must_use]

@@ -34,16 +34,16 @@
 //! # }
 //! ```
 
-mod clerk;
+mod handler;
 mod micro;
 mod request;
 mod status;
 
-pub use clerk::{EndpointStats, Options, Service};
+pub use handler::{EndpointStats, Options, Service};
 pub use request::{MAX_REQUEST_BYTES, RequestError, parse_promote, parse_transfer};
 pub use status::Status;
 
-pub(crate) use clerk::{Reply, ServiceClerk};
+pub(crate) use handler::{Reply, ServiceHandler};
 
 /// The service's name: `cluster_<cluster>`.
 #[must_use]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Config;
-use super::connection::{Auth, Connection, Secret, Tls};
+use super::connection::{Auth, ConnectionSettings, Secret, Tls};
 use super::error::ConfigError;
 use super::vip::VipConfig;
 use super::{ids, limits, reach, servers};
@@ -257,7 +257,7 @@ impl ConfigBuilder {
     }
 
     /// Checks all but what is in a file, and does not block.
-    pub(super) fn check(&self) -> Result<(Connection, Timing), ConfigError> {
+    pub(super) fn check(&self) -> Result<(ConnectionSettings, Timing), ConfigError> {
         ids::check_cluster_id(&self.cluster_id)?;
         ids::check_node_id(&self.node_id)?;
         let connection = self.connection()?;
@@ -283,9 +283,9 @@ impl ConfigBuilder {
         if self.replicas % 2 == 1 { Ok(()) } else { Err(limits::REPLICAS.refuse(self.replicas)) }
     }
 
-    fn connection(&self) -> Result<Connection, ConfigError> {
+    fn connection(&self) -> Result<ConnectionSettings, ConfigError> {
         reach::check_tls(&self.tls)?;
-        Ok(Connection {
+        Ok(ConnectionSettings {
             servers: servers::parse_all(&self.servers)?,
             auth: reach::auth(&self.auth, self.nkey_file.as_deref())?,
             tls: self.tls.clone(),

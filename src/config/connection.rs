@@ -87,7 +87,7 @@ impl fmt::Display for ServerAddress {
 
 /// All of it, valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConnectionSettings {
     pub(crate) servers: Vec<ServerAddress>,
     pub(crate) auth: Auth,
     pub(crate) tls: Tls,

@@ -9,7 +9,7 @@ use super::answer::{Health, Malformed};
 use super::{subject, subject_of_all};
 use crate::config::{Config, ConfigError, check_node_id};
 use crate::error::StoreError;
-use crate::inquiry::{Inquiry, Unanswered};
+use crate::requester::{RequestError, Requester};
 
 /// What was said, and how long it took.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +59,7 @@ pub enum QueryError {
 ///
 /// Every call blocks the caller, within its timeout.
 pub struct Client {
-    inquiry: Inquiry,
+    requester: Requester,
     cluster_id: String,
 }
 
@@ -75,8 +75,8 @@ impl Client {
     /// # Errors
     /// [`QueryError::Store`]
     pub fn connect(config: &Config, timeout: Duration) -> Result<Self, QueryError> {
-        let inquiry = Inquiry::connect(config.connection(), timeout)?;
-        Ok(Self { inquiry, cluster_id: config.cluster_id().to_owned() })
+        let requester = Requester::connect(config.connection(), timeout)?;
+        Ok(Self { requester, cluster_id: config.cluster_id().to_owned() })
     }
 
     /// Asks one node.
@@ -90,14 +90,14 @@ impl Client {
     ) -> Result<Answer<Health>, QueryError> {
         check_node_id(node_id)?;
         let node = node_id.to_owned();
-        let heard = self.inquiry.ask(&subject(&self.cluster_id, node_id), b"", timeout);
+        let heard = self.requester.ask(&subject(&self.cluster_id, node_id), b"", timeout);
         let heard = match heard {
             Ok(heard) => heard,
-            Err(Unanswered::Nobody) => return Err(QueryError::NoSuchNode { node }),
-            Err(Unanswered::TimedOut) => return Err(QueryError::TimedOut { node, timeout }),
-            Err(Unanswered::Store(error)) => return Err(error.into()),
+            Err(RequestError::NoResponders) => return Err(QueryError::NoSuchNode { node }),
+            Err(RequestError::TimedOut) => return Err(QueryError::TimedOut { node, timeout }),
+            Err(RequestError::Store(error)) => return Err(error.into()),
         };
-        match Health::parse(&heard.letter.body) {
+        match Health::parse(&heard.message.body) {
             Ok(value) => Ok(Answer { value, round_trip: heard.round_trip }),
             Err(source) => Err(QueryError::Malformed { node, source }),
         }
@@ -110,11 +110,11 @@ impl Client {
     /// # Errors
     /// [`QueryError::Store`]
     pub fn query_all(&mut self, timeout: Duration) -> Result<Vec<Answer<Health>>, QueryError> {
-        let heard = self.inquiry.ask_all(&[subject_of_all(&self.cluster_id)], timeout)?;
+        let heard = self.requester.ask_all(&[subject_of_all(&self.cluster_id)], timeout)?;
         let mut answers: Vec<_> = heard
             .into_iter()
             .filter_map(|heard| {
-                let value = Health::parse(&heard.letter.body).ok()?;
+                let value = Health::parse(&heard.message.body).ok()?;
                 Some(Answer { value, round_trip: heard.round_trip })
             })
             .collect();

@@ -13,12 +13,12 @@ use super::answer::Health;
 use super::{subject, subject_of_all};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::desk::{Answer, Clerk, Desk};
 use crate::error::{StartError, StoreError};
 use crate::event::Role;
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
-use crate::store::nats::courier::Letter;
+use crate::request_server::{Handler, RequestServer, Response};
+use crate::store::nats::courier::Message;
 
 /// All custom values together, as JSON, in bytes.
 pub const MAX_CUSTOM_BYTES: usize = 32 * 1024;
@@ -32,7 +32,7 @@ pub const MAX_CUSTOM_BYTES: usize = 32 * 1024;
 pub struct Responder {
     custom: Custom,
     alone: Option<Arc<Mutex<Alone>>>,
-    desk: Desk,
+    server: RequestServer,
 }
 
 /// What a responder without a node was told.
@@ -72,8 +72,8 @@ impl Responder {
     /// [`StartError::Thread`].
     pub fn of(node: NodeHandle) -> Result<Self, StartError> {
         let (custom, config) = (Custom::default(), node.config().clone());
-        let clerk = HealthClerk::of(node, custom.clone());
-        Self::open(&config, clerk, custom, None)
+        let handler = HealthHandler::of(node, custom.clone());
+        Self::open(&config, handler, custom, None)
     }
 
     /// Answers for a program that says itself what it is, as go-cluster's checker does. It is no
@@ -84,19 +84,20 @@ impl Responder {
     pub fn alone(config: &Config) -> Result<Self, StartError> {
         let (custom, alone) = (Custom::default(), Arc::<Mutex<Alone>>::default());
         let who = Who::Alone { alone: Arc::clone(&alone), started: Clock::boot().now() };
-        let clerk = HealthClerk::new(config, who, custom.clone());
-        Self::open(config, clerk, custom, Some(alone))
+        let handler = HealthHandler::new(config, who, custom.clone());
+        Self::open(config, handler, custom, Some(alone))
     }
 
     fn open(
         config: &Config,
-        clerk: HealthClerk,
+        handler: HealthHandler,
         custom: Custom,
         alone: Option<Arc<Mutex<Alone>>>,
     ) -> Result<Self, StartError> {
-        let (connection, clerks) = (config.connection(), vec![Box::new(clerk) as Box<dyn Clerk>]);
-        let desk = Desk::open(connection, "health", Clock::boot(), clerks);
-        Ok(Self { custom, alone, desk: desk.map_err(StartError::Thread)? })
+        let (connection, handlers) =
+            (config.connection(), vec![Box::new(handler) as Box<dyn Handler>]);
+        let server = RequestServer::open(connection, "health", Clock::boot(), handlers);
+        Ok(Self { custom, alone, server: server.map_err(StartError::Thread)? })
     }
 
     /// Adds a value to every answer, in place of one of that key. It is copied now.
@@ -137,13 +138,13 @@ impl Responder {
     /// Whether it can be asked now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.desk.server().is_some()
+        self.server.server().is_some()
     }
 
     /// Why it cannot be asked, or what the server forbids it.
     #[must_use]
     pub fn problem(&self) -> Option<StoreError> {
-        self.desk.problem()
+        self.server.problem()
     }
 
     /// Stops answering; so does dropping.
@@ -177,14 +178,14 @@ impl Custom {
     }
 }
 
-/// Whom a clerk answers for.
+/// Whom a handler answers for.
 enum Who {
     Node(NodeHandle),
     Alone { alone: Arc<Mutex<Alone>>, started: Timestamp },
 }
 
 /// Answers questions about health.
-pub(crate) struct HealthClerk {
+pub(crate) struct HealthHandler {
     node_id: String,
     subject: String,
     subject_of_all: String,
@@ -192,13 +193,13 @@ pub(crate) struct HealthClerk {
     custom: Custom,
 }
 
-impl fmt::Debug for HealthClerk {
+impl fmt::Debug for HealthHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HealthClerk").field("subject", &self.subject).finish_non_exhaustive()
+        f.debug_struct("HealthHandler").field("subject", &self.subject).finish_non_exhaustive()
     }
 }
 
-impl HealthClerk {
+impl HealthHandler {
     pub(crate) fn of(node: NodeHandle, custom: Custom) -> Self {
         let config = node.config().clone();
         Self::new(&config, Who::Node(node), custom)
@@ -260,17 +261,17 @@ fn of_node(node: &NodeHandle, health: Health) -> Health {
     }
 }
 
-impl Clerk for HealthClerk {
+impl Handler for HealthHandler {
     fn subjects(&self) -> Vec<String> {
         vec![self.subject.clone(), self.subject_of_all.clone()]
     }
 
-    fn answer(&mut self, letter: &Letter) -> Option<Answer> {
-        if letter.subject != self.subject && letter.subject != self.subject_of_all {
+    fn respond(&mut self, message: &Message) -> Option<Response> {
+        if message.subject != self.subject && message.subject != self.subject_of_all {
             return None;
         }
         let body = serde_json::to_vec(&self.health()).expect("invariant: keys are texts");
-        Some(Answer { body, error: None })
+        Some(Response { body, error: None })
     }
 }
 

@@ -9,11 +9,11 @@ use super::hooks::{DaemonHooks, Forward, call};
 use super::remote::Remote;
 use super::{Manager, ManagerError, step};
 use crate::clock::Clock;
-use crate::desk::{Clerk, Desk};
 use crate::error::StartError;
-use crate::health::HealthClerk;
+use crate::health::HealthHandler;
 use crate::node::{Node, NodeHandle, Stopped};
-use crate::service::{self, ServiceClerk, Status};
+use crate::request_server::{Handler, RequestServer};
+use crate::service::{self, ServiceHandler, Status};
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
 use crate::vip;
 
@@ -149,7 +149,7 @@ impl Manager {
         self.check_predecessor()?;
         let (node, vip) = self.start_node()?;
         let daemon = Daemon { node: node.handle(), vip };
-        let desk = self.open_desk(&daemon)?;
+        let server = self.open_request_server(&daemon)?;
         self.slot.state.lock().daemon = Some(daemon.clone());
         let (cluster, name) = (self.config.cluster_id(), self.config.node_id());
         log::info!(cluster, node = name; "daemon started");
@@ -162,7 +162,7 @@ impl Manager {
         log::info!(cluster, node = name; "daemon stops");
         // Questions are answered until the lease is given back.
         let stopped = node.stop();
-        drop(desk);
+        drop(server);
         Ok(stopped)
     }
 
@@ -219,11 +219,11 @@ impl Manager {
         worker().map(Some).map_err(|error| ManagerError::Vip(error.into()))
     }
 
-    fn open_desk(&self, daemon: &Daemon) -> Result<Option<Desk>, ManagerError> {
-        let mut clerks: Vec<Box<dyn Clerk>> = Vec::new();
+    fn open_request_server(&self, daemon: &Daemon) -> Result<Option<RequestServer>, ManagerError> {
+        let mut handlers: Vec<Box<dyn Handler>> = Vec::new();
         if self.options.health {
             let custom = self.custom.clone();
-            clerks.push(Box::new(HealthClerk::of(daemon.node.clone(), custom)));
+            handlers.push(Box::new(HealthHandler::of(daemon.node.clone(), custom)));
         }
         if self.options.service {
             let (vip, slot) = (daemon.vip.clone(), std::sync::Arc::clone(&self.slot));
@@ -231,12 +231,13 @@ impl Manager {
                 .control(self.options.control)
                 .vip_held(move || vip.is_held())
                 .on_stop(move || slot.stop());
-            clerks.push(Box::new(ServiceClerk::new(daemon.node.clone(), options)));
+            handlers.push(Box::new(ServiceHandler::new(daemon.node.clone(), options)));
         }
-        if clerks.is_empty() {
+        if handlers.is_empty() {
             return Ok(None);
         }
-        let desk = Desk::open(self.config.connection(), "daemon", Clock::boot(), clerks);
-        desk.map(Some).map_err(|error| StartError::Thread(error).into())
+        let server =
+            RequestServer::open(self.config.connection(), "daemon", Clock::boot(), handlers);
+        server.map(Some).map_err(|error| StartError::Thread(error).into())
     }
 }

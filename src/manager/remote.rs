@@ -7,30 +7,30 @@ use super::{ManagerError, Status};
 use crate::config::{Config, check_node_id};
 use crate::error::StoreError;
 use crate::health::{self, Health};
-use crate::inquiry::{Heard, Inquiry, Unanswered};
+use crate::requester::{RequestError, Requester, TimedResponse};
 use crate::service::{self, Reply};
 use crate::text::excerpt;
 
 /// A connection to ask daemons on.
 pub(super) struct Remote {
-    inquiry: Inquiry,
+    requester: Requester,
     cluster_id: String,
 }
 
 impl Remote {
     pub(super) fn connect(config: &Config, timeout: Duration) -> Result<Self, ManagerError> {
-        let inquiry = Inquiry::connect(config.connection(), timeout)?;
-        Ok(Self { inquiry, cluster_id: config.cluster_id().to_owned() })
+        let requester = Requester::connect(config.connection(), timeout)?;
+        Ok(Self { requester, cluster_id: config.cluster_id().to_owned() })
     }
 
     /// Connects in the background.
     pub(super) fn lazy(config: &Config) -> Self {
-        let inquiry = Inquiry::lazy(config.connection());
-        Self { inquiry, cluster_id: config.cluster_id().to_owned() }
+        let requester = Requester::lazy(config.connection());
+        Self { requester, cluster_id: config.cluster_id().to_owned() }
     }
 
     pub(super) fn server(&self) -> Option<String> {
-        self.inquiry.server().map(str::to_owned)
+        self.requester.server().map(str::to_owned)
     }
 
     /// Whether anybody answers for a node, a daemon of go-cluster included.
@@ -39,7 +39,7 @@ impl Remote {
             service::ping_subject(&self.cluster_id, node),
             health::subject(&self.cluster_id, node),
         ];
-        Ok(!self.inquiry.ask_any(&subjects, timeout)?.is_empty())
+        Ok(!self.requester.ask_any(&subjects, timeout)?.is_empty())
     }
 
     /// One node's daemon. Where it is no micro service, what its health says.
@@ -53,18 +53,18 @@ impl Remote {
             service::status_subject(&self.cluster_id, node),
             health::subject(&self.cluster_id, node),
         ];
-        match self.inquiry.ask(&subjects[0], b"", timeout) {
+        match self.requester.ask(&subjects[0], b"", timeout) {
             Ok(heard) => self.read(&heard, node),
-            Err(Unanswered::Nobody) => {
-                let heard = self.inquiry.ask(&subjects[1], b"", timeout);
+            Err(RequestError::NoResponders) => {
+                let heard = self.requester.ask(&subjects[1], b"", timeout);
                 let heard = heard.map_err(|unanswered| failed(unanswered, node))?;
-                self.read(&Heard { question: 1, ..heard }, node)
+                self.read(&TimedResponse { question: 1, ..heard }, node)
             }
             Err(unanswered) => Err(failed(unanswered, node)),
         }
     }
 
-    fn read(&self, heard: &Heard, node: &str) -> Result<NodeView, ManagerError> {
+    fn read(&self, heard: &TimedResponse, node: &str) -> Result<NodeView, ManagerError> {
         // What speaks for another node is no answer of this one.
         let view = self.view(heard).filter(|view| view.status.node_id == node);
         view.ok_or_else(|| ManagerError::Refused {
@@ -74,8 +74,8 @@ impl Remote {
     }
 
     /// What was said: a status, or to the second question how healthy a node is.
-    fn view(&self, heard: &Heard) -> Option<NodeView> {
-        let body = &heard.letter.body;
+    fn view(&self, heard: &TimedResponse) -> Option<NodeView> {
+        let body = &heard.message.body;
         let status = if heard.question == 0 {
             let status = Status::parse(body).ok()?;
             Status { cluster_id: self.cluster_id.clone(), ..status }
@@ -91,7 +91,7 @@ impl Remote {
             service::status_subject_of_all(&self.cluster_id),
             health::subject_of_all(&self.cluster_id),
         ];
-        let mut heard = self.inquiry.ask_all(&subjects, timeout)?;
+        let mut heard = self.requester.ask_all(&subjects, timeout)?;
         // A status says more, so it comes first.
         heard.sort_by_key(|heard| heard.question);
         let mut views: Vec<NodeView> = Vec::new();
@@ -115,15 +115,15 @@ impl Remote {
     ) -> Result<(), ManagerError> {
         let subject = service::control_subject(&self.cluster_id, node, command);
         let refused = |reason: String| Err(ManagerError::Refused { node: node.to_owned(), reason });
-        let heard = match self.inquiry.ask(&subject, body, timeout) {
+        let heard = match self.requester.ask(&subject, body, timeout) {
             Ok(heard) => heard,
-            Err(Unanswered::Nobody) => {
+            Err(RequestError::NoResponders) => {
                 return refused("it takes no commands, or has just ended".to_owned());
             }
             Err(unanswered) => return Err(failed(unanswered, node)),
         };
-        let reply: Option<Reply> = health::read(&heard.letter.body).ok();
-        match (reply, heard.letter.error) {
+        let reply: Option<Reply> = health::read(&heard.message.body).ok();
+        match (reply, heard.message.error) {
             (Some(Reply { ok: true, .. }), None) => Ok(()),
             (Some(Reply { error: Some(error), .. }), _) => refused(excerpt(&error)),
             (_, Some((code, words))) => refused(excerpt(&format!("{code}: {words}"))),
@@ -148,12 +148,12 @@ fn of_health(cluster_id: &str, health: Health) -> Status {
     }
 }
 
-fn failed(unanswered: Unanswered, node: &str) -> ManagerError {
+fn failed(unanswered: RequestError, node: &str) -> ManagerError {
     match unanswered {
-        Unanswered::Nobody => ManagerError::NoDaemon { node: node.to_owned() },
-        Unanswered::TimedOut => {
+        RequestError::NoResponders => ManagerError::NoDaemon { node: node.to_owned() },
+        RequestError::TimedOut => {
             ManagerError::TimedOut { waiting_for: format!("an answer of {node}") }
         }
-        Unanswered::Store(error) => error.into(),
+        RequestError::Store(error) => error.into(),
     }
 }

@@ -69,7 +69,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::connection::Connection;
+use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
 use crate::store::wait::Waiter;
 use crate::store::{Incarnation, Outcome, Request, Store, StoreEvent, Ticket};
@@ -129,7 +129,7 @@ impl NatsStore {
     /// The outcome comes out of [`poll`](Store::poll): `Connected`, or `Disconnected` after each
     /// attempt that failed. `clock` times pauses and waits.
     #[must_use]
-    pub fn new(connection: Connection, bucket: BucketOptions, clock: Clock) -> Self {
+    pub fn new(connection: ConnectionSettings, bucket: BucketOptions, clock: Clock) -> Self {
         let subjects = Subjects::new(&bucket.bucket(), &connection.api_prefix);
         let notice_subject = bucket.notice_subject();
         let silence = format!("{}.0", link::new_inbox(&connection.inbox_prefix));

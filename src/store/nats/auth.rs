@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use serde_json::{Map, Value};
 
-use crate::config::connection::{Auth, Connection, Secret, ServerAddress};
+use crate::config::connection::{Auth, ConnectionSettings, Secret, ServerAddress};
 use crate::error::StoreError;
 
 /// A credentials file is a few kilobytes.
@@ -29,7 +29,7 @@ pub(super) enum Login {
 impl Login {
     /// The credentials for `server`: its own, when its URL has some. A file is read anew.
     pub(super) fn load(
-        connection: &Connection,
+        connection: &ConnectionSettings,
         server: &ServerAddress,
     ) -> Result<Self, StoreError> {
         let auth = if server.auth == Auth::None { &connection.auth } else { &server.auth };

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, unbounded};
 
 use super::link::{Attempt, MAX_CLIENTS, Plan, Signal};
 use crate::clock::{Clock, Timestamp};
-use crate::config::connection::Connection;
+use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
 
 /// The pause after the first round.
@@ -56,7 +56,7 @@ pub(super) struct Connector {
 impl Connector {
     /// `most_waiting` messages may wait to be read on each subject.
     pub(super) fn new(
-        connection: Connection,
+        connection: ConnectionSettings,
         clock: Clock,
         most_waiting: usize,
     ) -> (Self, Receiver<Signal>) {

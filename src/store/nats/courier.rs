@@ -20,7 +20,7 @@ use super::link::{Failure, Link, Sent, Signal};
 use super::notice::Violation;
 use super::{BATCH, RESEND, SLICE};
 use crate::clock::{Clock, Timestamp};
-use crate::config::connection::Connection;
+use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
 use crate::store::wait::Waiter;
 use crate::text::{excerpt, printable};
@@ -48,7 +48,7 @@ const QUICK_ECHO: Duration = Duration::from_millis(50);
 
 /// A message that came.
 #[derive(Clone, Debug)]
-pub(crate) struct Letter {
+pub(crate) struct Message {
     /// Where it was published.
     pub(crate) subject: String,
     /// Where an answer is wanted, if one is, and may be sent.
@@ -67,7 +67,7 @@ pub(crate) struct Letter {
 #[derive(Debug)]
 pub(crate) enum Told {
     /// A message.
-    Letter(Letter),
+    Message(Message),
     /// There is a connection; everything is listened on.
     Connected { server: String },
     /// There is none any more, or an attempt failed. What was asked is not answered any more.
@@ -112,7 +112,7 @@ impl Courier {
     /// Starts to connect in the background and returns at once. `purpose` is added to the
     /// connection's name.
     pub(crate) fn new(
-        connection: &Connection,
+        connection: &ConnectionSettings,
         purpose: &str,
         subjects: Vec<String>,
         clock: Clock,
@@ -236,11 +236,11 @@ impl Courier {
                 self.heard_at = self.clock.now();
             }
             for message in link.inbox.try_iter().take(BATCH) {
-                self.told.extend(self.answer(message, &inbox).map(Told::Letter));
+                self.told.extend(self.answer(message, &inbox).map(Told::Message));
             }
             for heard in &link.heard {
                 for message in heard.try_iter().take(BATCH) {
-                    self.told.push_back(Told::Letter(self.letter(message)));
+                    self.told.push_back(Told::Message(self.letter(message)));
                 }
             }
         }
@@ -253,13 +253,13 @@ impl Courier {
         }
     }
 
-    fn answer(&self, message: nats::Message, inbox: &str) -> Option<Letter> {
+    fn answer(&self, message: nats::Message, inbox: &str) -> Option<Message> {
         // Number 0 is an echo.
         let number = message.subject.strip_prefix(inbox)?.parse().ok().filter(|n| *n > 0)?;
-        Some(Letter { answers: Some(number), ..self.letter(message) })
+        Some(Message { answers: Some(number), ..self.letter(message) })
     }
 
-    fn letter(&self, message: nats::Message) -> Letter {
+    fn letter(&self, message: nats::Message) -> Message {
         let nobody = message.is_no_responders();
         let error = message.headers.as_ref().and_then(|headers| {
             let one = |name: &str| headers.get(name).map(|text| excerpt(text));
@@ -268,7 +268,7 @@ impl Courier {
         let reply = message.reply.filter(|reply| self.may_answer(reply));
         let mut body = message.data;
         body.truncate(MAX_BODY + 1);
-        Letter { subject: message.subject, reply, body, answers: None, nobody, error }
+        Message { subject: message.subject, reply, body, answers: None, nobody, error }
     }
 
     fn may_answer(&self, reply: &str) -> bool {

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use super::auth::Login;
 use super::bucket::Version;
 use super::tls::client_config;
-use crate::config::connection::{Connection, ServerAddress};
+use crate::config::connection::{ConnectionSettings, ServerAddress};
 use crate::error::StoreError;
 use crate::text::excerpt;
 
@@ -59,7 +59,7 @@ const SLICE: Duration = Duration::from_millis(50);
 
 /// One handshake to be tried.
 pub(super) struct Probe<'a> {
-    pub(super) connection: &'a Connection,
+    pub(super) connection: &'a ConnectionSettings,
     pub(super) server: &'a ServerAddress,
     pub(super) login: &'a Login,
     pub(super) deadline: Instant,
@@ -244,7 +244,7 @@ impl<'a> Probe<'a> {
 
 /// The error that names all servers, and what went wrong with one of them.
 pub(super) fn unreachable(
-    connection: &Connection,
+    connection: &ConnectionSettings,
     server: &ServerAddress,
     error: &dyn std::fmt::Display,
 ) -> StoreError {

@@ -33,7 +33,7 @@ use parking_lot::Mutex;
 
 use super::auth::Login;
 use super::handshake::{Facts, Probe, probe, unreachable};
-use crate::config::connection::{Connection, ServerAddress};
+use crate::config::connection::{ConnectionSettings, ServerAddress};
 use crate::error::StoreError;
 use crate::text::excerpt;
 use crate::thread::spawn;
@@ -59,7 +59,7 @@ pub(super) enum Signal {
 
 /// What it takes to connect.
 pub(super) struct Plan {
-    pub(super) connection: Connection,
+    pub(super) connection: ConnectionSettings,
     pub(super) signals: Sender<Signal>,
     /// Messages that may wait to be read on a subject; more are dropped.
     pub(super) most_waiting: usize,

@@ -5,15 +5,15 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, never};
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::connection::Connection;
+use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
-use crate::store::nats::courier::{Courier, Letter, Told};
+use crate::store::nats::courier::{Courier, Message, Told};
 
 /// Answers that are taken to one question asked of all; a flood of them ends there.
 const MAX_ANSWERS: usize = 4096;
 
 /// A connection to ask on.
-pub(crate) struct Inquiry {
+pub(crate) struct Requester {
     courier: Courier,
     clock: Clock,
     nobody: Receiver<()>,
@@ -21,9 +21,9 @@ pub(crate) struct Inquiry {
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unanswered {
-    /// Nobody listens there.
-    Nobody,
+pub(crate) enum RequestError {
+    /// No responder is subscribed to the subject.
+    NoResponders,
     /// Nobody said anything in time.
     TimedOut,
     /// The server does not let the question through, or there is no connection.
@@ -32,27 +32,30 @@ pub(crate) enum Unanswered {
 
 /// What came, and how long after the question.
 #[derive(Debug)]
-pub(crate) struct Heard {
-    pub(crate) letter: Letter,
+pub(crate) struct TimedResponse {
+    pub(crate) message: Message,
     pub(crate) round_trip: Duration,
     /// Which of the questions it answers.
     pub(crate) question: usize,
 }
 
-impl Inquiry {
+impl Requester {
     /// Connects within `timeout`.
     ///
     /// # Errors
     /// What the last attempt said; at once when waiting cannot help.
-    pub(crate) fn connect(connection: &Connection, timeout: Duration) -> Result<Self, StoreError> {
-        let mut inquiry = Self::lazy(connection);
-        let until = inquiry.clock.now() + timeout;
-        inquiry.connected(until)?;
-        Ok(inquiry)
+    pub(crate) fn connect(
+        connection: &ConnectionSettings,
+        timeout: Duration,
+    ) -> Result<Self, StoreError> {
+        let mut requester = Self::lazy(connection);
+        let until = requester.clock.now() + timeout;
+        requester.connected(until)?;
+        Ok(requester)
     }
 
     /// Connects when it is needed, and in the background until then.
-    pub(crate) fn lazy(connection: &Connection) -> Self {
+    pub(crate) fn lazy(connection: &ConnectionSettings) -> Self {
         let clock = Clock::boot();
         let courier = Courier::new(connection, "asks", Vec::new(), clock.clone());
         Self { courier, clock, nobody: never() }
@@ -97,13 +100,13 @@ impl Inquiry {
         subject: &str,
         body: &[u8],
         timeout: Duration,
-    ) -> Result<Heard, Unanswered> {
+    ) -> Result<TimedResponse, RequestError> {
         let mut heard = Vec::new();
         self.ask_until(&[(subject.to_owned(), body.to_owned())], timeout, |found| {
             heard.push(found);
             true
         })?;
-        heard.pop().ok_or(Unanswered::TimedOut)
+        heard.pop().ok_or(RequestError::TimedOut)
     }
 
     /// Asks all who listen, and returns what was said within `timeout`, which passes unless nobody
@@ -112,7 +115,7 @@ impl Inquiry {
         &mut self,
         subjects: &[String],
         timeout: Duration,
-    ) -> Result<Vec<Heard>, StoreError> {
+    ) -> Result<Vec<TimedResponse>, StoreError> {
         self.gather(subjects, timeout, MAX_ANSWERS)
     }
 
@@ -122,7 +125,7 @@ impl Inquiry {
         &mut self,
         subjects: &[String],
         timeout: Duration,
-    ) -> Result<Vec<Heard>, StoreError> {
+    ) -> Result<Vec<TimedResponse>, StoreError> {
         self.gather(subjects, timeout, 1)
     }
 
@@ -131,7 +134,7 @@ impl Inquiry {
         subjects: &[String],
         timeout: Duration,
         most: usize,
-    ) -> Result<Vec<Heard>, StoreError> {
+    ) -> Result<Vec<TimedResponse>, StoreError> {
         let questions: Vec<_> = subjects.iter().map(|subject| (subject.clone(), vec![])).collect();
         let mut heard = Vec::new();
         let ended = self.ask_until(&questions, timeout, |found| {
@@ -139,10 +142,10 @@ impl Inquiry {
             heard.len() >= most
         });
         match ended {
-            Ok(()) | Err(Unanswered::Nobody | Unanswered::TimedOut) => Ok(heard),
+            Ok(()) | Err(RequestError::NoResponders | RequestError::TimedOut) => Ok(heard),
             // What was said is worth more than why no more was.
-            Err(Unanswered::Store(_)) if !heard.is_empty() => Ok(heard),
-            Err(Unanswered::Store(error)) => Err(error),
+            Err(RequestError::Store(_)) if !heard.is_empty() => Ok(heard),
+            Err(RequestError::Store(error)) => Err(error),
         }
     }
 
@@ -150,10 +153,10 @@ impl Inquiry {
         &mut self,
         questions: &[(String, Vec<u8>)],
         timeout: Duration,
-        mut take: impl FnMut(Heard) -> bool,
-    ) -> Result<(), Unanswered> {
+        mut take: impl FnMut(TimedResponse) -> bool,
+    ) -> Result<(), RequestError> {
         let until = self.clock.now() + timeout;
-        self.connected(until).map_err(Unanswered::Store)?;
+        self.connected(until).map_err(RequestError::Store)?;
         let asked = self.clock.now();
         let numbers: Vec<_> = questions
             .iter()
@@ -163,41 +166,41 @@ impl Inquiry {
             return Err(gone("the connection takes nothing"));
         }
         let mut open = vec![true; questions.len()];
-        let mut close = |question: usize, why: Unanswered| {
+        let mut close = |question: usize, why: RequestError| {
             open[question] = false;
             // Others may be answered.
             if open.contains(&true) { Ok(()) } else { Err(why) }
         };
         loop {
-            match self.courier.poll(&self.nobody, until).ok_or(Unanswered::TimedOut)? {
-                Told::Letter(letter) if letter.answers.is_some() => {
-                    let question = numbers.iter().position(|number| *number == letter.answers);
+            match self.courier.poll(&self.nobody, until).ok_or(RequestError::TimedOut)? {
+                Told::Message(message) if message.answers.is_some() => {
+                    let question = numbers.iter().position(|number| *number == message.answers);
                     let Some(question) = question else { continue };
-                    if letter.nobody {
-                        close(question, Unanswered::Nobody)?;
+                    if message.nobody {
+                        close(question, RequestError::NoResponders)?;
                         continue;
                     }
                     let round_trip = self.clock.now().since(asked);
-                    if take(Heard { letter, round_trip, question }) {
+                    if take(TimedResponse { message, round_trip, question }) {
                         return Ok(());
                     }
                 }
                 Told::Denied { subject, publish: true, error } => {
                     let question = questions.iter().position(|(asked, _)| *asked == subject);
                     if let Some(question) = question {
-                        close(question, Unanswered::Store(error))?;
+                        close(question, RequestError::Store(error))?;
                     }
                 }
                 // No answer can be heard.
                 Told::Denied { error, .. } | Told::Disconnected { error } => {
-                    return Err(Unanswered::Store(error));
+                    return Err(RequestError::Store(error));
                 }
-                Told::Letter(_) | Told::Connected { .. } => {}
+                Told::Message(_) | Told::Connected { .. } => {}
             }
         }
     }
 }
 
-fn gone(reason: &str) -> Unanswered {
-    Unanswered::Store(StoreError::Disconnected(reason.into()))
+fn gone(reason: &str) -> RequestError {
+    RequestError::Store(StoreError::Disconnected(reason.into()))
 }

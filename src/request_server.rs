@@ -13,9 +13,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::config::connection::Connection;
+use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
-use crate::store::nats::courier::{Courier, ERROR, ERROR_CODE, Letter, Told};
+use crate::store::nats::courier::{Courier, ERROR, ERROR_CODE, Message, Told};
 use crate::thread;
 
 /// How long stopping waits for the connection's end.
@@ -24,17 +24,17 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Somebody who answers what comes on some subjects.
-pub(crate) trait Clerk: Send {
+pub(crate) trait Handler: Send {
     /// Where it listens. Asked once.
     fn subjects(&self) -> Vec<String>;
 
-    /// The answer to what came on one of them; `None` when it is another clerk's.
-    fn answer(&mut self, letter: &Letter) -> Option<Answer>;
+    /// The answer to what came on one of them; `None` when it is another handler's.
+    fn respond(&mut self, message: &Message) -> Option<Response>;
 }
 
 /// What is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
     /// Its code and words, when it is an error of the services protocol.
     pub(crate) error: Option<(u16, String)>,
@@ -42,7 +42,7 @@ pub(crate) struct Answer {
 
 /// The thread, and how to end it.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct RequestServer {
     stopping: Arc<AtomicBool>,
     wake: Sender<()>,
     thread: Option<JoinHandle<()>>,
@@ -58,13 +58,13 @@ struct State {
     problem: Option<StoreError>,
 }
 
-impl Desk {
+impl RequestServer {
     /// Starts the thread, which connects, and connects again, in the background.
     pub(crate) fn open(
-        connection: &Connection,
+        connection: &ConnectionSettings,
         purpose: &str,
         clock: Clock,
-        clerks: Vec<Box<dyn Clerk>>,
+        handlers: Vec<Box<dyn Handler>>,
     ) -> io::Result<Self> {
         let (wake, woken) = bounded(1);
         let stopping = Arc::<AtomicBool>::default();
@@ -75,9 +75,9 @@ impl Desk {
         let shared = Arc::clone(&state);
         let thread = thread::spawn("leasehold-answer", move || {
             let _alive = alive;
-            let subjects = clerks.iter().flat_map(|clerk| clerk.subjects()).collect();
+            let subjects = handlers.iter().flat_map(|handler| handler.subjects()).collect();
             let courier = Courier::new(&connection, &purpose, subjects, clock.clone());
-            Counter { courier, clerks, state: shared, clock, stopped }.serve(&woken);
+            ServerLoop { courier, handlers, state: shared, clock, stopped }.serve(&woken);
         })?;
         let id = thread.thread().id();
         Ok(Self { stopping, wake, thread: Some(thread), id, ended, state })
@@ -94,7 +94,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for RequestServer {
     /// Ends the thread, and waits for it a moment.
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
@@ -111,20 +111,20 @@ impl Drop for Desk {
 }
 
 /// The state of the thread.
-struct Counter {
+struct ServerLoop {
     courier: Courier,
-    clerks: Vec<Box<dyn Clerk>>,
+    handlers: Vec<Box<dyn Handler>>,
     state: Arc<Mutex<State>>,
     clock: Clock,
     stopped: Arc<AtomicBool>,
 }
 
-impl Counter {
+impl ServerLoop {
     fn serve(mut self, wake: &Receiver<()>) {
         while !self.stopped.load(Ordering::SeqCst) {
             let until = self.clock.now() + LONGEST_WAIT;
             match self.courier.poll(wake, until) {
-                Some(Told::Letter(letter)) => self.answer(&letter),
+                Some(Told::Message(message)) => self.answer(&message),
                 Some(Told::Connected { server }) => {
                     *self.state.lock() = State { server: Some(server), problem: None };
                 }
@@ -143,10 +143,11 @@ impl Counter {
         self.courier.close(until);
     }
 
-    fn answer(&mut self, letter: &Letter) {
+    fn answer(&mut self, message: &Message) {
         // What wants no answer changes nothing either.
-        let Some(reply) = &letter.reply else { return };
-        let Some(answer) = self.clerks.iter_mut().find_map(|clerk| clerk.answer(letter)) else {
+        let Some(reply) = &message.reply else { return };
+        let Some(answer) = self.handlers.iter_mut().find_map(|handler| handler.respond(message))
+        else {
             return;
         };
         let sent = match &answer.error {

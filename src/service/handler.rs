@@ -14,10 +14,10 @@ use super::request::{RequestError, check_length, parse_promote, parse_transfer};
 use super::status::Status;
 use super::{control_subject, name, ping_subject, status_subject, status_subject_of_all};
 use crate::clock::Clock;
-use crate::desk::{Answer, Clerk, Desk};
 use crate::error::{Refused, StartError, StoreError};
 use crate::node::{NodeHandle, Wish};
-use crate::store::nats::courier::Letter;
+use crate::request_server::{Handler, RequestServer, Response};
+use crate::store::nats::courier::Message;
 
 /// How long a command waits for the renewal thread, which takes it up at once unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Service {
     endpoints: Shared,
-    desk: Desk,
+    server: RequestServer,
 }
 
 /// An endpoint's counters.
@@ -94,11 +94,11 @@ impl Service {
     /// [`StartError::Thread`]
     pub fn start(node: NodeHandle, options: Options) -> Result<Self, StartError> {
         let config = node.config().clone();
-        let clerk = ServiceClerk::new(node, options);
-        let endpoints = Arc::clone(&clerk.endpoints);
-        let clerks: Vec<Box<dyn Clerk>> = vec![Box::new(clerk)];
-        let desk = Desk::open(config.connection(), "service", Clock::boot(), clerks);
-        Ok(Self { endpoints, desk: desk.map_err(StartError::Thread)? })
+        let handler = ServiceHandler::new(node, options);
+        let endpoints = Arc::clone(&handler.endpoints);
+        let handlers: Vec<Box<dyn Handler>> = vec![Box::new(handler)];
+        let server = RequestServer::open(config.connection(), "service", Clock::boot(), handlers);
+        Ok(Self { endpoints, server: server.map_err(StartError::Thread)? })
     }
 
     /// What the endpoints did so far.
@@ -118,13 +118,13 @@ impl Service {
     /// Whether it can be asked now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.desk.server().is_some()
+        self.server.server().is_some()
     }
 
     /// Why it cannot be asked, or what the server forbids it.
     #[must_use]
     pub fn problem(&self) -> Option<StoreError> {
-        self.desk.problem()
+        self.server.problem()
     }
 
     /// Stops answering; so does dropping.
@@ -149,7 +149,7 @@ pub(crate) struct Reply {
 type Refusal = (u16, String);
 
 /// Answers for one node.
-pub(crate) struct ServiceClerk {
+pub(crate) struct ServiceHandler {
     node: NodeHandle,
     options: Options,
     identity: Identity,
@@ -158,7 +158,7 @@ pub(crate) struct ServiceClerk {
     endpoints: Shared,
 }
 
-impl ServiceClerk {
+impl ServiceHandler {
     pub(crate) fn new(node: NodeHandle, options: Options) -> Self {
         let (cluster, id) = (node.config().cluster_id(), node.config().node_id());
         let identity = Identity {
@@ -189,14 +189,14 @@ impl ServiceClerk {
         Self { node, options, identity, verbs, started, endpoints }
     }
 
-    fn describe(&self, verb: Verb) -> Answer {
+    fn describe(&self, verb: Verb) -> Response {
         let data = match verb {
             Verb::Stats => self.counters(),
             Verb::Ping | Verb::Info => Value::Null,
         };
         let endpoints = self.endpoints.lock();
         let body = micro::answer(verb, &self.identity, &endpoints, &self.started, &data);
-        Answer { body, error: None }
+        Response { body, error: None }
     }
 
     /// The node's own counters, beside those of the endpoints.
@@ -216,7 +216,7 @@ impl ServiceClerk {
         })
     }
 
-    fn handle(&self, endpoint: &str, body: &[u8]) -> Answer {
+    fn handle(&self, endpoint: &str, body: &[u8]) -> Response {
         match endpoint {
             "status" | "status-all" => {
                 let held = self.options.vip_held.as_ref().is_some_and(|held| held());
@@ -227,13 +227,13 @@ impl ServiceClerk {
         }
     }
 
-    fn reply(&self, done: Result<(), Refusal>) -> Answer {
+    fn reply(&self, done: Result<(), Refusal>) -> Response {
         let leader = self.node.leader();
         match done {
             Ok(()) => said(&Reply { ok: true, error: None, leader }),
             Err((code, words)) => {
                 let reply = Reply { ok: false, error: Some(words.clone()), leader };
-                Answer { error: Some((code, words)), ..said(&reply) }
+                Response { error: Some((code, words)), ..said(&reply) }
             }
         }
     }
@@ -263,30 +263,30 @@ impl ServiceClerk {
     }
 }
 
-impl Clerk for ServiceClerk {
+impl Handler for ServiceHandler {
     fn subjects(&self) -> Vec<String> {
         let endpoints = self.endpoints.lock();
         let verbs = self.verbs.iter().map(|(subject, _)| subject);
         verbs.chain(endpoints.iter().map(|endpoint| &endpoint.subject)).cloned().collect()
     }
 
-    fn answer(&mut self, letter: &Letter) -> Option<Answer> {
-        if let Some((_, verb)) = self.verbs.iter().find(|(verb, _)| *verb == letter.subject) {
+    fn respond(&mut self, message: &Message) -> Option<Response> {
+        if let Some((_, verb)) = self.verbs.iter().find(|(verb, _)| *verb == message.subject) {
             return Some(self.describe(*verb));
         }
-        let place = |endpoint: &Endpoint| endpoint.subject == letter.subject;
+        let place = |endpoint: &Endpoint| endpoint.subject == message.subject;
         let at = self.endpoints.lock().iter().position(place)?;
         let begun = Instant::now();
         let endpoint = self.endpoints.lock()[at].name;
-        let answer = self.handle(endpoint, &letter.body);
+        let answer = self.handle(endpoint, &message.body);
         self.endpoints.lock()[at].count(begun.elapsed(), answer.error.as_ref());
         Some(answer)
     }
 }
 
-fn said(value: &impl Serialize) -> Answer {
+fn said(value: &impl Serialize) -> Response {
     let body = serde_json::to_vec(value).expect("invariant: keys are texts");
-    Answer { body, error: None }
+    Response { body, error: None }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
