@@ -225,13 +225,7 @@ fn handles_free_themselves_in_cpp_without_a_memory_error() {
 /// Waits for a line that holds `text`.
 #[track_caller]
 fn wait_for(process: &Process, text: &str) -> String {
-    loop {
-        let line = process.line(PATIENCE);
-        let line = line.unwrap_or_else(|| panic!("no {text:?} in:\n{}", process.transcript()));
-        if line.contains(text) {
-            return line;
-        }
-    }
+    process.line_with(PATIENCE, text)
 }
 
 /// The lines of a ledger: never an epoch below the one before, never two sessions of one epoch.

@@ -23,10 +23,6 @@ fn unique_sleep(name: &str) -> String {
     format!("sleep {}{number}", 100_000 + std::process::id())
 }
 
-fn said(daemon: &Process, words: &str) -> bool {
-    daemon.transcript().contains(words)
-}
-
 /// For that long the node leads in one term, and renews.
 fn leads_throughout(site: &Site, node: &str, time: Duration) {
     let first = site.wait_for_lead(node);
@@ -51,8 +47,8 @@ fn a_command_that_hangs_delays_no_renewal_and_is_killed_with_its_children() {
     let mut daemon = site.daemon("n1", &arguments);
     eventually(PATIENCE, "three of them", || processes_with(&sleep).len() >= 3);
     leads_throughout(&site, "n1", Duration::from_secs(2));
-    eventually(PATIENCE, "its end", || said(&daemon, "did not end within 4s and was killed"));
-    eventually(PATIENCE, "the lead to be given back", || said(&daemon, "gives the lead back"));
+    daemon.prints(PATIENCE, "did not end within 4s and was killed");
+    daemon.prints(PATIENCE, "gives the lead back");
     daemon.signal(Signal::TERM);
     assert!(daemon.exited(PATIENCE).success());
     assert_eq!(processes_with(&sleep), [""; 0]);
@@ -69,9 +65,9 @@ fn what_a_command_leaves_behind_is_killed_however_it_hides() {
     );
     let daemon = site.daemon("n1", &["--on-primary", &primary]);
     site.wait_for_file("forked");
-    eventually(PATIENCE, "its end", || said(&daemon, "the command for primary has ended"));
+    daemon.prints(PATIENCE, "the command for primary has ended");
     assert_eq!(processes_with(&sleep), [""; 0], "{}", daemon.transcript());
-    assert!(said(&daemon, "left a process behind"), "{}", daemon.transcript());
+    daemon.prints(PATIENCE, "left a process behind");
     leads_throughout(&site, "n1", Duration::from_millis(1_500));
 }
 
@@ -80,14 +76,16 @@ fn a_flood_of_output_is_cut_and_delays_nothing() {
     let site = Site::new(Version::Newest);
     site.init("n1");
     let primary = "(yes out & yes err >&2 & sleep 3; kill $!); printf '\\033[2J\\377end'";
-    let daemon = site.daemon("n1", &["--on-primary", primary, "--hook-timeout", "10s"]);
+    let mut daemon = site.daemon("n1", &["--on-primary", primary, "--hook-timeout", "10s"]);
     leads_throughout(&site, "n1", Duration::from_secs(2));
-    eventually(PATIENCE, "its end", || said(&daemon, "bytes more, which are not kept"));
+    daemon.prints(PATIENCE, "bytes more, which are not kept");
+    eventually(PATIENCE, "its descendants' end", || processes_with("yes out").is_empty());
+    daemon.signal(Signal::TERM);
+    assert!(daemon.exited(PATIENCE).success());
     let told = daemon.transcript();
     // 64 KiB in lines of four bytes, each with some 60 of its own.
     assert!(told.len() < 2_000_000, "{} bytes", told.len());
     assert!(!told.contains('\u{1b}'), "an escape sequence in the log");
-    eventually(PATIENCE, "its descendants' end", || processes_with("yes out").is_empty());
 }
 
 #[test]
@@ -97,14 +95,17 @@ fn a_primary_command_that_fails_gives_the_lead_to_another_node() {
     site.init("n2");
     let gate = "test -e allowed";
     let first = site.daemon("n1", &["--on-primary", gate]);
-    eventually(PATIENCE, "its failure", || said(&first, "gives the lead back"));
-    let second = site.daemon("n2", &["--on-primary", "true"]);
+    first.prints(PATIENCE, "gives the lead back");
+    let mut second = site.daemon("n2", &["--on-primary", "true"]);
     site.wait_for_lead("n2");
-    assert!(said(&first, "ended with exit status: 1"), "{}", first.transcript());
-    assert!(!said(&second, "gives the lead back"), "{}", second.transcript());
+    first.prints(PATIENCE, "ended with exit status: 1");
     fs::write(site.path("allowed"), "").unwrap();
     site.of("n2", &["transfer", "n1"]).succeeded();
     leads_throughout(&site, "n1", Duration::from_millis(1_500));
+    second.signal(Signal::TERM);
+    assert!(second.exited(PATIENCE).success());
+    let printed = second.transcript();
+    assert!(!printed.contains("gives the lead back"), "{printed}");
 }
 
 #[test]
@@ -155,8 +156,8 @@ fn a_lease_whose_passive_command_fails_or_hangs_is_not_released() {
     site.wait_for_lead("n2");
     site.of("n2", &["demote"]).succeeded();
     site.wait_for_lead("n1");
-    assert!(said(&first, "passive ended with exit status: 3"), "{}", first.transcript());
-    assert!(said(&second, "did not end within 100ms"), "{}", second.transcript());
+    first.prints(PATIENCE, "passive ended with exit status: 3");
+    second.prints(PATIENCE, "did not end within 100ms");
     let records: Vec<_> = key.drain().iter().map(support::nats::Message::json).collect();
     let released = records.iter().any(|record| record["clean"] == true);
     assert!(records.len() >= 3 && !released, "{records:?}");
@@ -176,7 +177,7 @@ fn a_primary_command_is_killed_when_the_lead_is_lost() {
     site.server.kill();
     assert_eq!(site.wait_for_file("cause"), "expired: no renewal succeeded in time\n");
     assert_eq!(fs::read_to_string(site.path("alive")).unwrap(), "");
-    assert!(said(&daemon, "is not wanted any more"), "{}", daemon.transcript());
+    daemon.prints(PATIENCE, "is not wanted any more");
     daemon.signal(Signal::INT);
     assert!(daemon.exited(PATIENCE).success());
 }
@@ -227,7 +228,7 @@ fn signals_stop_it_cleanly_and_read_the_configuration_again() {
     config["election"]["meta"] = serde_json::json!({ "address": "10.0.0.7:80" });
     fs::write(&file, config.to_string()).unwrap();
     daemon.signal(Signal::HUP);
-    eventually(PATIENCE, "the reload", || said(&daemon, "election.meta applies"));
+    daemon.prints(PATIENCE, "election.meta applies");
     let witness = support::nats::Client::connect(&site.server.url());
     let key = witness.subscribe("$KV.cluster-orders.lease");
     let renewal = key.next(PATIENCE).expect("a renewal").json();
@@ -235,10 +236,10 @@ fn signals_stop_it_cleanly_and_read_the_configuration_again() {
     config["election"]["leaseTtlMs"] = 2_000.into();
     fs::write(&file, config.to_string()).unwrap();
     daemon.signal(Signal::HUP);
-    eventually(PATIENCE, "the refusal", || said(&daemon, "restart: election.leaseTtlMs"));
+    daemon.prints(PATIENCE, "restart: election.leaseTtlMs");
     fs::write(&file, "{").unwrap();
     daemon.signal(Signal::HUP);
-    eventually(PATIENCE, "the error", || said(&daemon, "stays as it was"));
+    daemon.prints(PATIENCE, "stays as it was");
     assert_eq!(site.server.version(), Version::Newest);
     daemon.signal(Signal::TERM);
     assert!(daemon.exited(PATIENCE).success());
@@ -269,7 +270,7 @@ fn a_signal_before_the_node_has_started_makes_nothing_ready() {
     let mut daemon = site.daemon_with("n1", &[], &environment);
     let _asked = silent.accept().expect("it connects");
     daemon.signal(Signal::HUP);
-    eventually(PATIENCE, "a word", || said(&daemon, "the node has not started yet"));
+    daemon.prints(PATIENCE, "the node has not started yet");
     daemon.signal(Signal::TERM);
     let heard = told(&socket, "STOPPING=1");
     assert!(!heard.iter().any(|state| state.contains("READY")), "{heard:?}");

@@ -185,7 +185,6 @@ mod planted {
 
     use super::PATIENCE;
     use crate::support::process::Process;
-    use crate::support::wait::eventually;
 
     const ROLE: &str = "LEASEHOLD_TEST_RACER";
 
@@ -228,10 +227,8 @@ mod planted {
         let name = "planted::a_planted_race_is_found";
         let mut racer = Process::this_test(name, &[(ROLE, "racer")]);
         let status = racer.exited(PATIENCE);
-        assert!(!status.success(), "{}", racer.transcript());
-        eventually(PATIENCE, "the report", || {
-            let said = racer.transcript();
-            said.contains("ThreadSanitizer: data race") && said.contains("planted::race")
-        });
+        let said = racer.transcript();
+        assert!(!status.success(), "{said}");
+        assert!(said.contains("ThreadSanitizer: data race") && said.contains("planted::race"));
     }
 }

@@ -41,6 +41,41 @@ install_tools() {
         g++ g++ make make cmake cmake pkg-config pkg-config valgrind valgrind readelf binutils
 }
 
+# Every test, also after one has failed; in the end, what failed and how to run just that again.
+run_tests() {
+    local log=target/tests.log status=0
+    cargo test --locked --all-features --no-fail-fast 2>&1 | tee "$log" || status=$?
+    [ $status = 0 ] || failures "$log"
+    return $status
+}
+
+# failures LOG: what failed by the log of cargo test, as commands.
+failures() {
+    printf '\nfailed; to run just that again, after\n    export LEASEHOLD_NATS_OLDEST=%s\n    %s\n' \
+        "$LEASEHOLD_NATS_OLDEST" "export LEASEHOLD_NATS_NEWEST=$LEASEHOLD_NATS_NEWEST"
+    awk '
+        /^ +Running / { sub(/^ +Running (unittests )?/, ""); sub(/ \(.*/, ""); target = $0 }
+        /^ +Doc-tests / { target = "doc" }
+        /^test .* FAILED$/ { print target, $2 }
+        /^error: could not compile/ { print "build" }
+        /^ +`-?-?[a-z]+.*`$/ { gsub(/`/, ""); print "whole", $0 }
+    ' "$1" | while read -r target test; do
+        case $target in
+            whole) echo "    cargo test --locked --all-features $test" ;;
+            build) echo "    cargo test --locked --all-features --no-run" ;;
+            doc) echo "    cargo test --locked --all-features --doc" ;;
+            src/lib.rs) rerun --lib "$test" ;;
+            src/bin/*) rerun --bins "$test" ;;
+            tests/*) target=${target#tests/} && rerun "--test ${target%%[./]*}" "$test" ;;
+        esac
+    done
+}
+
+# rerun TARGET TEST: the command that runs one test again.
+rerun() {
+    echo "    cargo test --locked --all-features $1 -- --exact $2"
+}
+
 features() {
     cargo metadata --locked --no-deps --format-version 1 |
         python3 -c 'import json, sys; print(*json.load(sys.stdin)["packages"][0]["features"])'
@@ -139,7 +174,7 @@ main() {
     section "Python client" fetch_peer
     [ "${1:-}" != --servers ] || return 0
     section "Tools" install_tools
-    section "Tests" cargo test --locked --all-features
+    section "Tests" run_tests
     case ${1:-} in --all | --long) run_all ;; esac
     [ "${1:-}" != --long ] || run_long
     printf '\ntests/run.sh: all passed in %d s\n' "$SECONDS"

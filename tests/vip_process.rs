@@ -4,7 +4,7 @@
 
 mod netns;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,19 +38,16 @@ fn hold_and_renew() {
     }
 }
 
-/// The latest deadline that a holder has said, kept up to date by a thread.
-fn latest_deadline(holder: &mut Actor) -> Arc<AtomicU64> {
-    let lines = BufReader::new(holder.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+/// A holder in a process of its own, and the latest deadline that it has printed.
+fn start_holder(test: &str) -> (Actor, Arc<AtomicU64>) {
     let latest = Arc::<AtomicU64>::default();
     let writer = Arc::clone(&latest);
-    thread::spawn(move || {
-        for line in lines {
-            if let Some(nanos) = line.strip_prefix("until ") {
-                writer.store(nanos.parse().unwrap(), Ordering::SeqCst);
-            }
+    let holder = play(test, "holder", move |line| {
+        if let Some(nanos) = line.strip_prefix("until ") {
+            writer.store(nanos.parse().unwrap(), Ordering::SeqCst);
         }
     });
-    latest
+    (holder, latest)
 }
 
 fn held() -> [bool; 2] {
@@ -63,14 +60,14 @@ fn slack_after(test: &str, signal: Signal) -> Duration {
     ip("link add name eth0 type veth peer name eth1");
     ip("link set eth0 up");
     ip("link set eth1 up");
-    let mut holder = play(test, "holder");
-    let deadline = latest_deadline(&mut holder);
+    let (mut holder, deadline) = start_holder(test);
     let limit = Duration::from_secs(20);
     eventually("the holder runs", limit, || deadline.load(Ordering::SeqCst) > 0);
     holder.signal(signal);
     assert_eq!(held(), [true; 2], "the process is gone or stopped, its addresses are not yet");
     eventually("the kernel removes the addresses", limit, || held() == [false; 2]);
     let gone = Clock::boot().now();
+    holder.kill();
     Timestamp::from_nanos(deadline.load(Ordering::SeqCst)).since(gone)
 }
 

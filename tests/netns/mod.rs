@@ -6,6 +6,7 @@
 // Each test binary uses a part of this.
 #![allow(dead_code)]
 
+use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -78,26 +79,40 @@ pub(crate) fn role() -> Option<String> {
 }
 
 /// Starts this test again in a process of its own, in the namespace of the calling thread, with a
-/// part to play. It is killed when dropped. Its standard output is a pipe.
-pub(crate) fn play(test: &str, part: &str) -> Actor {
+/// part to play. It is killed when dropped. `hear` gets each line that it prints.
+pub(crate) fn play(test: &str, part: &str, hear: impl FnMut(String) + Send + 'static) -> Actor {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]).env(ROLE, part);
-    Actor(command.stdout(Stdio::piped()).spawn().unwrap())
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let reader = thread::spawn(move || lines.for_each(hear));
+    Actor { child, reader: Some(reader) }
 }
 
-pub(crate) struct Actor(pub(crate) Child);
+pub(crate) struct Actor {
+    child: Child,
+    reader: Option<JoinHandle<()>>,
+}
 
 impl Actor {
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// Ends it, and returns when all that it has printed was heard.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
     }
 }
 
 impl Drop for Actor {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.kill();
     }
 }
 

@@ -157,7 +157,7 @@ impl NodeProcess {
     pub fn stop(&mut self) -> bool {
         let reply = self.ask("stop");
         self.ended = Some(now());
-        self.pull_all();
+        self.read_to_end();
         reply["left_to_lapse"].as_bool().expect("a stop says how it went")
     }
 
@@ -165,15 +165,14 @@ impl NodeProcess {
     pub fn kill(&mut self) {
         self.process.kill();
         self.ended.get_or_insert_with(now);
-        self.pull_all();
+        self.catch_up();
     }
 
     /// Ends the process without a release.
     pub fn end(&mut self) {
         self.process.close_stdin();
         self.ended.get_or_insert_with(now);
-        self.pull_all();
-        self.process.exited(PATIENCE);
+        self.read_to_end();
     }
 
     /// Stops the process (SIGSTOP); it stands still when this returns.
@@ -305,11 +304,14 @@ impl NodeProcess {
         }
     }
 
-    fn pull_all(&mut self) {
-        while self.pull(PATIENCE) {}
+    /// Takes in all that it has logged, once it has ended.
+    #[track_caller]
+    fn read_to_end(&mut self) {
+        self.process.exited(PATIENCE);
+        self.catch_up();
     }
 
-    /// Takes in what it has logged by now.
+    /// Takes in what was read of its log by now; that is all of it once it has ended.
     pub fn catch_up(&mut self) {
         while self.pull(Duration::ZERO) {}
     }

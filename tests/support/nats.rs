@@ -164,16 +164,7 @@ impl Client {
 
     /// Returns when the server has taken everything sent before.
     pub fn round_trip(&self) -> Result<(), RequestError> {
-        let (sender, pong) = channel();
-        let mut state = self.shared.state();
-        if state.ended {
-            return Err(RequestError::Disconnected);
-        }
-        // Under the lock: the n-th PONG answers the n-th PING.
-        state.pongs.push_back(sender);
-        self.shared.send(b"PING\r\n");
-        drop(state);
-        pong.recv_timeout(LIMIT).map_err(RequestError::from)
+        self.shared.round_trip()
     }
 
     /// Whether the connection still stands.
@@ -222,8 +213,10 @@ impl Subscription {
         self.receive(limit).ok()
     }
 
-    /// All messages that are here already.
+    /// All messages that the server has taken before this call and were not asked for yet.
     pub fn drain(&self) -> Vec<Message> {
+        // A connection that is gone brings no more.
+        let _ = self.shared.round_trip();
         self.messages.try_iter().collect()
     }
 
@@ -271,6 +264,19 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn round_trip(&self) -> Result<(), RequestError> {
+        let (sender, pong) = channel();
+        let mut state = self.state();
+        if state.ended {
+            return Err(RequestError::Disconnected);
+        }
+        // Under the lock: the n-th PONG answers the n-th PING.
+        state.pongs.push_back(sender);
+        self.send(b"PING\r\n");
+        drop(state);
+        pong.recv_timeout(LIMIT).map_err(RequestError::from)
     }
 
     /// A failed write needs no report: the reader sees the same end.

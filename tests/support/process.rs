@@ -18,7 +18,11 @@ use std::{env, io, thread};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
-use super::wait::eventually_some;
+use super::wait::{eventually, eventually_some};
+
+/// How long the last words of a process may take to arrive after it has ended. They are in a pipe
+/// by then; only a process that it started, and that holds the pipe open, makes this last.
+const READ_TO_END: Duration = Duration::from_secs(60);
 
 /// A command for [`spawn_bound`]: `program` with the kernel's order to die with its parent.
 pub fn bound_command(program: impl Into<PathBuf>) -> Command {
@@ -37,7 +41,7 @@ pub fn bound_command_in(namespace: &str, program: impl Into<PathBuf>) -> Command
 /// Starts a [`bound_command`] as a child of this process, not of the calling thread.
 pub fn spawn_bound(command: Command) -> Child {
     type Request = (Command, Sender<io::Result<Child>>);
-    static NURSERY: LazyLock<Sender<Request>> = LazyLock::new(|| {
+    static SPAWNER: LazyLock<Sender<Request>> = LazyLock::new(|| {
         let (requests, inbox) = channel::<Request>();
         thread::spawn(move || {
             for (mut command, reply) in inbox {
@@ -47,10 +51,10 @@ pub fn spawn_bound(command: Command) -> Child {
         requests
     });
     let (reply, answer) = channel();
-    NURSERY.send((command, reply)).expect("the nursery thread never ends");
+    SPAWNER.send((command, reply)).expect("the spawning thread never ends");
     answer
         .recv()
-        .expect("the nursery thread answers")
+        .expect("the spawning thread answers")
         .expect("cannot start `setpriv`: apt-get install util-linux")
 }
 
@@ -138,7 +142,22 @@ impl Process {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => {
-                panic!("no line within {limit:?} from the process:\n{}", self.transcript())
+                panic!("no line within {limit:?} from the process:\n{}", self.last_words())
+            }
+        }
+    }
+
+    /// The next line of its stdout that contains `text`; others are passed over.
+    ///
+    /// # Panics
+    /// When its stdout ends before, or nothing comes within `limit`.
+    #[track_caller]
+    pub fn line_with(&self, limit: Duration, text: &str) -> String {
+        loop {
+            let line = self.line(limit);
+            let line = line.unwrap_or_else(|| panic!("no {text:?} in:\n{}", self.last_words()));
+            if line.contains(text) {
+                return line;
             }
         }
     }
@@ -164,7 +183,7 @@ impl Process {
         accept: impl FnMut(&Value) -> bool,
     ) -> Value {
         let Some(value) = self.try_json_where(limit, accept) else {
-            panic!("not seen within {limit:?}: {what}; the process said:\n{}", self.transcript())
+            panic!("not seen within {limit:?}: {what}; the process said:\n{}", self.last_words())
         };
         value
     }
@@ -214,37 +233,81 @@ impl Process {
         resume(&self.child);
     }
 
-    /// Ends it at once (SIGKILL) and returns when it is gone.
+    /// Ends it at once (SIGKILL) and returns when it is gone and all it printed has been read.
+    ///
+    /// # Panics
+    /// When a process that it started holds its output open.
+    #[track_caller]
     pub fn kill(&mut self) {
+        self.end();
+        self.read_to_end();
+    }
+
+    /// Returns how it ended, when it has ended and all it printed has been read: from then on the
+    /// transcript is complete, and [`line`](Self::line) does not wait.
+    ///
+    /// # Panics
+    /// When it has not ended within `limit`, or a process that it started holds its output open.
+    #[track_caller]
+    pub fn exited(&mut self, limit: Duration) -> ExitStatus {
+        let status = eventually_some(limit, "the process to end", || {
+            self.child.try_wait().expect("waiting for an own child")
+        });
+        self.read_to_end();
+        status
+    }
+
+    /// All it has printed as far as that was read, stderr lines marked as such. Complete only
+    /// after [`exited`](Self::exited) or [`kill`](Self::kill); before, use
+    /// [`prints`](Self::prints).
+    pub fn transcript(&self) -> String {
+        self.transcript.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns once it has printed `text`.
+    ///
+    /// # Panics
+    /// When it does not within `limit`.
+    #[track_caller]
+    pub fn prints(&self, limit: Duration, text: &str) {
+        eventually(limit, &format!("the process to print {text:?}"), || {
+            self.transcript().contains(text)
+        });
+    }
+
+    fn end(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Returns how it ended.
-    ///
-    /// # Panics
-    /// When it has not within `limit`.
+    /// Joins the readers of a process that has ended.
     #[track_caller]
-    pub fn exited(&mut self, limit: Duration) -> ExitStatus {
-        eventually_some(limit, "the process to end", || {
-            self.child.try_wait().expect("waiting for an own child")
-        })
+    fn read_to_end(&mut self) {
+        let what = "the end of the output of a process that has ended; does one that it started \
+                    hold it open?";
+        eventually(READ_TO_END, what, || self.readers.iter().all(JoinHandle::is_finished));
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader does not panic");
+        }
     }
 
-    /// All it has printed so far, stderr lines marked as such.
-    pub fn transcript(&self) -> String {
-        self.transcript.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The transcript for a message, complete if the process has just ended.
+    fn last_words(&self) -> String {
+        let until = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < until && !self.readers.iter().all(JoinHandle::is_finished) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.transcript()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        self.end();
         if thread::panicking() {
-            eprintln!("process {} had printed:\n{}", self.id(), self.transcript());
-        }
-        for reader in self.readers.drain(..) {
-            let _ = reader.join();
+            eprintln!("process {} had printed:\n{}", self.id(), self.last_words());
+        } else {
+            self.read_to_end();
         }
     }
 }
@@ -256,7 +319,8 @@ fn read_lines(
     lines: Option<Sender<String>>,
 ) -> JoinHandle<()> {
     thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
             let mut transcript = transcript.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = writeln!(transcript, "{mark}{line}");
             if let Some(lines) = &lines {
