@@ -273,8 +273,8 @@ impl Config {
     }
 
     /// How long this node stays back after a term that it gave back; `None`: the TTL. At least
-    /// [`Timing::lapse_wait`] when the lease could not be released. A term that was lost starts no
-    /// cooldown. `election.cooldownMs`, 0 to 24 h.
+    /// [`Timing::expiry_cooldown`] when the lease could not be released. A term that was lost
+    /// starts no cooldown. `election.cooldownMs`, 0 to 24 h.
     #[must_use]
     pub fn cooldown(&self) -> Option<Duration> {
         self.given.cooldown

@@ -178,7 +178,7 @@ impl Election {
 
     /// The holder and epoch that were last told by [`Change::LeaderChanged`].
     #[must_use]
-    pub fn told_leader(&self) -> Option<&(String, Epoch)> {
+    pub fn reported_leader(&self) -> Option<&(String, Epoch)> {
         self.told_leader.as_ref()
     }
 
@@ -190,7 +190,7 @@ impl Election {
 
     /// Whether a held record of this session stands, as far as is known.
     #[must_use]
-    pub fn leaves_lease_behind(&self) -> bool {
+    pub fn has_unreleased_lease(&self) -> bool {
         let lease = self.knowledge.standing().and_then(|sighting| sighting.lease());
         lease.is_some_and(|lease| self.is_held_here(lease))
     }

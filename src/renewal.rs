@@ -257,7 +257,7 @@ impl Renewal {
         let cell = Arc::clone(self.parts.election.cell());
         let mut ends = EndsTerm { cell, board: Arc::clone(&self.board), left_behind: true };
         while !self.turn() {}
-        ends.left_behind = self.parts.election.leaves_lease_behind();
+        ends.left_behind = self.parts.election.has_unreleased_lease();
         let until = self.parts.clock.now() + self.parts.close_timeout;
         self.parts.store.close(until);
     }
@@ -380,7 +380,7 @@ impl Renewal {
     fn post(&self) {
         let election = &self.parts.election;
         self.board.post(View {
-            leader: election.told_leader().cloned(),
+            leader: election.reported_leader().cloned(),
             leader_meta: election.leader_meta().cloned(),
             highest_epoch: election.highest_epoch(),
             held_until: election.held_until(),

@@ -170,7 +170,7 @@ impl Timing {
     /// How long a node stays back after a term that it left to lapse, so that others surely come
     /// first: *D*·(1+*ρ*)/(1−*ρ*) + min(2 s, *D*/3).
     #[must_use]
-    pub fn lapse_wait(&self) -> Duration {
+    pub fn expiry_cooldown(&self) -> Duration {
         let slowest = (self.ttl * (100 + self.drift)).div_ceil(100 - self.drift);
         ms(slowest + 2_000.min(self.ttl.div_ceil(3)))
     }
@@ -381,11 +381,11 @@ mod tests {
     #[test]
     fn the_other_waits_follow_from_the_three() {
         let timing = Timing::default();
-        assert_eq!(timing.lapse_wait(), ms(12_223 + 2_000));
+        assert_eq!(timing.expiry_cooldown(), ms(12_223 + 2_000));
         assert_eq!((timing.successor_wait(), timing.confirm_lead()), (ms(1_000), ms(50)));
         assert_eq!((timing.retry_wait(), timing.shortest_max_age()), (ms(250), ms(7_000)));
         let short = Timing::new(ms(301), ms(90), Some(ms(21)), 7).unwrap();
-        assert_eq!(short.lapse_wait(), ms(347 + 101));
+        assert_eq!(short.expiry_cooldown(), ms(347 + 101));
         assert_eq!((short.successor_wait(), short.confirm_lead()), (ms(151), ms(30)));
         assert_eq!((short.retry_wait(), short.shortest_max_age()), (ms(6), ms(201)));
         assert_eq!((short.drift_percent(), short.validity()), (7, ms(261)));

@@ -210,7 +210,7 @@ impl Election {
     /// How long to stay back after a term that was resigned but not released: long enough for
     /// others to wait it out first.
     pub(super) fn after_lapse(&self) -> Duration {
-        self.settings.cooldown.max(self.settings.timing.lapse_wait())
+        self.settings.cooldown.max(self.settings.timing.expiry_cooldown())
     }
 
     /// Starts or lengthens the cooldown.

@@ -57,7 +57,7 @@ impl World {
                 let known = shadow.term.take() == Some(*epoch);
                 let wait = match cause {
                     Cause::Resigned(_) => Some(node.settings.cooldown),
-                    _ => shadow.resigning.then_some(timing.lapse_wait()),
+                    _ => shadow.resigning.then_some(timing.expiry_cooldown()),
                 };
                 let until = wait.map(|wait| now + wait);
                 shadow.cooldown_until = shadow.cooldown_until.max(until);

@@ -90,12 +90,12 @@ impl World {
     fn examine_loss(&mut self, process: usize, now: Timestamp, epoch: Epoch, cause: &Cause) {
         let cooldown = self.plan.cooldown;
         let node = &mut self.processes[process];
-        let lapse_wait = node.timing.lapse_wait();
+        let expiry_cooldown = node.timing.expiry_cooldown();
         let shadow = &mut node.shadow;
         let led = shadow.term.take() == Some(epoch);
         let length = match cause {
             Cause::Resigned(_) => Some(cooldown),
-            _ => shadow.resigning.then_some(lapse_wait),
+            _ => shadow.resigning.then_some(expiry_cooldown),
         };
         if let Some(length) = length {
             let before = shadow.cooldown.map_or(Timestamp::ZERO, |present| present.until);

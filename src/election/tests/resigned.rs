@@ -49,8 +49,8 @@ fn whoever_cannot_send_its_release_within_a_ttl_stays_back_for_longer() {
     assert!(desk.election.is_resigning());
     desk.pass(Duration::from_millis(1));
     assert!(!desk.election.is_resigning());
-    let lapse_wait = desk.election.settings.timing.lapse_wait();
-    assert_eq!(desk.wake_at, ended + lapse_wait);
+    let expiry_cooldown = desk.election.settings.timing.expiry_cooldown();
+    assert_eq!(desk.wake_at, ended + expiry_cooldown);
     desk.store(StoreEvent::Connected { server: "here".into() });
     desk.answer_read(snapshot(Some(entry(1, &held("me", 1, 1, 4)))));
     assert!(desk.written().1.clean, "it may still be released");

@@ -19,22 +19,22 @@ fn a_follower_names_the_leader_and_what_it_says_of_itself() {
     let meta = serde_json::json!({"address": "10.0.0.1:80"});
     let record = Lease { meta: Some(meta.clone()), ..held("other", 2, 7, 3) };
     let desk = Desk::following(&record, 5);
-    assert_eq!(desk.election.told_leader(), Some(&("other".to_owned(), epoch(7))));
+    assert_eq!(desk.election.reported_leader(), Some(&("other".to_owned(), epoch(7))));
     assert_eq!(desk.election.leader_meta(), Some(&meta));
     assert_eq!((desk.election.revision(), desk.election.ttl()), (5, TTL));
-    assert!(!desk.election.leaves_lease_behind() && !desk.election.is_resigning());
+    assert!(!desk.election.has_unreleased_lease() && !desk.election.is_resigning());
 }
 
 #[test]
 fn a_lease_is_left_behind_until_its_release_is_stored() {
     let mut desk = Desk::leading();
-    assert!(desk.election.leaves_lease_behind() && !desk.election.is_resigning());
+    assert!(desk.election.has_unreleased_lease() && !desk.election.is_resigning());
     desk.give(Input::Resign(Reason::StepDown));
-    assert!(desk.election.leaves_lease_behind() && desk.election.is_resigning());
+    assert!(desk.election.has_unreleased_lease() && desk.election.is_resigning());
     desk.give(Input::Drained(epoch(1)));
-    assert!(desk.election.leaves_lease_behind() && desk.election.is_resigning());
+    assert!(desk.election.has_unreleased_lease() && desk.election.is_resigning());
     desk.stored(2);
-    assert!(!desk.election.leaves_lease_behind() && !desk.election.is_resigning());
+    assert!(!desk.election.has_unreleased_lease() && !desk.election.is_resigning());
 }
 
 #[test]
@@ -207,12 +207,12 @@ fn what_is_random_follows_from_the_session() {
 #[test]
 fn nobody_leads_by_a_release_or_by_what_is_left_of_an_own_term() {
     let release = Lease { successor: Some("third".into()), ..released(2, 7, 4) };
-    assert_eq!(Desk::following(&release, 6).election.told_leader(), None);
+    assert_eq!(Desk::following(&release, 6).election.reported_leader(), None);
     let mut desk = Desk::leading();
     desk.store(disconnected(StoreError::TimedOut));
     desk.pass(secs(9));
-    assert!(desk.election.leaves_lease_behind());
-    assert_eq!(desk.election.told_leader(), None);
+    assert!(desk.election.has_unreleased_lease());
+    assert_eq!(desk.election.reported_leader(), None);
 }
 
 #[test]
@@ -222,9 +222,9 @@ fn a_leader_is_known_until_its_ttl_has_passed_and_no_longer() {
     desk.store(disconnected(StoreError::TimedOut));
     assert_eq!(desk.wake_at, seen + TTL);
     desk.pass(TTL.saturating_sub(Duration::from_nanos(1)));
-    assert!(desk.election.told_leader().is_some());
+    assert!(desk.election.reported_leader().is_some());
     desk.pass(Duration::from_nanos(1));
-    assert!(desk.election.told_leader().is_none());
+    assert!(desk.election.reported_leader().is_none());
 }
 
 #[test]
