@@ -67,7 +67,8 @@ fn what_is_wrong_with_a_configuration_is_one_line_and_exit_code_2() {
 #[test]
 fn whatever_a_name_is_made_of_an_error_is_one_line() {
     let site = Site::new(Version::Newest);
-    site.run(&["-c", "a\nb\u{1b}[2J\u{202e}.json", "status"]).failed(2, "there is no ab[2J.json;");
+    site.run(&["-c", "a\nb\u{1b}[2J\u{202e}.json", "status"])
+        .failed(2, "there is no a b [2J.json;");
     let bytes = |text: &'static [u8]| OsStr::from_bytes(text);
     site.run_with(&[bytes(b"-c"), bytes(b"\xff.json"), bytes(b"status")], &[])
         .failed(2, "no \u{fffd}");

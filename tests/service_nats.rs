@@ -130,7 +130,7 @@ on_both_servers!(status_and_ping_are_as_in_go_cluster_v2, |version| {
     assert!(json["uptimeMs"].is_u64());
     let status = Status::parse(&answer.body).unwrap();
     assert_eq!((status.role, status.daemon, status.terms), (Role::Leader, true, 1));
-    assert!(status.lease_remaining_ms > 0 && status.lease_remaining_ms <= status.lease_ttl_ms);
+    assert!(status.lease_remaining_ms.is_some_and(|left| left > 0 && left <= status.lease_ttl_ms));
 
     let ping = ask(&client, "cluster_orders.ping.node-1", "anything").json();
     assert!(ping["ok"] == true && ping["timestamp"].as_u64() > Some(1_600_000_000_000));

@@ -245,7 +245,8 @@ impl Manager {
         }
         target.wish(Wish::StepDown, limit)?;
         target.wait(limit, &format!("{own} to give the lease back"), |status| {
-            Ok(status.role == Role::Follower && !status.resigning && status.lease_remaining_ms == 0)
+            let holds = status.role == Role::Leader || status.lease_remaining_ms.is_some();
+            Ok(!holds && !status.resigning)
         })
     }
 

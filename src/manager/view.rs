@@ -147,7 +147,7 @@ impl ClusterView {
             self.epoch = self.nodes.iter().map(|node| node.status.epoch).max().unwrap_or_default();
         }
         let holder = leading.filter(|node| Some(&node.status.node_id) == self.leader.as_ref());
-        self.lease_remaining_ms = holder.map(|node| node.status.lease_remaining_ms);
+        self.lease_remaining_ms = holder.and_then(|node| node.status.lease_remaining_ms);
     }
 }
 

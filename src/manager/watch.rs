@@ -180,10 +180,10 @@ impl Watch {
                 && node.status.role == Role::Leader
                 && Some(&node.status.node_id) == view.leader.as_ref()
         });
-        if let Some(holder) = heard {
-            let remaining = Duration::from_millis(holder.status.lease_remaining_ms);
-            let node = holder.status.node_id.clone();
-            self.lease = Some((node, holder.status.epoch, now + remaining));
+        let heard = heard.map(|holder| &holder.status);
+        if let Some((holder, left)) = heard.and_then(|s| Some((s, s.lease_remaining_ms?))) {
+            let until = now + Duration::from_millis(left);
+            self.lease = Some((holder.node_id.clone(), holder.epoch, until));
         }
         view.lease_remaining_ms = match (&self.lease, &view.leader) {
             (Some((holder, epoch, until)), Some(leader))

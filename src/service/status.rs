@@ -42,8 +42,9 @@ pub struct Status {
     pub revision: u64,
     /// The time to live of leases, in milliseconds, as it is configured there.
     pub lease_ttl_ms: u64,
-    /// How long the lease that this node holds lasts without another renewal; 0 when it holds none.
-    pub lease_remaining_ms: u64,
+    /// How long the lease that this node holds lasts without another renewal, in milliseconds.
+    /// `null` in JSON when it holds none, or does not say.
+    pub lease_remaining_ms: Option<u64>,
     /// Milliseconds since the renewal thread last did something.
     pub heartbeat_age_ms: u64,
     /// The renewal thread is at least 2 s late.
@@ -101,7 +102,7 @@ impl Status {
             resigning: false,
             revision: 0,
             lease_ttl_ms: 0,
-            lease_remaining_ms: 0,
+            lease_remaining_ms: None,
             heartbeat_age_ms: 0,
             stuck: false,
             terms: 0,
@@ -127,7 +128,7 @@ impl Status {
             resigning: status.resigning,
             revision: status.revision,
             lease_ttl_ms: millis(config.lease_ttl()),
-            lease_remaining_ms: millis(figures.remaining),
+            lease_remaining_ms: Some(millis(figures.remaining)).filter(|left| *left > 0),
             heartbeat_age_ms: millis(pulse.age),
             stuck: pulse.stuck,
             terms: figures.terms,
@@ -164,7 +165,7 @@ impl Status {
             resigning: raw.resigning.unwrap_or_default(),
             revision: count(raw.revision),
             lease_ttl_ms: count(raw.lease_ttl_ms),
-            lease_remaining_ms: count(raw.lease_remaining_ms),
+            lease_remaining_ms: Some(count(raw.lease_remaining_ms)).filter(|left| *left > 0),
             heartbeat_age_ms: count(raw.heartbeat_age_ms),
             stuck: raw.stuck.unwrap_or_default(),
             terms: count(raw.terms),

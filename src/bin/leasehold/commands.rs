@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use leasehold::Manager;
 use leasehold::config::Config;
 use leasehold::manager::{ClusterView, NodeView, Status};
 use leasehold::text::printable;
-use leasehold::{Manager, Role};
 use serde_json::json;
 
 use super::args::{self, Args};
@@ -106,9 +106,9 @@ fn describe(status: &Status, view: Option<&NodeView>) -> String {
         let held = if status.vip_held { "held here" } else { "not here" };
         lines.push(("virtual IP", format!("{vip}, {held}")));
     }
-    if status.role == Role::Leader {
-        let left = text::seconds(status.lease_remaining_ms);
-        lines.push(("lease", format!("{left} of {}", text::seconds(status.lease_ttl_ms))));
+    if let Some(left) = status.lease_remaining_ms {
+        let (left, ttl) = (text::seconds(left), text::seconds(status.lease_ttl_ms));
+        lines.push(("lease", format!("{left} of {ttl}")));
     }
     lines.push(("connected", if status.connected { "yes" } else { "no" }.to_owned()));
     lines.push(("daemon", daemon(status)));
