@@ -11,6 +11,7 @@ use std::process::Stdio;
 
 use cli::{PATIENCE, PROGRAM, Site};
 use leasehold::Config;
+use leasehold::guide::TOPICS;
 use rustix::process::Signal;
 use support::process::{Process, bound_command};
 use support::version::Version;
@@ -23,12 +24,15 @@ fn init_writes_a_file_that_loads_and_replaces_none_unasked() {
     let urls = ["--nats-url", "nats://a.example,tls://b.example:4333", "--nats-url", "c.example"];
     let line = [&["init", "-c", "deep/er/cluster.json"], &names[..], &urls, &vip].concat();
     let said = site.run(&line).succeeded().stdout;
-    assert_eq!(said, "wrote deep/er/cluster.json; next: leasehold daemon\n");
+    assert_eq!(
+        said,
+        "wrote deep/er/cluster.json; next: leasehold -c deep/er/cluster.json daemon\n"
+    );
     let config = Config::load(site.path("deep/er/cluster.json")).expect("it loads");
     assert_eq!((config.cluster_id(), config.node_id()), ("orders", "node-1"));
     assert_eq!(config.servers().count(), 3);
     assert_eq!(config.vip().map(ToString::to_string).as_deref(), Some("10.0.0.10/32"));
-    site.run(&line).failed(2, "deep/er/cluster.json is there already; --force replaces it");
+    site.run(&line).failed(2, "deep/er/cluster.json already exists; --force replaces it");
     let json = site.run(&[&line[..], &["--force", "--json"]].concat()).succeeded().json();
     assert_eq!((&json["ok"], &json["nodeId"]), (&true.into(), &"node-1".into()));
 }
@@ -48,7 +52,7 @@ fn what_is_wrong_with_a_configuration_is_one_line_and_exit_code_2() {
     assert!(!site.path("new.json").exists());
     for (usage, says) in [
         (&["status", "--al"][..], "unexpected argument '--al' found; a similar argument exists: "),
-        (&["watch", "--interval", "5y"], "no unit; use ms, s, m or h; see `leasehold"),
+        (&["watch", "--interval", "5y"], "unknown unit \"y\"; use ms, s, m or h; see `leasehold"),
         (&["transfer"], "not provided: <NODE>; see `leasehold transfer --help`"),
         (&["stat"], "a similar subcommand exists: 'status'; see `leasehold --help`"),
         (&["init", "--vip-netmask", "255.255.255.0"], "'--vip-netmask <BITS>'"),
@@ -76,7 +80,7 @@ fn whatever_a_name_is_made_of_an_error_is_one_line() {
     site.run_with(&node, &[]).failed(2, "invalid UTF-8");
     std::os::unix::fs::symlink("nowhere/else.json", site.path("link.json")).unwrap();
     let init = ["init", "-c", "link.json", "--cluster-id", "c", "--node-id", "n"];
-    site.run(&init).failed(2, "link.json is there already");
+    site.run(&init).failed(2, "link.json already exists");
     for (file, says) in [(".", "is a directory"), ("/dev/zero", "longer than 1048576 bytes")] {
         let ended = site.run(&["-c", file, "status"]);
         assert!(ended.code == 2 && ended.stderr.to_lowercase().contains(says), "{ended:?}");
@@ -228,6 +232,24 @@ fn without_a_server_everything_says_so() {
         assert!(ended.code == 1 && ended.stderr.contains("nats.servers"), "{ended:?}");
     }
     site.of("n1", &["daemon"]).failed_with_log(1, "nats.servers");
+}
+
+#[test]
+fn help_prints_commands_and_topics_of_the_manual() {
+    let site = Site::new(Version::Newest);
+    let list = site.run(&["help"]).succeeded().stdout;
+    assert!(list.contains("\n  promote   "), "{list}");
+    for topic in TOPICS {
+        assert!(list.contains(topic.name) && list.contains(topic.summary), "{list}");
+        assert_eq!(site.run(&["help", topic.name]).succeeded().stdout, topic.text);
+        let json = site.run(&["help", topic.name, "--json"]).succeeded().json();
+        assert_eq!((&json["name"], &json["text"]), (&topic.name.into(), &topic.text.into()));
+    }
+    let promote = site.run(&["help", "promote"]).succeeded().stdout;
+    assert_eq!(promote, site.run(&["promote", "--help"]).succeeded().stdout);
+    site.run(&["help", "confguration"]).failed(2, "a similar value exists: 'configuration'");
+    let names: Vec<_> = TOPICS.iter().map(|topic| topic.name).collect();
+    site.run(&["help", "zzz"]).failed(2, &format!("completions, {}]", names.join(", ")));
 }
 
 #[test]

@@ -63,7 +63,7 @@ on_both_servers!(a_new_user_with_two_nodes, |version| {
             ),
             0,
         );
-        assert_eq!(said, format!("wrote {node}.json; next: leasehold daemon\n"));
+        assert_eq!(said, format!("wrote {node}.json; next: leasehold -c {node}.json daemon\n"));
     }
     let said = story.tell("-c n1.json join", 0);
     assert_eq!(said, "cluster orders, leader unknown, epoch 0\nno daemon answers\n");

@@ -1,10 +1,12 @@
-//! The arguments. What documents them is what `--help` says.
+//! The arguments. Their documentation is the text of `--help`.
 #![allow(clippy::doc_markdown, reason = "terminals show no backticks")]
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use leasehold::guide::TOPICS;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -13,28 +15,31 @@ Exit codes:
   2  wrong arguments or configuration
   3  not the leader, or another node leads
   4  no daemon answers
-  5  timed out; what was asked for may yet happen
-  6  a daemon of this node runs already
-  7  refused by the daemon, or not permitted by the server";
+  5  timed out; the request may still take effect
+  6  a daemon of this node already runs
+  7  refused by the daemon, or not permitted by the server
 
-/// Elects one leader among the nodes of a cluster, over NATS, and lets commands and a virtual IP
-/// follow it.
+`leasehold help` lists the topics of the manual.";
+
+/// Elects one leader among the nodes of a cluster, over NATS. Commands and a virtual IP follow the
+/// leader.
 #[derive(Debug, Parser)]
 #[command(name = "leasehold", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(disable_help_subcommand = true, next_help_heading = "Global options")]
 pub(super) struct Args {
-    /// The configuration's file
+    /// The configuration file
     #[arg(short, long, global = true, value_name = "FILE", default_value = "cluster.json")]
     pub(super) config: PathBuf,
-    /// Answer in JSON: one object, or one for each line
+    /// Print JSON: one object, or one per line for `watch` and for the daemon's log
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// What is logged to stderr [default: info for the daemon, else error]
+    /// Log level on stderr [default: info for the daemon, else error]
     #[arg(long, global = true, value_enum, value_name = "LEVEL")]
     pub(super) log_level: Option<Level>,
-    /// How long a command may take, as 500ms, 10s, 2m
+    /// Time limit of a command: 500ms, 10s, 2m
     #[arg(long, global = true, value_name = "TIME", default_value = "15s", value_parser = duration)]
     pub(super) timeout: Duration,
-    /// Colours: on a terminal unless NO_COLOR is set, or as told
+    /// Colours; auto: on a terminal unless NO_COLOR is set
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
     pub(super) color: When,
     #[command(subcommand)]
@@ -43,42 +48,49 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Write a configuration's file
+    /// Write a configuration file
     Init(Init),
-    /// Run this node until SIGTERM, SIGINT, `leave` or the end of the machine
+    /// Run the daemon in the foreground
     ///
-    /// A command is run by /bin/sh in a process group of its own, without input, with these
+    /// It ends at SIGTERM, SIGINT or `leasehold leave`.
+    ///
+    /// /bin/sh runs each hook command in its own process group, without input, with these
     /// variables: LEASEHOLD_EVENT (primary, passive or change), LEASEHOLD_CLUSTER, LEASEHOLD_NODE,
     /// LEASEHOLD_LEADER (empty when unknown), LEASEHOLD_EPOCH (0 when unknown) and, for passive,
-    /// LEASEHOLD_CAUSE. Its output is logged, up to 64 KiB. Whatever it leaves running when it ends
-    /// or its time is up is killed: start services with your service manager.
+    /// LEASEHOLD_CAUSE. The first 64 KiB of its output are logged. Processes that are still running
+    /// when it ends or times out are killed: start services with your service manager.
     #[command(verbatim_doc_comment)]
     Daemon(Daemon),
-    /// Show this node, another one, or all
+    /// Show the status of this node, of another node, or of all
     Status(Status),
-    /// Check that the cluster can be reached, and show it; nothing is joined
+    /// Check that the cluster can be reached, and show it; changes nothing
     Join,
-    /// Show the cluster live; q quits
+    /// Show the cluster live; press q to quit
     Watch(Watch),
-    /// Make this node lead, and wait until it does
+    /// Make this node the leader, and wait until it is
     Promote {
-        /// Ask the present leader to hand over
+        /// Ask the current leader to hand over
         #[arg(short, long)]
         force: bool,
     },
-    /// Have this node give the lead back, and wait until it has
+    /// Make this node step down, and wait until it has
     Demote,
-    /// Have the leader hand over to another node, and wait until that leads
+    /// Make the leader hand over to another node, and wait until that node leads
     Transfer {
-        /// The node that is to lead
+        /// The node that takes over
         #[arg(value_name = "NODE")]
         to: String,
     },
-    /// Stop this node's daemon, wherever it runs, and wait until it has ended
+    /// Stop this node's daemon, on any host, and wait until it has ended
     Leave,
+    /// Print the help of a command or a topic of the manual; without a name, list them
+    Help {
+        /// A command or a topic
+        name: Option<String>,
+    },
     /// Print the version
     Version,
-    /// Print what a shell needs to complete arguments
+    /// Print a shell's completion script
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -87,13 +99,13 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Init {
-    /// The cluster: 1 to 64 of A-Z a-z 0-9 - _
+    /// The cluster id: 1 to 64 of A-Z a-z 0-9 - _
     #[arg(long, value_name = "ID")]
     pub(super) cluster_id: String,
-    /// This node: the same, and dots inside
+    /// The id of this node: the same characters, and dots inside
     #[arg(long, value_name = "ID")]
     pub(super) node_id: String,
-    /// A server; may be given several times, or a list with commas
+    /// Servers, separated by commas; can be given several times
     #[arg(
         long,
         value_name = "URL",
@@ -104,59 +116,59 @@ pub(super) struct Init {
     /// A NATS credentials file
     #[arg(long, value_name = "FILE")]
     pub(super) credentials: Option<PathBuf>,
-    /// A virtual IP that follows the leader
+    /// A virtual IP address for the leader
     #[arg(long, value_name = "IP", requires = "vip_interface")]
     pub(super) vip_address: Option<String>,
-    /// Its prefix length [default: 24, IPv6: 128]; 32 ties nothing else to it
+    /// Prefix length of the virtual IP [default: 24, IPv6: 128]
     #[arg(long, value_name = "BITS", requires = "vip_address")]
     pub(super) vip_netmask: Option<u64>,
-    /// The interface it is added to
+    /// Network interface of the virtual IP
     #[arg(long, value_name = "NAME", requires = "vip_address")]
     pub(super) vip_interface: Option<String>,
-    /// How long others wait before they take over from a leader that is gone [default: 10s]
+    /// How long other nodes wait before they replace a dead leader [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) lease_ttl: Option<Duration>,
-    /// How often the leader renews [default: 3s]
+    /// How often the leader renews its lease [default: 3s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) renew_interval: Option<Duration>,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(long)]
     pub(super) force: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Daemon {
-    /// Run when this node has become the leader; if it fails, the lead is given back
+    /// Run this when the node becomes the leader; if it fails, the node steps down
     #[arg(long, value_name = "CMD")]
     pub(super) on_primary: Option<String>,
-    /// Run when this node leads no longer; the lease is released only when it has succeeded
+    /// Run this when the node stops leading; the lease is released only after it succeeds
     #[arg(long, value_name = "CMD")]
     pub(super) on_passive: Option<String>,
-    /// Run when another leader is known, or none; what comes meanwhile is summed up in one run
+    /// Run this when the known leader changes; changes during a run cause one further run
     #[arg(long, value_name = "CMD")]
     pub(super) on_change: Option<String>,
-    /// How long a command may run [default: half a second less than the drain and stop timeouts,
-    /// and at least that]
+    /// Time limit of a hook command [default: 500ms less than the shorter of the drain and stop
+    /// timeouts, at least 500ms]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) hook_timeout: Option<Duration>,
-    /// Take no commands over NATS: `promote`, `demote`, `transfer` and `leave` are refused
+    /// Refuse `promote`, `demote`, `transfer` and `leave` over NATS
     #[arg(long)]
     pub(super) no_control: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Status {
-    /// Every node that answers within a second
+    /// All nodes that answer within a second
     #[arg(short, long, conflicts_with = "node")]
     pub(super) all: bool,
-    /// Another node
+    /// The node to show
     #[arg(short, long, value_name = "ID")]
     pub(super) node: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Watch {
-    /// How often nodes are asked; changes of the leader show at once
+    /// How often nodes are asked; a leader change shows at once
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub(super) interval: Duration,
 }
@@ -177,6 +189,18 @@ pub(super) enum When {
     Never,
 }
 
+/// The parser of the command line. `help` takes the names of commands and topics.
+pub(super) fn parser() -> clap::Command {
+    let parser = Args::command();
+    let topics = TOPICS.iter().map(|topic| PossibleValue::new(topic.name).help(topic.summary));
+    let commands = parser.get_subcommands().map(|command| {
+        let summary = command.get_about().map(ToString::to_string);
+        PossibleValue::new(command.get_name().to_owned()).help(summary.unwrap_or_default())
+    });
+    let names = PossibleValuesParser::new(commands.chain(topics).collect::<Vec<_>>());
+    parser.mut_subcommand("help", |help| help.mut_arg("name", |name| name.value_parser(names)))
+}
+
 /// `500ms`, `10s`, `1.5s`, `2m`, `1h`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -186,9 +210,9 @@ fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("{unit:?} is no unit; use ms, s, m or h")),
+        _ => return Err(format!("unknown unit {unit:?}; use ms, s, m or h")),
     };
-    let number: f64 = number.parse().map_err(|_| "use a number and ms, s, m or h".to_owned())?;
+    let number: f64 = number.parse().map_err(|_| "not a number with ms, s, m or h".to_owned())?;
     let duration = Duration::try_from_secs_f64(number * seconds).ok();
     duration
         .filter(|duration| (1..=86_400_000).contains(&duration.as_millis()))
@@ -197,13 +221,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
-    fn the_arguments_do_not_contradict_each_other() {
-        Args::command().debug_assert();
+    fn the_definition_of_the_arguments_is_valid() {
+        parser().debug_assert();
     }
 
     #[test]

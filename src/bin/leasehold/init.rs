@@ -1,4 +1,4 @@
-//! `init`: a configuration's file from arguments.
+//! `init`: writes a configuration file from arguments.
 
 use leasehold::Manager;
 use leasehold::config::{Config, VipConfig};
@@ -11,15 +11,15 @@ use super::output;
 pub(super) fn init(args: &Args, wanted: &Init) -> Result<(), Failure> {
     let file = &args.config;
     let config = build(wanted)?;
-    // A link that leads nowhere is there, too.
+    // `exists` would follow a link, and miss one whose target is missing.
     if file.symlink_metadata().is_ok() && !wanted.force {
-        let text = format!("{} is there already; --force replaces it", file.display());
+        let text = format!("{} already exists; --force replaces it", file.display());
         return Err(Failure::Usage(text));
     }
     Manager::new(config).init(file)?;
     output::done(
         args.json,
-        &format!("wrote {}; next: leasehold daemon", file.display()),
+        &format!("wrote {0}; next: leasehold -c {0} daemon", file.display()),
         &json!({ "file": file, "clusterId": wanted.cluster_id, "nodeId": wanted.node_id }),
     )
 }

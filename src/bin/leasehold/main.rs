@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod daemon;
 mod failure;
+mod help;
 mod hook;
 mod hooks;
 mod init;
@@ -22,15 +23,16 @@ mod watch;
 
 use std::process::ExitCode;
 
-use args::{Args, Command};
+use args::{Args, Command, parser};
+use clap::FromArgMatches;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let matches = parser().try_get_matches();
+    let args = match matches.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,
-        // Help and the version are what was asked for, or nothing was.
+        // Not a mistake: help or the version was asked for, or there were no arguments.
         Err(error) if !is_mistake(&error) => error.exit(),
         Err(error) => return end(std::env::args_os().any(|arg| arg == "--json"), &error.into()),
     };
@@ -61,11 +63,11 @@ fn run(args: &Args) -> Result<(), Failure> {
         Command::Demote => commands::demote(args),
         Command::Transfer { to } => commands::transfer(args, to),
         Command::Leave => commands::leave(args),
+        Command::Help { name } => help::help(args.json, name.as_deref()),
         Command::Version => output::version(args.json),
         Command::Completions { shell } => {
-            let mut command = Args::command();
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut command, "leasehold", &mut script);
+            clap_complete::generate(*shell, &mut parser(), "leasehold", &mut script);
             output::raw(&script)
         }
     }
