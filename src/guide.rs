@@ -31,5 +31,8 @@ macro_rules! pages {
 
 pages! {
     quick_start, "quick-start", "Lead from a Rust program in five minutes";
+    daemon, "daemon", "Run a node as a daemon, follow it from any program, command it";
     configuration, "configuration", "Every setting: key, default, range, meaning";
+    permissions, "permissions", "A complete set of NATS permissions, tested";
+    benchmarks, "benchmarks", "How fast, how large, and beside other systems";
 }

@@ -20,8 +20,8 @@
 //! `{"ok":false,"error":…,"leader":…}` with the protocol's two error headers when it refuses:
 //! 400 unreadable, 409 not now, 413 too long, 503 stopped or stuck.
 //!
-//! Who may do what is the server's business: its permissions for these subjects decide. The README
-//! has an authorization block. What answers may be made to do is said in [`health`](crate::health).
+//! Who may do what is the server's business: its permissions for these subjects decide; see
+//! [`guide::permissions`](crate::guide::permissions). What answers may be made to do is said in [`health`](crate::health).
 //!
 //! ```no_run
 //! use leasehold::{Config, Node, service};

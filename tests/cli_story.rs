@@ -1,5 +1,5 @@
-//! Two terminals' worth, as a new user would do it from the README alone. The transcript in the
-//! README is what this prints, but for figures and their widths: it is compared.
+//! Two terminals' worth, as a new user would do it from the guide alone. The transcript in the
+//! guide is what this prints, but for figures and their widths: it is compared.
 //! `cargo test --features cli --test cli_story -- --nocapture` prints it.
 
 mod cli;
@@ -105,15 +105,15 @@ on_both_servers!(a_new_user_with_two_nodes, |version| {
     let epoch = status["epoch"].as_u64().expect("a number");
     assert!(status["leader"] == "" && epoch >= 5 && status["daemon"] == false, "{status}");
     let (told, written) = (without_figures(&story.told.borrow()), without_figures(written()));
-    assert_eq!(told, written, "the README tells another story than this one");
+    assert_eq!(told, written, "the guide tells another story than this one");
 });
 
-/// The transcript in the README.
+/// The transcript in the guide.
 fn written() -> &'static str {
-    let readme = include_str!("../README.md");
-    let begin = readme.find("$ leasehold init -c n1.json").expect("a transcript");
-    let length = readme[begin..].find("```").expect("its end");
-    &readme[begin..][..length]
+    let page = include_str!("../src/guide/daemon.md");
+    let begin = page.find("$ leasehold init -c n1.json").expect("a transcript");
+    let length = page[begin..].find("```").expect("its end");
+    &page[begin..][..length]
 }
 
 /// Lines without what differs each time: numbers that belong to no name, how wide they are, whether

@@ -1,4 +1,4 @@
-//! The authorization block of the README, on real servers: what each of its three users can do, and
+//! The authorization block of the guide, on real servers: what each of its three users can do, and
 //! that they can do no more.
 
 #[macro_use]
@@ -20,12 +20,12 @@ use support::wait::eventually;
 const LIMIT: Duration = Duration::from_secs(20);
 const LISTEN: Duration = Duration::from_millis(500);
 
-/// The block, as whoever copies it from the README has it.
+/// The block, as it stands in the guide.
 fn block() -> &'static str {
-    let readme = include_str!("../README.md");
-    let start = readme.find("authorization {").expect("the block's first line");
-    let length = readme[start..].find("```").expect("the block's end");
-    &readme[start..start + length]
+    let page = include_str!("../src/guide/permissions.md");
+    let start = page.find("authorization {").expect("the block's first line");
+    let length = page[start..].find("```").expect("the block's end");
+    &page[start..start + length]
 }
 
 /// The password that the block gives a user.

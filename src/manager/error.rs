@@ -63,7 +63,7 @@ pub enum ManagerError {
         reason: String,
     },
     /// The server's permissions do not allow to ask.
-    #[error("{0}; the README has an authorization block")]
+    #[error("{0}; `leasehold help permissions` has an authorization block")]
     NotPermitted(StoreError),
 }
 

@@ -43,7 +43,7 @@
 //! * Over TLS the client's flushing thread may read a reply that its reading thread then sees only
 //!   with the next bytes. The renewal loop's timeout and read cover that.
 //! * Servers that want TLS before their INFO (`handshake_first`) are not supported by the client.
-#![allow(deprecated)] // The client is deprecated as a whole; see the README.
+#![allow(deprecated)] // The client is deprecated as a whole; see the guide, "dependencies".
 
 mod auth;
 mod bucket;

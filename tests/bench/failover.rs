@@ -10,8 +10,8 @@
 //!
 //! Options: `--server 2.9.10` or `--server 2.15.1` for one of them, `--seed N` for the pauses,
 //! `--json` for JSON on stdout instead of the table, `--out FOLDER` for `failover.json`,
-//! `failover.md` and `failover.svg` there (default: `target/bench`), `--readme` to renew the table
-//! and the picture in the README.
+//! `failover.md` and `failover.svg` there (default: `target/bench`), `--guide` to renew the table
+//! in the guide and the picture.
 //!
 //! Every figure stands beside a yardstick of the same run, taken in turn with it, so that a slow or
 //! busy machine slows both. Nodes are processes of their own, and all moments are of the boot-time

@@ -20,14 +20,14 @@ pub(crate) struct Options {
     pub(crate) mode: Mode,
     pub(crate) quick: bool,
     pub(crate) json: bool,
-    pub(crate) readme: bool,
+    pub(crate) guide: bool,
     pub(crate) servers: Vec<Version>,
     pub(crate) seed: u64,
     pub(crate) out: PathBuf,
 }
 
 const USAGE: &str = "options: [--quick | --full] [--json] [--server 2.9.10|2.15.1] [--seed N] \
-                     [--out FOLDER] [--readme] \
+                     [--out FOLDER] [--guide] \
                      [--smallest-ttl | --handover | --threads]";
 
 impl Options {
@@ -37,7 +37,7 @@ impl Options {
             mode: Mode::Everything,
             quick: false,
             json: false,
-            readme: false,
+            guide: false,
             servers: vec![Version::Oldest, Version::Newest],
             seed: 1,
             out: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench")),
@@ -64,7 +64,7 @@ impl Options {
             "--quick" => self.quick = true,
             "--full" => self.quick = false,
             "--json" => self.json = true,
-            "--readme" => self.readme = true,
+            "--guide" => self.guide = true,
             "--smallest-ttl" => self.mode = Mode::SmallestTtl,
             "--handover" => self.mode = Mode::Handover,
             "--threads" => self.mode = Mode::Threads,

@@ -153,8 +153,8 @@ impl Report {
         write("failover.json", &json);
         let picture = plot::draw(&self.series);
         write("failover.svg", &picture);
-        if options.readme {
-            renew_readme(&table, &picture);
+        if options.guide {
+            renew_guide(&table, &picture);
         }
         println!("{}", if options.json { json } else { table });
         eprintln!("files in {}; {:.0} s", options.out.display(), self.took.as_secs_f64());
@@ -190,26 +190,27 @@ impl Report {
     }
 }
 
-/// Where the table stands in the README.
+/// Where the table stands in the guide.
 const MARKS: [&str; 2] = ["<!-- failover -->\n", "<!-- /failover -->"];
 
-/// Puts the table into the README, and the picture to where it shows it from.
-fn renew_readme(table: &str, picture: &str) {
+/// Puts the table into the guide, and the picture beside this program.
+fn renew_guide(table: &str, picture: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = root.join("README.md");
-    let text = fs::read_to_string(&path).expect("a README");
+    let path = root.join("src/guide/benchmarks.md");
+    let text = fs::read_to_string(&path).expect("the page");
     let [begin, end] = MARKS.map(|mark| text.find(mark).expect("a place for the table"));
     let (before, after) = (&text[..begin + MARKS[0].len()], &text[end..]);
-    fs::write(path, format!("{before}{table}{after}")).expect("the README can be written");
+    fs::write(path, format!("{before}{table}{after}")).expect("the page can be written");
     fs::write(root.join("tests/bench/failover.svg"), picture).expect("and the picture");
 }
 
-/// The processor and how many of its cores there are.
+/// The processor, how many of its cores there are, and the kernel's version without its build.
 fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name"));
     let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("a processor");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{model}, {cores} cores, Linux {}", kernel.trim())
+    let version: Vec<&str> = kernel.trim().splitn(3, '.').take(2).collect();
+    format!("{model}, {cores} cores, Linux {}", version.join("."))
 }
