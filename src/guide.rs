@@ -1,5 +1,7 @@
 //! The manual, one module a page.
 
+#![allow(clippy::doc_markdown, reason = "pages name other projects as those write themselves")]
+
 /// One page of the manual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
