@@ -21,7 +21,8 @@
 //! 400 unreadable, 409 not now, 413 too long, 503 stopped or stuck.
 //!
 //! Who may do what is the server's business: its permissions for these subjects decide; see
-//! [`guide::permissions`](crate::guide::permissions). What answers may be made to do is said in [`health`](crate::health).
+//! [`guide::permissions`](crate::guide::permissions). What answers may be made to do is said in
+//! [`health`](crate::health).
 //!
 //! ```no_run
 //! use leasehold::{Config, Node, service};

@@ -45,7 +45,7 @@ pub(crate) fn measure(bench: &mut Bench) {
         };
         let [release, challenge, told] = parts.map(|part| part.median());
         bench.report.note(format!(
-            "{name} ({server}), with an observer that also listens, medians: {release:.2} ms to the \
+            "{name} ({server}), beside an observer, medians: {release:.2} ms to the \
              notice of the release, {challenge:.2} ms on to that of the challenge, {told:.2} ms on \
              to the event"
         ));
