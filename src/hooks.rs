@@ -1,20 +1,16 @@
 //! Hooks: a node's events as calls, on a thread of their own.
 
 use std::io;
-use std::mem::{forget, replace};
+use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::{ThreadId, current};
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, bounded, never};
 
 use crate::error::StoreError;
 use crate::event::{Cause, Event, Reason};
 use crate::events::Events;
 use crate::leadership::Leadership;
 use crate::lease::Epoch;
-use crate::sys::Line;
-use crate::thread;
+use crate::task::Task;
 
 /// Calls for what happens to a node, as go-cluster has them.
 ///
@@ -63,45 +59,21 @@ pub trait Hooks: Send + 'static {
 /// How long dropping waits for the hook that is being called; it is left to itself then.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The thread that makes the calls. It ends once it has made those of every event of its node.
-#[derive(Debug)]
-pub(crate) struct HookThread {
-    thread: ThreadId,
-    ended: Receiver<()>,
-    home: Line,
-}
-
-impl HookThread {
-    /// Starts it. `panicked` is told when `on_become_leader` did.
-    pub(crate) fn start(
-        hooks: Box<dyn Hooks>,
-        events: Events,
-        panicked: impl Fn() + Send + 'static,
-    ) -> io::Result<Self> {
-        events.attach();
-        let (alive, ended) = bounded::<()>(0);
-        let thread = thread::spawn("leasehold-hooks", move || {
-            let _alive = alive;
-            let mut caller = Caller { hooks, told_lost: None, panicked };
-            for event in &events {
-                caller.call(event);
-            }
-        })?;
-        Ok(Self { thread: thread.thread().id(), ended, home: Line::default() })
-    }
-}
-
-impl Drop for HookThread {
-    fn drop(&mut self) {
-        if self.home.is_inherited() {
-            // There is no thread in a forked child, and it may have been at the channel's lock.
-            return forget(replace(&mut self.ended, never()));
+/// Starts the thread that makes the calls. It ends after the last event of its node.
+///
+/// `panicked` is called when `on_become_leader` panicked.
+pub(crate) fn start(
+    hooks: Box<dyn Hooks>,
+    events: Events,
+    panicked: impl Fn() + Send + 'static,
+) -> io::Result<Task> {
+    events.attach();
+    Task::spawn("leasehold-hooks", FAREWELL, move || {
+        let mut caller = Caller { hooks, told_lost: None, panicked };
+        for event in &events {
+            caller.call(event);
         }
-        // A hook may own the last handle to its node.
-        if current().id() != self.thread {
-            let _ = self.ended.recv_timeout(FAREWELL);
-        }
-    }
+    })
 }
 
 struct Caller<F> {

@@ -123,9 +123,9 @@ mod running;
 pub mod service;
 pub mod store;
 mod sys;
+mod task;
 #[doc(hidden)]
 pub mod text;
-mod thread;
 pub mod timing;
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
 pub mod vip;

@@ -12,12 +12,13 @@ use crate::error::{Refused, StartError, WaitError};
 use crate::event::DrainGuard;
 use crate::event::{Reason, Role};
 use crate::events::{Events, queue};
-use crate::hooks::{self, HookThread, Hooks};
+use crate::hooks::{self, Hooks};
 use crate::leadership::Leadership;
 use crate::lease::{Epoch, SessionId};
 use crate::renewal::{Follower, View};
 use crate::running::{Core, Running, Start, nats_store};
 use crate::store::Store;
+use crate::task::Task;
 
 pub use crate::running::TransferError;
 pub(crate) use handle::Wish;
@@ -32,7 +33,7 @@ pub use handle::{NodeHandle, Pulse};
 pub struct Node {
     running: Running,
     /// Dropped, and so waited for, after the renewal thread has ended.
-    _hooks: Option<HookThread>,
+    _hooks: Option<Task>,
 }
 
 impl Node {
@@ -326,7 +327,7 @@ impl NodeBuilder {
                 // Refused only when the term has ended already.
                 let _ = orders.ask_resign(hooks::AFTER_PANIC);
             };
-            HookThread::start(hooks, events, give_back).map_err(StartError::Thread)
+            hooks::start(hooks, events, give_back).map_err(StartError::Thread)
         };
         let hooks = hooks.map(start_hooks).transpose()?;
         Ok(Node { running, _hooks: hooks })

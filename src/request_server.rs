@@ -6,7 +6,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{JoinHandle, ThreadId, current};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -16,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
 use crate::store::nats::courier::{Courier, ERROR, ERROR_CODE, Message, Told};
-use crate::thread;
+use crate::task::Task;
 
 /// How long stopping waits for the connection's end.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -45,9 +44,7 @@ pub(crate) struct Response {
 pub(crate) struct RequestServer {
     stopping: Arc<AtomicBool>,
     wake: Sender<()>,
-    thread: Option<JoinHandle<()>>,
-    id: ThreadId,
-    ended: Receiver<()>,
+    _task: Task,
     state: Arc<Mutex<State>>,
 }
 
@@ -69,18 +66,15 @@ impl RequestServer {
         let (wake, woken) = bounded(1);
         let stopping = Arc::<AtomicBool>::default();
         let stopped = Arc::clone(&stopping);
-        let (alive, ended) = bounded::<()>(0);
         let state = Arc::<Mutex<State>>::default();
         let (connection, purpose) = (connection.clone(), purpose.to_owned());
         let shared = Arc::clone(&state);
-        let thread = thread::spawn("leasehold-answer", move || {
-            let _alive = alive;
+        let task = Task::spawn("leasehold-answer", FAREWELL * 2, move || {
             let subjects = handlers.iter().flat_map(|handler| handler.subjects()).collect();
             let courier = Courier::new(&connection, &purpose, subjects, clock.clone());
             ServerLoop { courier, handlers, state: shared, clock, stopped }.serve(&woken);
         })?;
-        let id = thread.thread().id();
-        Ok(Self { stopping, wake, thread: Some(thread), id, ended, state })
+        Ok(Self { stopping, wake, _task: task, state })
     }
 
     /// The server that is connected to.
@@ -95,18 +89,11 @@ impl RequestServer {
 }
 
 impl Drop for RequestServer {
-    /// Ends the thread, and waits for it a moment.
+    /// Tells the thread to end; dropping the task waits for that.
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
         // Full: it wakes up anyway.
         let _ = self.wake.try_send(());
-        // An answer may drop the last handle to what answers.
-        if current().id() == self.id {
-            return;
-        }
-        if self.ended.recv_timeout(FAREWELL * 2).is_err_and(|error| error.is_disconnected()) {
-            self.thread.take().map(JoinHandle::join);
-        }
     }
 }
 

@@ -3,10 +3,9 @@
 use std::mem::{forget, replace};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, never};
+use crossbeam_channel::{Receiver, bounded};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, check_meta, check_node_id};
@@ -19,7 +18,7 @@ use crate::lease::{Epoch, SessionId};
 use crate::renewal::{Board, Follower, Orders, Parts, Renewal, View};
 use crate::store::Store;
 use crate::store::nats::{BucketOptions, NatsStore};
-use crate::thread;
+use crate::task::Task;
 
 /// How long closing the connection may take after the election has stopped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,8 +43,8 @@ pub(crate) struct Core {
 pub(crate) struct Running {
     pub(crate) core: Core,
     pub(crate) events: Events,
-    thread: Option<JoinHandle<()>>,
-    ended: Receiver<()>,
+    /// `None` once it was stopped.
+    task: Option<Task>,
 }
 
 impl Core {
@@ -157,16 +156,11 @@ impl Running {
             startup,
             close_timeout: CLOSE_TIMEOUT,
         });
-        let (ends, ended) = bounded::<()>(0);
-        let thread = thread::spawn("leasehold-renew", move || {
-            renewal.run();
-            drop(ends);
-        })
-        .map_err(StartError::Thread)?;
-        let thread = Some(thread);
+        let task = Task::spawn("leasehold-renew", Duration::ZERO, || renewal.run());
+        let task = Some(task.map_err(StartError::Thread)?);
         let (missed, started) = (events.missed_counter(), clock.now());
         let core = Core { config, session, clock, cell, orders, board, missed, started };
-        let running = Self { core, events, thread, ended };
+        let running = Self { core, events, task };
         running.wait_until_usable(&usable)?;
         Ok(running)
     }
@@ -194,39 +188,28 @@ impl Running {
     /// Stops within `bound`, give or take a moment of scheduling. False when a lease was left to
     /// lapse. Nothing is stopped from within a forked child.
     pub(crate) fn stop(&mut self, bound: Duration) -> bool {
+        let Some(task) = self.task.take() else { return true };
         if self.board.is_inherited() {
-            self.leave_to_parent();
+            // Other threads of the parent may have held its locks.
+            forget(replace(&mut self.events, Events::nobodys()));
             return false;
         }
         let until = self.clock.now() + bound;
         // What only this handle could still take goes with it, and the drain guards in it.
         self.events = Events::nobodys();
         self.orders.leave(Input::Stop { until });
-        self.join(until + CLOSE_TIMEOUT + GRACE);
-        self.board.read(|view| view.ended == Some(false))
-    }
-
-    /// What other threads were using at the instant of the fork is neither used nor taken down.
-    fn leave_to_parent(&mut self) {
-        forget(self.thread.take());
-        forget(replace(&mut self.events, Events::nobodys()));
-        forget(replace(&mut self.ended, never()));
-    }
-
-    fn join(&mut self, until: Timestamp) {
-        let Some(thread) = self.thread.take() else { return };
-        match self.ended.recv_timeout(until.since(self.clock.now())) {
-            Err(RecvTimeoutError::Disconnected) => drop(thread.join()),
-            // The term has ended by its deadline; what the thread hangs on is no reason to hang.
-            _ => log::error!("the renewal thread does not end; it is left behind"),
+        // A thread that hangs is left behind: its term ends at the deadline in any case.
+        if !task.join(bound + CLOSE_TIMEOUT + GRACE) {
+            log::error!("the renewal thread does not end; it is left behind");
         }
         self.cell.end();
+        self.board.read(|view| view.ended == Some(false))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if self.task.is_some() {
             self.stop(self.config.stop_timeout());
         }
     }

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use thiserror::Error;
 
 use crate::node::NodeHandle;
-use crate::thread;
+use crate::task;
 
 /// How often is checked, how long a check may take, and how many in a row count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Gate {
         settings.validate()?;
         let (asks, asked) = bounded::<()>(1);
         let (says, said) = bounded(1);
-        thread::spawn("leasehold-check", move || {
+        task::spawn("leasehold-check", move || {
             for () in &asked {
                 let good = catch_unwind(AssertUnwindSafe(&mut check)).unwrap_or(false);
                 if says.send(good).is_err() {
@@ -103,7 +103,7 @@ impl Gate {
         let shared = Arc::clone(&healthy);
         let tally = Tally { settings, healthy: true, row: 0 };
         let keeper = Keeper { tally, asks, said, busy: false, stopped, shared, tell };
-        thread::spawn("leasehold-gate", move || keeper.run()).map_err(GateError::Thread)?;
+        task::spawn("leasehold-gate", move || keeper.run()).map_err(GateError::Thread)?;
         Ok(Self { healthy, _stop: stop })
     }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use crate::clock::{Clock, Timestamp};
-use crate::thread;
+use crate::task::Task;
 
 use super::error::VipError;
 use super::holder::{Extension, Holder};
@@ -43,9 +43,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 ///
 /// Dropping a worker removes the addresses and waits for the thread, at most 2 s.
 pub struct Worker {
+    /// Dropped before the task: the thread ends when there is no sender any more.
     orders: Sender<Order>,
+    _task: Task,
     told: Arc<Told>,
-    ended: Receiver<()>,
     events: Receiver<VipEvent>,
     permanent: bool,
 }
@@ -61,7 +62,6 @@ enum Order {
     Acquire(u64, Box<dyn Term>),
     Look,
     Release(Box<dyn Send>),
-    Stop,
 }
 
 impl Worker {
@@ -71,8 +71,6 @@ impl Worker {
     /// [`VipError::System`] when there can be no further thread.
     pub fn start(holder: Holder) -> Result<Self, VipError> {
         let (orders, inbox) = unbounded();
-        // Nothing is ever sent: the channel closes when the thread ends.
-        let (alive, ended) = bounded(0);
         let told = Arc::<Told>::default();
         let (events, clock) = (holder.events(), holder.clock());
         let permanent = holder.is_permanent();
@@ -85,14 +83,10 @@ impl Worker {
             until: None,
             guards: Vec::new(),
         };
-        let body = move || {
-            let _alive = alive;
-            keeper.run();
-        };
         let purpose = "start the thread of the virtual IP";
-        thread::spawn("leasehold-vip", body)
+        let task = Task::spawn("leasehold-vip", FAREWELL, || keeper.run())
             .map_err(|source| VipError::System { purpose, source })?;
-        Ok(Self { orders, told, ended, events, permanent })
+        Ok(Self { orders, _task: task, told, events, permanent })
     }
 
     /// A term has begun: acquire the addresses. A term that was held before is over.
@@ -166,13 +160,6 @@ impl fmt::Debug for Watch {
     }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.order(Order::Stop);
-        let _ = self.ended.recv_timeout(FAREWELL);
-    }
-}
-
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker").field("acquired", &self.is_acquired()).finish_non_exhaustive()
@@ -205,7 +192,7 @@ impl Keeper {
                 Ok(Order::Look) => self.told.look.store(false, Ordering::Release),
                 Ok(Order::Release(guard)) => self.guards.push(guard),
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         // Before the guards of a term, which say that the addresses are gone.

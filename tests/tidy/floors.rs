@@ -12,10 +12,10 @@ const FLOORS: &[(&str, u8)] = &[
     ("lease", 0),
     ("sys", 0),
     ("text", 0),
-    ("thread", 0),
     ("fence", 1),
     ("leadership", 1),
     ("store", 1),
+    ("task", 1),
     ("timing", 1),
     ("config", 2),
     ("event", 2),
@@ -40,7 +40,7 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// A module that knows nothing of the election: it imports from here only.
-const INDEPENDENT: (&str, &[&str]) = ("vip", &["clock", "thread"]);
+const INDEPENDENT: (&str, &[&str]) = ("vip", &["clock", "task"]);
 
 /// Complains of imports from the same floor or from above, tests excepted.
 pub(crate) fn upward_imports(source: &Source) -> Vec<String> {

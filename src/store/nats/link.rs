@@ -35,8 +35,8 @@ use super::auth::Login;
 use super::handshake::{Facts, Probe, probe, unreachable};
 use crate::config::connection::{ConnectionSettings, ServerAddress};
 use crate::error::StoreError;
+use crate::task::spawn;
 use crate::text::excerpt;
-use crate::thread::spawn;
 
 /// Client objects that may exist at a time, those included that wait for a frozen peer to wake up.
 pub(super) const MAX_CLIENTS: usize = 32;
