@@ -122,7 +122,7 @@ races() {
         RUSTFLAGS="-Zsanitizer=thread --cfg leasehold_tsan" \
         TSAN_OPTIONS="external_symbolizer_path=$(type -P addr2line)" \
         CARGO_TARGET_DIR=target/races CARGO_PROFILE_DEV_DEBUG=line-tables-only \
-        cargo test --locked -Zbuild-std --target "$host" --features capi --test races
+        cargo test --locked -Zbuild-std --target "$host" --features capi --test node races::
 }
 
 # The simulator as fast as it can: ten times the seeds of the plain tests.

@@ -30,14 +30,14 @@ macro_rules! on_servers {
         mod $name {
             use super::*;
 
-            fn check($text: &str, $on: faults::site::Servers) {
+            fn check($text: &str, $on: $crate::faults::site::Servers) {
                 $body
             }
 
             $(
                 #[test]
                 fn $servers() {
-                    check(stringify!($name), faults::case::$servers());
+                    check(stringify!($name), $crate::faults::case::$servers());
                 }
             )+
         }
@@ -51,7 +51,7 @@ macro_rules! fault_on {
     };
     ($name:ident, $fault:expr, $hold:expr, $term:expr, [$($servers:ident),+]) => {
         on_servers!($name, [$($servers),+], |name, servers| {
-            faults::case::run(name, servers, $fault, $hold, $term);
+            $crate::faults::case::run(name, servers, $fault, $hold, $term);
         });
     };
 }

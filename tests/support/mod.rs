@@ -8,6 +8,7 @@
 #[macro_use]
 pub mod version;
 
+pub mod alone;
 pub mod bucket;
 pub mod cluster;
 pub mod disk;

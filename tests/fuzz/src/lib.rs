@@ -1,7 +1,7 @@
 //! The targets' common part: what a reader may allocate, and how that is measured.
 
-#[path = "../../hostile/mod.rs"]
-pub mod hostile;
+#[path = "../../hostile/checks.rs"]
+pub mod checks;
 mod memory;
 
 pub use memory::measured;

@@ -5,7 +5,7 @@
 use leasehold::Config;
 use leasehold::lease::Lease;
 use leasehold::store::nats::bytes;
-use leasehold_fuzz::{hostile, measured};
+use leasehold_fuzz::{checks, measured};
 
 /// About the longest record that is read, and much more.
 const SIZES: [usize; 2] = [16_000, 64_000];
@@ -43,8 +43,8 @@ fn read(text: &[u8]) {
     {
         reader(text, &|read| measured(length, 32, 8192, read));
     }
-    hostile::check_record(measured(length, 128, 8192, || Lease::decode(text)));
+    checks::check_record(measured(length, 128, 8192, || Lease::decode(text)));
     if let Ok(text) = std::str::from_utf8(text) {
-        hostile::check_config(measured(length, 128, 65_536, || Config::from_json(text)));
+        checks::check_config(measured(length, 128, 65_536, || Config::from_json(text)));
     }
 }

@@ -1,0 +1,329 @@
+//! What each command answers, in text and in JSON, and the exit codes.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
+
+use leasehold::Config;
+use leasehold::guide::TOPICS;
+use rustix::process::Signal;
+
+use crate::site::{PATIENCE, PROGRAM, Site};
+use crate::support::process::{Process, bound_command};
+use crate::support::version::Version;
+
+#[test]
+fn init_writes_a_file_that_loads_and_replaces_none_unasked() {
+    let site = Site::new(Version::Newest);
+    let vip = ["--vip-address", "10.0.0.10", "--vip-netmask", "32", "--vip-interface", "eth0"];
+    let names = ["--cluster-id", "orders", "--node-id", "node-1"];
+    let urls = ["--nats-url", "nats://a.example,tls://b.example:4333", "--nats-url", "c.example"];
+    let line = [&["init", "-c", "deep/er/cluster.json"], &names[..], &urls, &vip].concat();
+    let said = site.run(&line).succeeded().stdout;
+    assert_eq!(
+        said,
+        "wrote deep/er/cluster.json; next: leasehold -c deep/er/cluster.json daemon\n"
+    );
+    let config = Config::load(site.path("deep/er/cluster.json")).expect("it loads");
+    assert_eq!((config.cluster_id(), config.node_id()), ("orders", "node-1"));
+    assert_eq!(config.servers().count(), 3);
+    assert_eq!(config.vip().map(ToString::to_string).as_deref(), Some("10.0.0.10/32"));
+    site.run(&line).failed(2, "deep/er/cluster.json already exists; --force replaces it");
+    let json = site.run(&[&line[..], &["--force", "--json"]].concat()).succeeded().json();
+    assert_eq!((&json["ok"], &json["nodeId"]), (&true.into(), &"node-1".into()));
+}
+
+#[test]
+fn what_is_wrong_with_a_configuration_is_one_line_and_exit_code_2() {
+    let site = Site::new(Version::Newest);
+    site.run(&["status"]).failed(2, "there is no cluster.json; `leasehold init` writes one");
+    fs::write(site.path("cluster.json"), r#"{"clusterId":"c","nodeId":"n","nts":{}}"#).unwrap();
+    site.run(&["status"]).failed(2, "nts is not a known key, did you mean nats?");
+    let bad = site.run(&["status", "--json"]);
+    assert_eq!((bad.code, bad.json()["exitCode"].as_u64()), (2, Some(2)));
+    let init = ["init", "-c", "new.json", "--cluster-id", "c", "--node-id"];
+    site.run(&[&init[..], &["a b"]].concat()).failed(2, "nodeId");
+    let vip = ["n", "--vip-address", "10.0.0.999", "--vip-interface", "eth0"];
+    site.run(&[&init[..], &vip].concat()).failed(2, "not a valid IP address");
+    assert!(!site.path("new.json").exists());
+    for (usage, says) in [
+        (&["status", "--al"][..], "unexpected argument '--al' found; a similar argument exists: "),
+        (&["watch", "--interval", "5y"], "unknown unit \"y\"; use ms, s, m or h; see `leasehold"),
+        (&["transfer"], "not provided: <NODE>; see `leasehold transfer --help`"),
+        (&["stat"], "a similar subcommand exists: 'status'; see `leasehold --help`"),
+        (&["init", "--vip-netmask", "255.255.255.0"], "'--vip-netmask <BITS>'"),
+    ] {
+        site.run(usage).failed(2, says);
+        let json = site.run(&[usage, &["--json"]].concat());
+        assert_eq!((json.code, json.json()["exitCode"].as_u64()), (2, Some(2)), "{json:?}");
+        assert!(json.stderr.is_empty(), "{json:?}");
+    }
+    let nothing = site.run(&[]);
+    assert!(nothing.code == 2 && nothing.stderr.contains("Usage:"), "{nothing:?}");
+    let help = site.run(&["--help"]).succeeded().stdout;
+    assert!(help.contains("Exit codes:") && !help.contains('\u{1b}'), "{help}");
+}
+
+#[test]
+fn whatever_a_name_is_made_of_an_error_is_one_line() {
+    let site = Site::new(Version::Newest);
+    site.run(&["-c", "a\nb\u{1b}[2J\u{202e}.json", "status"])
+        .failed(2, "there is no a b [2J.json;");
+    let bytes = |text: &'static [u8]| OsStr::from_bytes(text);
+    site.run_with(&[bytes(b"-c"), bytes(b"\xff.json"), bytes(b"status")], &[])
+        .failed(2, "no \u{fffd}");
+    let node = [bytes(b"status"), bytes(b"--node"), bytes(b"\xff")];
+    site.run_with(&node, &[]).failed(2, "invalid UTF-8");
+    std::os::unix::fs::symlink("nowhere/else.json", site.path("link.json")).unwrap();
+    let init = ["init", "-c", "link.json", "--cluster-id", "c", "--node-id", "n"];
+    site.run(&init).failed(2, "link.json already exists");
+    for (file, says) in [(".", "is a directory"), ("/dev/zero", "longer than 1048576 bytes")] {
+        let ended = site.run(&["-c", file, "status"]);
+        assert!(ended.code == 2 && ended.stderr.to_lowercase().contains(says), "{ended:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_has_failed_and_a_reader_that_has_gone_is_none() {
+    let site = Site::new(Version::Newest);
+    let shell = |script: &str| {
+        let mut command = std::process::Command::new("/bin/sh");
+        command.env_clear().arg("-c").arg(format!("exec {PROGRAM} {script}"));
+        command.current_dir(site.folder.path()).stdin(Stdio::null()).output().unwrap()
+    };
+    site.init("n1");
+    for command in ["version", "completions bash", "-c n1.json status", "-c n1.json join --json"] {
+        let full = shell(&format!("{command} >/dev/full"));
+        let said = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert!(full.status.code() == Some(1) && said.contains("cannot write to stdout"), "{said}");
+        let closed = shell(&format!("{command} <&- >&- 2>&-"));
+        assert!(closed.status.success(), "{closed:?}");
+    }
+    let piped = shell("completions bash | head -c 1");
+    assert!(piped.status.success() && piped.stderr.is_empty(), "{piped:?}");
+}
+
+on_both_servers!(a_daemon_that_hangs_times_out_and_one_that_is_gone_is_none, |version| {
+    let site = Site::new(version);
+    site.init("n1");
+    site.init("n2");
+    let mut first = site.daemon("n1", &[]);
+    site.wait_for_lead("n1");
+    let mut second = site.daemon("n2", &[]);
+    site.wait("n2", "the second", |status| status["daemon"] == true);
+    second.pause();
+    let commands = [
+        (&["status"][..], "an answer of n2"),
+        (&["status", "--node", "n2"], "an answer of n2"),
+        (&["promote", "--force"], "an answer of n2"),
+        (&["demote"], "an answer of n2"),
+        (&["leave"], "an answer of n2"),
+        (&["transfer", "n2"], "an answer of n2"),
+    ];
+    for (command, says) in commands {
+        let ended = site.of("n2", &[command, &["--timeout", "500ms"]].concat());
+        ended.failed(5, &format!("timed out waiting for {says}"));
+    }
+    let json = site.of("n2", &["status", "--timeout", "500ms", "--json"]);
+    assert_eq!((json.code, json.json()["exitCode"].as_u64()), (5, Some(5)));
+    assert_eq!(site.status("n1")["role"], "PRIMARY", "nothing was given up for it");
+    second.kill();
+    for (command, _) in &commands[1..] {
+        site.of("n2", command).failed(4, "no daemon of node n2");
+    }
+    assert_eq!(site.status("n2")["daemon"], false);
+    // The leader is gone, and the record does not know yet.
+    first.kill();
+    site.of("n1", &["transfer", "n2"]).failed_with_one_of(&[3, 4]);
+});
+
+/// A server that takes connections and says nothing.
+#[test]
+fn a_command_takes_no_longer_than_it_may() {
+    let site = Site::new(Version::Newest);
+    site.init("n1");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    site.change("n1", |config| {
+        config["nats"]["servers"] = serde_json::json!([silent.local_addr().unwrap().to_string()]);
+        config["nats"]["connectTimeoutMs"] = 300_000.into();
+    });
+    for command in [&["status", "--all"][..], &["join"], &["promote"], &["status", "--node", "n2"]]
+    {
+        site.of("n1", &[command, &["--timeout", "1s"]].concat()).failed(1, "nats.servers");
+    }
+}
+
+on_both_servers!(without_a_daemon_there_is_a_status_and_nothing_to_command, |version| {
+    let site = Site::new(version);
+    site.init("n1");
+    let status = site.status("n1");
+    assert_eq!((&status["clusterId"], &status["nodeId"]), (&"orders".into(), &"n1".into()));
+    assert_eq!((&status["connected"], &status["daemon"]), (&true.into(), &false.into()));
+    let text = site.of("n1", &["status"]).succeeded().stdout;
+    assert!(text.contains("daemon      none answers"), "{text}");
+    let all = site.of("n1", &["status", "--all", "--json"]).succeeded().json();
+    assert_eq!(all["nodes"].as_array().map(Vec::len), Some(0));
+    site.of("n1", &["join"]).succeeded();
+    for command in [&["promote"][..], &["demote"], &["leave"], &["status", "--node", "n9"]] {
+        site.of("n1", command).failed(4, "no daemon of node n");
+    }
+    site.of("n1", &["transfer", "n9"]).failed(3, "nobody is known");
+});
+
+on_both_servers!(a_daemon_is_seen_and_commanded, |version| {
+    let site = Site::new(version);
+    site.init("n1");
+    site.init("n2");
+    let mut first = site.daemon("n1", &[]);
+    let status = site.wait_for_lead("n1");
+    for key in ["clusterId", "nodeId", "role", "leader", "epoch", "vipHeld", "uptimeMs"] {
+        assert!(!status[key].is_null(), "{key} in {status}");
+    }
+    assert_eq!((&status["connected"], &status["leader"]), (&true.into(), &"n1".into()));
+    let _second = site.daemon("n2", &["--no-control"]);
+    site.wait("n2", "the second daemon", |status| status["daemon"] == true);
+    site.of("n1", &["daemon"]).failed_with_log(6, "runs already");
+    site.of("n1", &["join"]).failed(6, "runs already");
+    site.of("n2", &["promote"]).failed(3, "n1 leads");
+    site.of("n2", &["demote"]).failed(3, "n2 is not the leader, n1 is");
+    site.of("n2", &["leave"]).failed(7, "n2 refuses");
+    let all = site.of("n2", &["status", "--all", "--json"]).succeeded().json();
+    let roles: Vec<_> = all["nodes"].as_array().unwrap().iter().map(|n| &n["role"]).collect();
+    assert_eq!(roles, ["PRIMARY", "PASSIVE"]);
+    assert_eq!((&all["leader"], &all["connected"]), (&"n1".into(), &true.into()));
+    let json = site.of("n1", &["demote", "--json"]).succeeded().json();
+    assert_eq!((&json["ok"], &json["nodeId"]), (&true.into(), &"n1".into()));
+    site.wait_for_lead("n2");
+    let json = site.of("n1", &["leave", "--json"]).succeeded().json();
+    assert_eq!(json, serde_json::json!({ "ok": true, "nodeId": "n1" }));
+    assert!(first.exited(PATIENCE).success());
+});
+
+impl crate::site::Ended {
+    #[track_caller]
+    fn failed_with_one_of(self, codes: &[i32]) {
+        assert!(codes.contains(&self.code) && self.stderr.lines().count() == 1, "{self:?}");
+    }
+
+    /// As `failed`, where log lines may come before.
+    #[track_caller]
+    fn failed_with_log(self, code: i32, words: &str) {
+        let last = self.stderr.lines().last().unwrap_or_default();
+        assert!(self.code == code && last.starts_with("leasehold: "), "{self:?}");
+        assert!(last.contains(words), "{self:?}");
+    }
+}
+
+#[test]
+fn without_a_server_everything_says_so() {
+    let mut site = Site::new(Version::Newest);
+    site.init("n1");
+    site.server.kill();
+    let status = site.of("n1", &["status", "--json", "--timeout", "2s"]).succeeded().json();
+    assert_eq!(status["connected"], false);
+    assert!(status["problem"].as_str().is_some_and(|problem| !problem.is_empty()), "{status}");
+    for command in [&["join"][..], &["status", "--all"], &["promote"], &["demote"], &["leave"]] {
+        let ended = site.of("n1", &[command, &["--timeout", "2s"]].concat());
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        assert!(ended.code == 1 && ended.stderr.contains("nats.servers"), "{ended:?}");
+    }
+    site.of("n1", &["daemon"]).failed_with_log(1, "nats.servers");
+}
+
+#[test]
+fn help_prints_commands_and_topics_of_the_manual() {
+    let site = Site::new(Version::Newest);
+    let list = site.run(&["help"]).succeeded().stdout;
+    assert!(list.contains("\n  promote   "), "{list}");
+    for topic in TOPICS {
+        assert!(list.contains(topic.name) && list.contains(topic.summary), "{list}");
+        assert_eq!(site.run(&["help", topic.name]).succeeded().stdout, topic.text);
+        let json = site.run(&["help", topic.name, "--json"]).succeeded().json();
+        assert_eq!((&json["name"], &json["text"]), (&topic.name.into(), &topic.text.into()));
+    }
+    let promote = site.run(&["help", "promote"]).succeeded().stdout;
+    assert_eq!(promote, site.run(&["promote", "--help"]).succeeded().stdout);
+    site.run(&["help", "confguration"]).failed(2, "a similar value exists: 'configuration'");
+    let names: Vec<_> = TOPICS.iter().map(|topic| topic.name).collect();
+    site.run(&["help", "zzz"]).failed(2, &format!("completions, {}]", names.join(", ")));
+}
+
+#[test]
+fn version_and_completions_need_nothing() {
+    let site = Site::new(Version::Newest);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(site.run(&["version"]).succeeded().stdout, format!("leasehold {version}\n"));
+    assert_eq!(site.run(&["version", "--json"]).succeeded().json()["version"], version);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = site.run(&["completions", shell]).succeeded().stdout;
+        assert!(script.contains("leasehold") && script.contains("transfer"), "{shell}");
+    }
+}
+
+fn watch(site: &Site, arguments: &[&str]) -> Process {
+    let mut command = bound_command(PROGRAM);
+    command.current_dir(site.folder.path()).args(["-c", "n1.json", "watch"]).args(arguments);
+    Process::spawn(command)
+}
+
+#[test]
+fn watch_streams_json_and_ends_when_nobody_reads() {
+    let site = Site::new(Version::Newest);
+    site.init("n1");
+    let _daemon = site.daemon("n1", &[]);
+    site.wait_for_lead("n1");
+    let mut seen = watch(&site, &["--json", "--interval", "200ms"]);
+    let view = seen.json_where(PATIENCE, "a view of n1", |line| {
+        line["type"] == "view" && line["view"]["nodes"][0]["role"] == "PRIMARY"
+    });
+    assert_eq!(view["view"]["leader"], "n1");
+    site.of("n1", &["demote"]).succeeded();
+    let told = seen.json_where(PATIENCE, "its loss", |line| line["type"] == "leader");
+    assert!(told["timestamp"].as_u64().is_some() && told["text"].is_string(), "{told}");
+    seen.signal(Signal::TERM);
+    assert!(seen.exited(PATIENCE).success());
+    let mut command = std::process::Command::new("/bin/sh");
+    command.arg("-c").arg(format!("{PROGRAM} -c n1.json watch --json | head -n 1"));
+    let output = command.current_dir(site.folder.path()).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+/// In a terminal of util-linux' `script`, which passes keys on.
+#[test]
+fn watch_fills_a_terminal_and_leaves_it_as_it_was() {
+    let site = Site::new(Version::Newest);
+    site.init("n1");
+    let _daemon = site.daemon("n1", &[]);
+    site.wait_for_lead("n1");
+    let log = site.path("screen");
+    let mut command = bound_command("script");
+    command.current_dir(site.folder.path()).env("NO_COLOR", "1").env("TERM", "xterm");
+    command.args(["--quiet", "--flush", "--return", "--command"]);
+    command.arg(format!("stty cols 80 rows 24; {PROGRAM} -c n1.json watch; stty -a")).arg(&log);
+    let mut terminal = Process::spawn(command);
+    let shown = || fs::read(&log).map(|b| String::from_utf8_lossy(&b).into_owned());
+    crate::support::wait::eventually(PATIENCE, "the screen", || {
+        shown().is_ok_and(|text| text.contains("n1 leads   epoch 1") && text.contains("n1  "))
+    });
+    terminal.say("q");
+    assert!(terminal.exited(PATIENCE).success());
+    let text = shown().expect("a log");
+    let (entered, left) = (text.find("\u{1b}[?1049h"), text.find("\u{1b}[?1049l"));
+    assert!(entered < left && entered.is_some(), "{text:?}");
+    let colours = ["\u{1b}[32m", "\u{1b}[31m", "\u{1b}[2m"];
+    assert!(!colours.iter().any(|colour| text.contains(colour)), "NO_COLOR is set: {text:?}");
+    let after = &text[left.unwrap()..];
+    assert!(after.contains(" icanon") && after.contains(" echo "), "{after:?}");
+    // One that can only print gets lines.
+    let log = site.path("lines");
+    let mut command = bound_command("script");
+    command.current_dir(site.folder.path()).env("TERM", "dumb");
+    command.args(["--quiet", "--flush", "--return", "--command"]);
+    command.arg(format!("timeout --foreground 60 {PROGRAM} -c n1.json watch")).arg(&log);
+    let _terminal = Process::spawn(command);
+    crate::support::wait::eventually(PATIENCE, "a line", || {
+        fs::read_to_string(&log).is_ok_and(|text| text.contains("n1 leads, epoch 1"))
+    });
+    assert!(!fs::read_to_string(&log).unwrap().contains('\u{1b}'));
+}

@@ -1,0 +1,122 @@
+//! A daemon's virtual IP, on hosts in memory: it follows the lead, with the file's netmask.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use leasehold::clock::Clock;
+use leasehold::config::VipConfig;
+use leasehold::manager::{Manager, ManagerBuilder};
+use leasehold::vip::{Backend, Holder, Memory, Policy};
+use leasehold::{ManagerError, Role};
+
+use crate::daemons::{Daemon, PATIENCE, config, operator, telling};
+use crate::support::server::NatsServer;
+use crate::support::version::Version;
+use crate::support::wait::eventually;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const VIP: &str = "10.0.0.10";
+
+fn ip() -> IpAddr {
+    VIP.parse().unwrap()
+}
+
+/// A daemon on a host of its own, as its file says.
+fn on_host(host: &Memory, url: &str, node: &str, netmask: u64) -> ManagerBuilder {
+    let vip = VipConfig::new(ip(), "eth0").unwrap().with_netmask(netmask).unwrap();
+    let config = config(url, node).vip(vip).build().unwrap();
+    let host = host.clone();
+    Manager::builder(config).vip_with(move |addresses| {
+        Holder::with_backend(addresses, Policy::default(), Clock::boot(), host.clone())
+    })
+}
+
+fn host() -> Memory {
+    Memory::new(Clock::boot(), ["eth0"])
+}
+
+on_both_servers!(it_follows_the_lead_and_status_agrees, |version| {
+    let server = NatsServer::start(version);
+    let url = server.url();
+    let [a, b] = [host(), host()];
+    let (hooks, told) = telling();
+    let one = Daemon::start(on_host(&a, &url, "node-1", 32).hooks(hooks));
+    one.leads();
+    let two = Daemon::start(on_host(&b, &url, "node-2", 32));
+    let [op1, op2] = ["node-1", "node-2"].map(|name| operator(&url, name));
+    eventually(PATIENCE, "the VIP on the first", || op1.status(LIMIT).unwrap().vip_held);
+    assert!(a.has(ip()) && !b.has(ip()) && !op2.status(LIMIT).unwrap().vip_held);
+    assert_eq!(op1.status(LIMIT).unwrap().vip.as_deref(), Some("10.0.0.10/32"));
+
+    // Removed before the lease is given back, so never on both.
+    op1.demote(LIMIT).unwrap();
+    assert!(!a.has(ip()));
+    two.leads();
+    eventually(PATIENCE, "the VIP on the second", || op2.status(LIMIT).unwrap().vip_held);
+    let view = op1.query_all(Duration::from_millis(500)).unwrap();
+    let held: Vec<_> = view.nodes.iter().map(|node| node.status.vip_held).collect();
+    assert_eq!((view.leader.as_deref(), held), (Some("node-2"), vec![false, true]));
+
+    two.stop().unwrap();
+    assert!(!b.has(ip()), "gone when it has stopped");
+    op1.promote(false, LIMIT).unwrap();
+    eventually(PATIENCE, "the VIP on the first again", || a.has(ip()));
+    one.stop().unwrap();
+    assert!(!a.has(ip()));
+    let lines: Vec<_> = told.try_iter().filter(|line| !line.starts_with("leader")).collect();
+    let words: Vec<_> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    let rest = ["became", "lost", "became", "lost", "stop"];
+    assert_eq!(words[0], "start", "{lines:?}");
+    let calls: Vec<_> = words[1..].iter().filter(|word| **word != "ready").copied().collect();
+    assert_eq!(calls, rest, "{lines:?}");
+});
+
+on_both_servers!(its_netmask_is_the_files, |version| {
+    let server = NatsServer::start(version);
+    for (netmask, prefix) in [(0, 24), (24, 24), (32, 32)] {
+        let host = host();
+        let daemon = Daemon::start(on_host(&host, &server.url(), "node-1", netmask));
+        daemon.leads();
+        eventually(PATIENCE, "the VIP", || host.has(ip()));
+        let mut look = host.clone();
+        let assigned = look.find(ip(), None).unwrap();
+        assert_eq!(assigned.iter().map(|one| one.prefix).collect::<Vec<_>>(), [prefix]);
+        daemon.stop().unwrap();
+        assert!(!host.has(ip()));
+    }
+});
+
+on_both_servers!(without_an_address_no_holder_is_made, |version| {
+    let server = NatsServer::start(version);
+    let config = config(&server.url(), "node-1").build().unwrap();
+    let daemon = Daemon::start(Manager::builder(config).vip_with(|_| panic!("there is no VIP")));
+    daemon.leads();
+    let status = daemon.manager.status(LIMIT).unwrap();
+    assert_eq!((status.role, status.vip_held, status.vip), (Role::Leader, false, None));
+});
+
+#[test]
+fn what_cannot_be_held_keeps_the_daemon_from_starting() {
+    let server = NatsServer::start(Version::Newest);
+    let never = crossbeam_channel::never();
+    let host = host();
+    let unfit = on_host(&host, &server.url(), "node-1", 0).vip_with(|addresses| {
+        let twice = addresses.iter().chain(&addresses).cloned().collect();
+        let memory = Memory::new(Clock::boot(), ["eth0"]);
+        Holder::with_backend(twice, Policy::default(), Clock::boot(), memory)
+    });
+    let error = unfit.build().run(&never).unwrap_err();
+    assert!(matches!(error, ManagerError::Vip(_)) && error.exit_code() == 1, "{error}");
+
+    // The kernel would take it away between two renewals.
+    let vip = VipConfig::new(ip(), "eth0").unwrap();
+    let short = config(&server.url(), "node-1").lease_ttl(Duration::from_secs(3)).vip(vip);
+    let short = short.renew_interval(Duration::from_secs(1)).build().unwrap();
+    let host = host.clone();
+    let manager = Manager::builder(short).vip_with(move |addresses| {
+        Holder::with_backend(addresses, Policy::default(), Clock::boot(), host.clone())
+    });
+    let error = manager.build().run(&never).unwrap_err();
+    assert!(matches!(error, ManagerError::Vip(_)), "{error}");
+    assert!(error.to_string().starts_with("virtual IP: "), "{error}");
+}

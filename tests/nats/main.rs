@@ -1,0 +1,21 @@
+//! Nodes on real servers, of the oldest and the newest version.
+
+#[path = "../nodes/mod.rs"]
+mod nodes;
+#[path = "../support/mod.rs"]
+#[macro_use]
+mod support;
+
+mod damage;
+mod election;
+mod faults;
+mod hostile;
+mod scale;
+mod start;
+mod v1;
+
+/// What a child process runs.
+#[test]
+fn node_process() {
+    nodes::role::play();
+}

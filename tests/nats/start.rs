@@ -1,0 +1,128 @@
+//! Starting a node on a real server: what is wrong is said at once and clearly, and nothing hangs.
+
+use std::time::{Duration, Instant};
+
+use leasehold::config::ConfigBuilder;
+use leasehold::{Node, Observer};
+
+use crate::nodes::{PATIENCE, config};
+use crate::support::bucket::Bucket;
+use crate::support::nats::Client;
+use crate::support::port::Port;
+use crate::support::proxy::Proxy;
+use crate::support::server::NatsServer;
+use crate::support::version::Version;
+use crate::support::wait::eventually_some;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// What a loaded machine may add to a bound.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The text of the error with which the start of a node fails, and then that of an observer.
+#[track_caller]
+fn refusals(config: ConfigBuilder) -> [String; 2] {
+    let config = config.node_id("a").connect_timeout(TIMEOUT).build().expect("valid");
+    let begun = Instant::now();
+    let node = Node::start(config.clone()).expect_err("a refusal").to_string();
+    let took = begun.elapsed();
+    assert!(took < TIMEOUT + GRACE, "it took {took:?}");
+    [node, Observer::start(config).expect_err("a refusal").to_string()]
+}
+
+#[track_caller]
+fn assert_refused(config: ConfigBuilder, words: &[&str]) {
+    for text in refusals(config) {
+        for word in words {
+            assert!(text.contains(word), "{word:?} is not in {text:?}");
+        }
+    }
+}
+
+fn with_bucket(version: Version, change: impl Fn(&mut serde_json::Value)) -> NatsServer {
+    let server = NatsServer::start(version);
+    let client = Client::connect(&server.url());
+    let bucket = Bucket::of_cluster(&client, "orders");
+    let mut config = bucket.usual_config();
+    change(&mut config);
+    bucket.create(&config).expect("created");
+    server
+}
+
+on_both_servers!(a_bucket_in_memory_is_refused, |version| {
+    let server = with_bucket(version, |bucket| bucket["storage"] = "memory".into());
+    assert_refused(config(&server.url()), &["cluster-orders", "memory", "must be \"file\""]);
+});
+
+on_both_servers!(a_bucket_that_forgets_too_early_is_refused, |version| {
+    let server = with_bucket(version, |bucket| {
+        bucket["max_age"] = 1_000_000_000_u64.into();
+        bucket["duplicate_window"] = 1_000_000_000_u64.into();
+    });
+    assert_refused(config(&server.url()), &["cluster-orders", "max_age is 1s", "more than 1.166s"]);
+});
+
+on_both_servers!(a_server_without_jetstream_is_refused, |version| {
+    let server = NatsServer::builder(version).without_jetstream().start();
+    assert_refused(config(&server.url()), &["JetStream"]);
+});
+
+on_both_servers!(wrong_credentials_are_refused, |version| {
+    let server = NatsServer::builder(version).user("ada", "secret").start();
+    let words = ["credentials", "Authorization Violation"];
+    assert_refused(config(&server.url()), &words);
+    assert_refused(config(&server.url()).user_password("ada", "wrong"), &words);
+    let right = config(&server.url()).node_id("a").user_password("ada", "secret");
+    let node = Node::start(right.build().expect("valid")).expect("the right ones");
+    node.wait_for_leadership(PATIENCE).expect("alone");
+});
+
+on_both_servers!(a_missing_permission_is_named, |version| {
+    let server = NatsServer::builder(version).config(
+        "authorization { users: [ { user: ada, password: secret, permissions: {
+            publish: { deny: \"$JS.API.STREAM.CREATE.>\" } } } ] }",
+    );
+    let server = server.start();
+    let config = config(&server.url()).node_id("a").user_password("ada", "secret");
+    let node = Node::start(config.build().expect("valid")).expect("a missing bucket is no error");
+    let problem = eventually_some(PATIENCE, "the problem", || match node.events().try_next() {
+        Some(leasehold::Event::Problem(error)) => Some(error.to_string()),
+        _ => None,
+    });
+    assert!(problem.contains("not permitted"), "{problem}");
+    assert!(problem.contains("$JS.API.STREAM.CREATE.KV_cluster-orders"), "{problem}");
+});
+
+#[test]
+fn an_unreachable_server_is_an_error_within_the_connect_timeout() {
+    let port = Port::reserve();
+    let address = port.address().to_string();
+    let url = format!("nats://{address}");
+    assert_refused(config(&url), &["no connection to", &address, "refused"]);
+}
+
+on_both_servers!(a_mute_server_is_an_error_within_the_connect_timeout, |version| {
+    let server = NatsServer::start(version);
+    let proxy = Proxy::start(server.address());
+    proxy.freeze();
+    assert_refused(config(&proxy.url()), &["no connection to", &proxy.address().to_string()]);
+});
+
+on_both_servers!(the_second_of_two_servers_is_found, |version| {
+    let nobody = Port::reserve();
+    let server = NatsServer::start(version);
+    let both =
+        config(&server.url()).servers([format!("nats://{}", nobody.address()), server.url()]);
+    let node = Node::start(both.node_id("a").build().expect("valid")).expect("one is there");
+    node.wait_for_leadership(PATIENCE).expect("alone");
+});
+
+on_both_servers!(a_node_started_disconnected_leads_once_the_server_comes, |version| {
+    let mut server = NatsServer::builder(version).prepare();
+    let config = config(&server.url()).node_id("a").start_disconnected(true);
+    let begun = Instant::now();
+    let node = Node::start(config.build().expect("valid")).expect("it starts anyway");
+    assert!(begun.elapsed() < GRACE, "nothing was waited for");
+    assert!(!node.is_leader() && !node.is_connected());
+    server.launch();
+    assert_eq!(node.wait_for_leadership(PATIENCE).expect("alone").epoch().as_u64(), 1);
+});

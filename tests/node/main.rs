@@ -1,0 +1,13 @@
+//! The node with its threads on the store in memory, and what its threads share.
+
+#[path = "../support/mod.rs"]
+#[macro_use]
+mod support;
+
+mod hostile;
+mod in_memory;
+#[cfg(target_os = "linux")]
+mod leaks;
+mod metrics;
+#[cfg(all(feature = "capi", target_os = "linux"))]
+mod races;

@@ -1,0 +1,281 @@
+//! Who we are to a NATS server: every way to say so, right and wrong; TLS; permissions.
+
+use std::fs;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use leasehold::config::{ConfigBuilder, Tls};
+use leasehold::error::StoreError;
+use leasehold::store::{Outcome, Request};
+use nkeys::KeyPair;
+use serde_json::{Value, json};
+
+use crate::driver::{CLUSTER, Driver, PATIENCE, SILENCE};
+use crate::support::server::NatsServer;
+use crate::support::tls::Certificates;
+use crate::support::version::Version;
+
+/// Connects with `set`, and shows that it works.
+#[track_caller]
+fn works(server: &NatsServer, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) {
+    let mut driver = Driver::nats(&[server.url()], set);
+    driver.wait_connected();
+    driver.create();
+    driver.read();
+}
+
+/// Fails to connect with `set`; returns why.
+#[track_caller]
+fn refused(url: &str, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> StoreError {
+    let mut driver = Driver::nats(&[url.to_owned()], set);
+    let begun = Instant::now();
+    let error = driver.wait_disconnected();
+    assert!(begun.elapsed() < PATIENCE);
+    // It goes on trying, and goes on failing.
+    assert_eq!(driver.wait_disconnected(), error);
+    let text = format!("{error} {error:?} {:?}", driver.store.poll(&never(), driver.now()));
+    assert!(!text.contains("wrong"), "a secret was told: {text}");
+    error
+}
+
+fn never() -> crossbeam_channel::Receiver<()> {
+    crossbeam_channel::never()
+}
+
+#[track_caller]
+fn is_authentication(error: &StoreError) {
+    assert!(matches!(error, StoreError::Authentication { .. }), "{error:?}");
+}
+
+on_both_servers!(a_server_without_authentication_takes_anybody, |version| {
+    let server = NatsServer::start(version);
+    works(&server, |config| config);
+});
+
+on_both_servers!(a_user_and_a_password, |version| {
+    let server = NatsServer::builder(version).user("ann", "p:@/ä%").start();
+    works(&server, |config| config.user_password("ann", "p:@/ä%"));
+    is_authentication(&refused(&server.url(), |config| config.user_password("ann", "wrong")));
+    is_authentication(&refused(&server.url(), |config| config));
+});
+
+on_both_servers!(credentials_in_the_url_are_decoded_and_come_first, |version| {
+    let server = NatsServer::builder(version).user("ann", "p:@/ä%").start();
+    let url = |password: &str| format!("nats://ann:{password}@{}", server.address());
+    let mut driver =
+        Driver::nats(&[url("p%3A%40%2F%C3%A4%25")], |config| config.user_password("bob", "other"));
+    let address = driver.wait_connected();
+    assert_eq!(address, server.url(), "without the credentials");
+    is_authentication(&refused(&url("wrong"), |config| config.user_password("ann", "p:@/ä%")));
+});
+
+on_both_servers!(a_token, |version| {
+    let server = NatsServer::builder(version).token("s3cr3t").start();
+    works(&server, |config| config.token("s3cr3t"));
+    is_authentication(&refused(&server.url(), |config| config.token("wrong")));
+});
+
+on_both_servers!(an_nkey, |version| {
+    let key = KeyPair::new_user();
+    let server = NatsServer::builder(version).nkey(&key.public_key()).start();
+    works(&server, |config| config.nkey_seed(key.seed().expect("a seed")));
+    let stranger = KeyPair::new_user().seed().expect("a seed");
+    is_authentication(&refused(&server.url(), |config| config.nkey_seed(stranger)));
+});
+
+/// A signed token as `nsc` makes them (NATS ADR-14).
+fn jwt(issuer: &KeyPair, subject: &KeyPair, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = part(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
+    let payload = part(&json!({
+        "jti": "X", "iat": 1_700_000_000, "name": "test",
+        "iss": issuer.public_key(), "sub": subject.public_key(), "nats": claims,
+    }));
+    let text = format!("{header}.{payload}");
+    let signature = URL_SAFE_NO_PAD.encode(issuer.sign(text.as_bytes()).expect("a signature"));
+    format!("{text}.{signature}")
+}
+
+/// A server whose users show tokens, and the contents of one user's credentials file.
+fn server_of_an_operator(version: Version) -> (NatsServer, String) {
+    let (operator, user) = (KeyPair::new_operator(), KeyPair::new_user());
+    let (account, system) = (KeyPair::new_account(), KeyPair::new_account());
+    let operator_jwt = jwt(&operator, &operator, &json!({ "type": "operator", "version": 2 }));
+    let limits = json!({
+        "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "conn": -1,
+        "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
+    });
+    let claims = json!({ "type": "account", "version": 2, "limits": limits });
+    let account_jwt = jwt(&operator, &account, &claims);
+    let system_jwt = jwt(&operator, &system, &json!({ "type": "account", "version": 2 }));
+    let claims = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
+    let user_jwt = jwt(&account, &user, &claims);
+    let (name, system) = (account.public_key(), system.public_key());
+    let server = NatsServer::builder(version)
+        .config(&format!("operator: {operator_jwt}\nresolver: MEMORY"))
+        .config(&format!("system_account: {system}"))
+        .config(&format!("resolver_preload {{ {name}: {account_jwt}, {system}: {system_jwt} }}"))
+        .start();
+    (server, credentials(&user_jwt, &user))
+}
+
+fn credentials(jwt: &str, key: &KeyPair) -> String {
+    let seed = key.seed().expect("a seed");
+    format!(
+        "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+         ************************* IMPORTANT *************************\n\n\
+         -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    )
+}
+
+on_both_servers!(a_credentials_file_is_read_for_every_connection, |version| {
+    let (server, contents) = server_of_an_operator(version);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("user.creds");
+
+    // Not there yet, then of a stranger, then right: one store sees all three.
+    let mut driver = Driver::nats(&[server.url()], |config| config.credentials_file(&file));
+    let missing = driver.wait_disconnected();
+    assert!(matches!(missing, StoreError::Credentials(_)), "{missing:?}");
+    assert!(missing.to_string().contains("user.creds"), "{missing}");
+
+    let stranger = KeyPair::new_user();
+    let token = jwt(&KeyPair::new_account(), &stranger, &json!({ "type": "user", "version": 2 }));
+    fs::write(&file, credentials(&token, &stranger)).expect("written");
+    driver.wait("the server's refusal", |event| {
+        format!("{event:?}").contains("Authorization Violation").then_some(())
+    });
+
+    fs::write(&file, contents).expect("written");
+    driver.wait_connected();
+    driver.create();
+});
+
+fn trusting(certificates: &Certificates) -> Tls {
+    Tls { ca_file: Some(certificates.authority()), ..Tls::default() }
+}
+
+fn with_certificate(certificates: &Certificates) -> Tls {
+    Tls {
+        cert_file: Some(certificates.client_certificate()),
+        key_file: Some(certificates.client_key()),
+        ..trusting(certificates)
+    }
+}
+
+#[track_caller]
+fn is_tls(error: &StoreError) {
+    assert!(matches!(error, StoreError::Tls { .. }), "{error:?}");
+}
+
+on_both_servers!(tls_with_an_authority_of_ones_own, |version| {
+    let certificates = Certificates::new();
+    let server = NatsServer::builder(version).tls(&certificates).start();
+    works(&server, |config| config.tls(trusting(&certificates)));
+    // Neither the system's authorities nor a stranger's have signed it.
+    is_tls(&refused(&server.url(), |config| config));
+    is_tls(&refused(&server.url(), |config| config.tls(trusting(&Certificates::new()))));
+});
+
+on_both_servers!(tls_with_a_client_certificate, |version| {
+    let certificates = Certificates::new();
+    let server = NatsServer::builder(version).tls_with_client_certificate(&certificates).start();
+    works(&server, |config| config.tls(with_certificate(&certificates)));
+    is_tls(&refused(&server.url(), |config| config.tls(trusting(&certificates))));
+});
+
+on_both_servers!(tls_that_is_required_is_not_done_without, |version| {
+    let server = NatsServer::start(version);
+    let required = Tls { required: true, ..Tls::default() };
+    is_tls(&refused(&server.url(), |config| config.tls(required)));
+    is_tls(&refused(&server.url().replace("nats://", "tls://"), |config| config));
+});
+
+on_both_servers!(many_requests_pass_over_tls, |version| {
+    let certificates = Certificates::new();
+    let server = NatsServer::builder(version).tls(&certificates).start();
+    let mut driver = Driver::nats(&[server.url()], |config| config.tls(trusting(&certificates)));
+    driver.wait_connected();
+    driver.create();
+    let mut revision = driver.stored(0, "x");
+    for _ in 0..100 {
+        revision = driver.stored(revision, &"y".repeat(4000));
+    }
+    assert_eq!(driver.read().last_seq, revision);
+});
+
+/// A user who may do anything but what `deny` says.
+fn restricted(version: Version, deny: &str) -> NatsServer {
+    NatsServer::builder(version)
+        .config(&format!(
+            "authorization {{ users: [ {{ user: u, password: p, permissions: {{ {deny} }} }} ] }}"
+        ))
+        .start()
+}
+
+fn as_user(server: &NatsServer) -> Driver {
+    let mut driver = Driver::nats(&[server.url()], |config| config.user_password("u", "p"));
+    driver.wait_connected();
+    driver
+}
+
+#[track_caller]
+fn names(error: &StoreError, subject: &str) {
+    assert!(matches!(error, StoreError::Permission(_)), "{error:?}");
+    assert!(error.to_string().contains(subject), "{error}");
+}
+
+on_both_servers!(a_write_that_is_not_permitted_fails_by_name, |version| {
+    let server = restricted(version, "publish: { deny: \"$KV.>\" }");
+    let mut driver = as_user(&server);
+    driver.create();
+    let Outcome::Failed(error) = driver.write(0, "x") else { panic!("it was not stored") };
+    names(&error, "$KV.cluster-test.lease");
+    names(&driver.wait_problem(), "$KV.cluster-test.lease");
+    assert_eq!(driver.read().entry, None);
+    // Told once; each write still fails.
+    assert!(matches!(driver.write(0, "x"), Outcome::Failed(StoreError::Permission(_))));
+    assert_eq!(driver.next(SILENCE), None);
+});
+
+on_both_servers!(of_two_refused_writes_neither_is_certain, |version| {
+    let server = restricted(version, "publish: { deny: \"$KV.>\" }");
+    let mut driver = as_user(&server);
+    let tickets = [(); 2].map(|()| driver.submit(crate::driver::write(0, None, "x")));
+    // The complaint does not say which of the two it is about.
+    for ticket in tickets {
+        let outcome = driver.outcome(ticket);
+        assert!(matches!(outcome, Outcome::Failed(_) | Outcome::Unknown(_)), "{outcome:?}");
+    }
+});
+
+on_both_servers!(a_read_that_is_not_permitted_fails_by_name, |version| {
+    let server = restricted(version, "publish: { deny: \"$JS.API.STREAM.INFO.>\" }");
+    let mut driver = as_user(&server);
+    let Outcome::Failed(error) = driver.ask(Request::Read) else { panic!("it was not answered") };
+    names(&error, "$JS.API.STREAM.INFO.KV_cluster-test");
+});
+
+on_both_servers!(notices_that_are_not_permitted_are_a_problem_and_no_more, |version| {
+    let server = restricted(version, "subscribe: { deny: \"cluster.>\" }");
+    let mut driver = as_user(&server);
+    names(&driver.wait_problem(), "cluster.test.kv.lease");
+    driver.create();
+    driver.stored(0, "x");
+});
+
+on_both_servers!(an_inbox_of_ones_own_is_enough, |version| {
+    let allowed = format!("[\"_INBOX.mine.>\", \"cluster.{CLUSTER}.kv.>\"]");
+    let server = restricted(version, &format!("subscribe: {{ allow: {allowed} }}"));
+    let set = |config: ConfigBuilder| config.user_password("u", "p");
+    let mut driver =
+        Driver::nats(&[server.url()], |config| set(config).inbox_prefix("_INBOX.mine"));
+    driver.wait_connected();
+    driver.create();
+    driver.stored(0, "x");
+    driver.wait_notice();
+    assert!(driver.seen.is_empty(), "{:?}", driver.seen);
+    // With the usual inbox no answer can come; the reason is told.
+    names(&as_user(&server).wait_problem(), "_INBOX.");
+});

@@ -1,0 +1,13 @@
+//! The lease store: one contract for the store in memory and the one on NATS, and what only real
+//! servers and connections show.
+
+#[path = "../support/mod.rs"]
+#[macro_use]
+mod support;
+mod driver;
+
+mod auth;
+mod contract;
+mod link;
+mod names;
+mod nats;

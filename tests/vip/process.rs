@@ -1,0 +1,124 @@
+//! Holders in processes of their own, which are killed, stopped, or lack a capability.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use leasehold::clock::{Clock, Timestamp};
+use leasehold::vip::{Holder, Policy, VirtualAddress};
+use nix::sys::signal::Signal;
+
+use crate::netns::{Actor, eventually, ip, isolated, play, role, shown};
+use crate::support::alone::test_name;
+
+const V4: &str = "10.0.0.10";
+const V6: &str = "fd00::10";
+
+fn addresses() -> Vec<VirtualAddress> {
+    let address = |ip: &str| VirtualAddress::new(ip.parse().unwrap(), "eth0").unwrap();
+    vec![address(V4), address(V6)]
+}
+
+/// The part of a holder that renews its lease every 200 ms, saying until when, until something
+/// happens to it.
+fn hold_and_renew() {
+    let clock = Clock::boot();
+    let mut holder = Holder::new(addresses(), Policy::default()).unwrap();
+    loop {
+        let deadline = clock.now() + Duration::from_millis(4_900);
+        let _ = holder.extend(deadline);
+        println!("until {}", deadline.as_nanos());
+        std::io::stdout().flush().unwrap();
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// A holder in a process of its own, and the latest deadline that it has printed.
+fn start_holder(test: &str) -> (Actor, Arc<AtomicU64>) {
+    let latest = Arc::<AtomicU64>::default();
+    let writer = Arc::clone(&latest);
+    let holder = play(test, "holder", move |line| {
+        if let Some(nanos) = line.strip_prefix("until ") {
+            writer.store(nanos.parse().unwrap(), Ordering::SeqCst);
+        }
+    });
+    (holder, latest)
+}
+
+fn held() -> [bool; 2] {
+    [V4, V6].map(|ip| shown(ip, "eth0").is_some())
+}
+
+/// Starts a holder, does something to it, and says how long before its deadline its addresses
+/// were gone. A successor leads after the deadline at the earliest.
+fn slack_after(test: &str, signal: Signal) -> Duration {
+    ip("link add name eth0 type veth peer name eth1");
+    ip("link set eth0 up");
+    ip("link set eth1 up");
+    let (mut holder, deadline) = start_holder(test);
+    let limit = Duration::from_secs(20);
+    eventually("the holder runs", limit, || deadline.load(Ordering::SeqCst) > 0);
+    holder.signal(signal);
+    assert_eq!(held(), [true; 2], "the process is gone or stopped, its addresses are not yet");
+    eventually("the kernel removes the addresses", limit, || held() == [false; 2]);
+    let gone = Clock::boot().now();
+    holder.kill();
+    Timestamp::from_nanos(deadline.load(Ordering::SeqCst)).since(gone)
+}
+
+#[test]
+fn after_sigkill_the_kernel_removes_the_addresses_before_the_lease_is_over() {
+    if role().is_some() {
+        return hold_and_renew();
+    }
+    let test = test_name();
+    isolated(move || {
+        let slack = slack_after(&test, Signal::SIGKILL);
+        assert!(slack > Duration::ZERO);
+        println!("gone {slack:?} before the deadline");
+    });
+}
+
+#[test]
+fn under_sigstop_the_kernel_removes_the_addresses_before_the_lease_is_over() {
+    if role().is_some() {
+        return hold_and_renew();
+    }
+    let test = test_name();
+    isolated(move || {
+        let slack = slack_after(&test, Signal::SIGSTOP);
+        assert!(slack > Duration::ZERO);
+        println!("gone {slack:?} before the deadline");
+    });
+}
+
+/// Each capability is missed when the holder is built, by its name.
+#[test]
+fn a_missing_capability_is_an_error_at_construction_that_names_it() {
+    if role().is_some() {
+        let error = Holder::new(addresses(), Policy::default()).unwrap_err();
+        return println!("said: {error}");
+    }
+    let test = test_name();
+    isolated(move || {
+        for capability in ["net_admin", "net_raw"] {
+            let said = without(capability, &test);
+            let missing = format!("CAP_{} is missing", capability.to_uppercase());
+            assert!(said.contains(&missing), "{said}");
+        }
+    });
+}
+
+fn without(capability: &str, test: &str) -> String {
+    let mut command = Command::new("setpriv");
+    let drop = format!("-{capability}");
+    command.args(["--inh-caps", &drop, "--bounding-set", &drop, "--"]);
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--nocapture", "--exact", test]);
+    let output = command.env(crate::netns::ROLE, "user").stderr(Stdio::inherit()).output();
+    let output = output.expect("setpriv is missing: apt-get install util-linux");
+    String::from_utf8(output.stdout).unwrap()
+}
