@@ -1,6 +1,6 @@
 //! Two terminals' worth, as a new user would do it from the guide alone. The transcript in the
 //! guide is what this prints, but for figures and their widths: it is compared.
-//! `cargo test --features cli --test cli_story -- --nocapture` prints it.
+//! `cargo test --features cli --test cli story -- --nocapture` prints it.
 
 use std::cell::RefCell;
 use std::fs;
