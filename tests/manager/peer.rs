@@ -1,5 +1,5 @@
-//! A NATS client that is not ours, `nats-py`, beside our daemons: `tests/manager/peer.py` has what it
-//! does.
+//! A NATS client that is not ours, `nats-py`, beside our daemons: `tests/manager/peer.py` has what
+//! it does.
 
 use std::path::Path;
 use std::process::Command;
