@@ -37,7 +37,7 @@ fn init_writes_a_file_that_loads_and_replaces_none_unasked() {
 #[test]
 fn what_is_wrong_with_a_configuration_is_one_line_and_exit_code_2() {
     let site = Site::new(Version::Newest);
-    site.run(&["status"]).failed(2, "there is no cluster.json; `leasehold init` writes one");
+    site.run(&["status"]).failed(2, "cluster.json does not exist; `leasehold init` writes it");
     fs::write(site.path("cluster.json"), r#"{"clusterId":"c","nodeId":"n","nts":{}}"#).unwrap();
     site.run(&["status"]).failed(2, "nts is not a known key, did you mean nats?");
     let bad = site.run(&["status", "--json"]);
@@ -69,10 +69,10 @@ fn what_is_wrong_with_a_configuration_is_one_line_and_exit_code_2() {
 fn whatever_a_name_is_made_of_an_error_is_one_line() {
     let site = Site::new(Version::Newest);
     site.run(&["-c", "a\nb\u{1b}[2J\u{202e}.json", "status"])
-        .failed(2, "there is no a b [2J.json;");
+        .failed(2, "a b [2J.json does not exist;");
     let bytes = |text: &'static [u8]| OsStr::from_bytes(text);
     site.run_with(&[bytes(b"-c"), bytes(b"\xff.json"), bytes(b"status")], &[])
-        .failed(2, "no \u{fffd}");
+        .failed(2, "\u{fffd}.json does not exist");
     let node = [bytes(b"status"), bytes(b"--node"), bytes(b"\xff")];
     site.run_with(&node, &[]).failed(2, "invalid UTF-8");
     std::os::unix::fs::symlink("nowhere/else.json", site.path("link.json")).unwrap();
@@ -161,7 +161,7 @@ on_both_servers!(without_a_daemon_there_is_a_status_and_nothing_to_command, |ver
     assert_eq!((&status["clusterId"], &status["nodeId"]), (&"orders".into(), &"n1".into()));
     assert_eq!((&status["connected"], &status["daemon"]), (&true.into(), &false.into()));
     let text = site.of("n1", &["status"]).succeeded().stdout;
-    assert!(text.contains("daemon      none answers"), "{text}");
+    assert!(text.contains("daemon      does not answer"), "{text}");
     let all = site.of("n1", &["status", "--all", "--json"]).succeeded().json();
     assert_eq!(all["nodes"].as_array().map(Vec::len), Some(0));
     site.of("n1", &["join"]).succeeded();

@@ -45,7 +45,7 @@ fn a_command_that_hangs_delays_no_renewal_and_is_killed_with_its_children() {
     eventually(PATIENCE, "three of them", || processes_with(&sleep).len() >= 3);
     leads_throughout(&site, "n1", Duration::from_secs(2));
     daemon.prints(PATIENCE, "did not end within 4s and was killed");
-    daemon.prints(PATIENCE, "gives the lead back");
+    daemon.prints(PATIENCE, "the node steps down");
     daemon.signal(Signal::TERM);
     assert!(daemon.exited(PATIENCE).success());
     assert_eq!(processes_with(&sleep), [""; 0]);
@@ -64,7 +64,7 @@ fn what_a_command_leaves_behind_is_killed_however_it_hides() {
     site.wait_for_file("forked");
     daemon.prints(PATIENCE, "the command for primary has ended");
     assert_eq!(processes_with(&sleep), [""; 0], "{}", daemon.transcript());
-    daemon.prints(PATIENCE, "left a process behind");
+    daemon.prints(PATIENCE, "a process that a command left behind");
     leads_throughout(&site, "n1", Duration::from_millis(1_500));
 }
 
@@ -75,7 +75,7 @@ fn a_flood_of_output_is_cut_and_delays_nothing() {
     let primary = "(yes out & yes err >&2 & sleep 3; kill $!); printf '\\033[2J\\377end'";
     let mut daemon = site.daemon("n1", &["--on-primary", primary, "--hook-timeout", "10s"]);
     leads_throughout(&site, "n1", Duration::from_secs(2));
-    daemon.prints(PATIENCE, "bytes more, which are not kept");
+    daemon.prints(PATIENCE, "bytes more, which are not logged");
     eventually(PATIENCE, "its descendants' end", || processes_with("yes out").is_empty());
     daemon.signal(Signal::TERM);
     assert!(daemon.exited(PATIENCE).success());
@@ -92,7 +92,7 @@ fn a_primary_command_that_fails_gives_the_lead_to_another_node() {
     site.init("n2");
     let gate = "test -e allowed";
     let first = site.daemon("n1", &["--on-primary", gate]);
-    first.prints(PATIENCE, "gives the lead back");
+    first.prints(PATIENCE, "the node steps down");
     let mut second = site.daemon("n2", &["--on-primary", "true"]);
     site.wait_for_lead("n2");
     first.prints(PATIENCE, "ended with exit status: 1");
@@ -102,7 +102,7 @@ fn a_primary_command_that_fails_gives_the_lead_to_another_node() {
     second.signal(Signal::TERM);
     assert!(second.exited(PATIENCE).success());
     let printed = second.transcript();
-    assert!(!printed.contains("gives the lead back"), "{printed}");
+    assert!(!printed.contains("the node steps down"), "{printed}");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_primary_command_is_killed_when_the_lead_is_lost() {
     site.server.kill();
     assert_eq!(site.wait_for_file("cause"), "expired: no renewal succeeded in time\n");
     assert_eq!(fs::read_to_string(site.path("alive")).unwrap(), "");
-    daemon.prints(PATIENCE, "is not wanted any more");
+    daemon.prints(PATIENCE, "was cancelled");
     daemon.signal(Signal::INT);
     assert!(daemon.exited(PATIENCE).success());
 }
@@ -237,7 +237,7 @@ fn signals_stop_it_cleanly_and_read_the_configuration_again() {
     daemon.prints(PATIENCE, "restart: election.leaseTtlMs");
     fs::write(&file, "{").unwrap();
     daemon.signal(Signal::HUP);
-    daemon.prints(PATIENCE, "stays as it was");
+    daemon.prints(PATIENCE, "is unchanged");
     assert_eq!(site.server.version(), Version::Newest);
     daemon.signal(Signal::TERM);
     assert!(daemon.exited(PATIENCE).success());

@@ -78,7 +78,7 @@ on_both_servers!(a_new_user_with_two_nodes, |version| {
     look(&story);
     story.tell("-c n2.json demote", 3);
     let said = story.tell("-c n1.json demote", 0);
-    assert!(said.starts_with("n1 has given the lead back"), "{said}");
+    assert!(said.starts_with("n1 has stepped down"), "{said}");
     assert!(!site.path("up").exists(), "the command ended before the lease was released");
     site.wait_for_lead("n2");
     story.note("$ kill -9 %2\n");
@@ -130,7 +130,7 @@ fn without_numbers(line: &str) -> String {
         return line.to_owned();
     }
     let mut kept = String::new();
-    for c in line.replace("lead back; n2 leads", "lead back").chars() {
+    for c in line.replace("stepped down; n2 leads", "stepped down").chars() {
         let before = kept.chars().last().unwrap_or(' ');
         let figure = c.is_ascii_digit() && !before.is_alphanumeric();
         let more = before == '#' && (c.is_ascii_digit() || c == '.');

@@ -1,4 +1,4 @@
-//! What an operator asks for, and how the answer reads.
+//! The operator's commands and the text of their answers.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use super::failure::Failure;
 use super::output;
 use super::text;
 
-/// The least a configuration allows.
+/// The shortest connect timeout that a configuration allows.
 const SHORTEST_CONNECT: Duration = Duration::from_millis(100);
-/// How long nodes have to answer when all are asked.
+/// How long all nodes have to answer.
 const LISTEN: Duration = Duration::from_secs(1);
 
 pub(super) fn load(args: &Args) -> Result<Config, Failure> {
     Config::load(&args.config).map_err(|error| Failure::config(&args.config, error))
 }
 
-/// For a command, in which connecting takes no longer than the command may.
+/// The connect timeout is at most the time limit of the command.
 fn manager(args: &Args) -> Result<Manager, Failure> {
     let config = load(args)?;
     let timeout = args.timeout.clamp(SHORTEST_CONNECT, config.connect_timeout());
@@ -78,7 +78,7 @@ pub(super) fn demote(args: &Args) -> Result<(), Failure> {
         Some(leader) => format!("; {leader} leads"),
         None => String::new(),
     };
-    let sentence = format!("{} has given the lead back{next}", status.node_id);
+    let sentence = format!("{} has stepped down{next}", status.node_id);
     output::done(args.json, &sentence, &facts(&status))
 }
 
@@ -93,7 +93,7 @@ fn facts(status: &Status) -> serde_json::Value {
     serde_json::to_value(status).unwrap_or_default()
 }
 
-/// A node, a line for each thing to know.
+/// The status of a node, one fact per line.
 fn describe(status: &Status, view: Option<&NodeView>) -> String {
     let mut lines = vec![
         ("cluster", status.cluster_id.clone()),
@@ -103,7 +103,7 @@ fn describe(status: &Status, view: Option<&NodeView>) -> String {
         ("epoch", if status.epoch == 0 { "none yet".into() } else { status.epoch.to_string() }),
     ];
     if let Some(vip) = &status.vip {
-        let held = if status.vip_held { "held here" } else { "not here" };
+        let held = if status.vip_held { "held" } else { "not held" };
         lines.push(("virtual IP", format!("{vip}, {held}")));
     }
     if let Some(left) = status.lease_remaining_ms {
@@ -126,14 +126,14 @@ fn describe(status: &Status, view: Option<&NodeView>) -> String {
 
 fn daemon(status: &Status) -> String {
     if !status.daemon {
-        return "none answers; this is what an observer sees".to_owned();
+        return "does not answer; this is an observer's view".to_owned();
     }
     let mut text = format!("up {}, version {}", text::uptime(status.uptime_ms), status.version);
     if status.resigning {
-        text.push_str(", giving the lead back");
+        text.push_str(", stepping down");
     }
     if status.stuck {
-        text.push_str(", STUCK: its renewal thread does not run");
+        text.push_str(", STUCK: the renewal thread does not run");
     }
     text
 }

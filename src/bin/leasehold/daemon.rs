@@ -1,4 +1,4 @@
-//! `daemon`: the node with its commands, signals, and the service manager.
+//! `daemon`: runs the node with its hook commands, signals, and systemd.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -14,12 +14,11 @@ use signal_hook::iterator::{Handle, Signals};
 use super::args::{self, Args};
 use super::commands::load;
 use super::failure::Failure;
-use super::hook::{Commands, Runner};
-use super::hooks::Follower;
+use super::hooks::{Commands, Runner};
 use super::systemd::{self, Notifier};
 use super::{process, reload};
 
-/// What is left of the drain and stop timeouts when a command's time is up: to kill it, and to
+/// How much earlier than the drain and stop timeouts a command's time is up: time to kill it and to
 /// release the lease.
 const MARGIN: Duration = Duration::from_millis(500);
 
@@ -27,29 +26,27 @@ pub(super) fn daemon(args: &Args, options: &args::Daemon) -> Result<(), Failure>
     let config = load(args)?;
     process::adopt_orphans();
     let runner = Runner::start(commands(&config, options))?;
-    let follower =
-        Follower { node: config.node_id().to_owned(), orders: runner.orders(), leader: None };
-    let manager = Manager::builder(config).hooks(follower).control(!options.no_control).build();
-    let manager = Arc::new(manager);
-    runner.serve(&manager);
+    let manager = Manager::builder(config).hooks(runner.hooks()).control(!options.no_control);
+    let manager = Arc::new(manager.build());
+    runner.set_manager(&manager);
     let notifier = Arc::new(Notifier::from_environment());
     let (stop, stopped) = bounded(1);
     let signals = listen(args, &manager, &notifier, stop)?;
     let (end, ended) = channel();
-    let (watched, told) = (Arc::clone(&manager), Arc::clone(&notifier));
+    let (watched, for_supervisor) = (Arc::clone(&manager), Arc::clone(&notifier));
     let supervisor = thread::Builder::new()
         .name("leasehold-systemd".into())
-        .spawn(move || systemd::supervise(&watched, &told, &ended))?;
+        .spawn(move || systemd::supervise(&watched, &for_supervisor, &ended))?;
     let result = manager.run(&stopped);
-    notifier.tell("STOPPING=1");
+    notifier.notify("STOPPING=1");
     drop(end);
     signals.close();
     let _ = supervisor.join();
     if !runner.finish() {
-        log::error!("a command does not end, not even killed, and is left behind");
+        log::error!("a killed command does not end: the daemon ends without waiting for it");
     }
     if result?.left_to_lapse {
-        log::warn!("the lease could not be released: others wait until it has run out");
+        log::warn!("the lease was not released: other nodes wait until it expires");
     }
     Ok(())
 }
@@ -59,7 +56,7 @@ fn commands(config: &Config, options: &args::Daemon) -> Commands {
     let limit = options.hook_timeout.unwrap_or(bound.saturating_sub(MARGIN).max(MARGIN));
     if options.on_passive.is_some() && limit + MARGIN > bound {
         log::warn!(
-            "commands may run {limit:?}, but the lease lapses unreleased after {bound:?} \
+            "--hook-timeout is {limit:?}, but after {bound:?} the lease is no longer released \
              (election.drainTimeoutMs, election.stopTimeoutMs)"
         );
     }
@@ -73,8 +70,7 @@ fn commands(config: &Config, options: &args::Daemon) -> Commands {
     }
 }
 
-/// Follows signals: SIGTERM and SIGINT end the daemon, the second one at once; SIGHUP reads the
-/// configuration again.
+/// SIGTERM and SIGINT end the daemon, a second one at once; SIGHUP reads the configuration again.
 fn listen(
     args: &Args,
     manager: &Arc<Manager>,
@@ -86,26 +82,26 @@ fn listen(
     let (manager, notifier) = (Arc::clone(manager), Arc::clone(notifier));
     let file = args.config.clone();
     thread::Builder::new().name("leasehold-signals".into()).spawn(move || {
-        let mut asked = false;
+        let mut stopping = false;
         for signal in &mut signals {
             match signal {
-                // What is not ready yet must not be said to be again.
+                // READY must not be sent before the first one.
                 SIGHUP if manager.node().is_none() => {
                     log::warn!("the configuration is not read again: the node has not started yet");
                 }
                 SIGHUP => {
-                    notifier.tell(&reloading());
+                    notifier.notify(&reloading());
                     reload::reload(&manager, &file);
-                    notifier.tell("READY=1");
+                    notifier.notify("READY=1");
                 }
-                _ if std::mem::replace(&mut asked, true) => {
-                    log::error!("a second signal: ends without giving the lease back");
+                _ if std::mem::replace(&mut stopping, true) => {
+                    log::error!("a second signal: ends without releasing the lease");
                     process::kill_running();
                     std::process::exit(1);
                 }
                 _ => {
-                    log::info!("was asked to stop");
-                    notifier.tell("STOPPING=1");
+                    log::info!("a signal: stops");
+                    notifier.notify("STOPPING=1");
                     let _ = stop.try_send(());
                 }
             }
@@ -114,7 +110,7 @@ fn listen(
     Ok(handle)
 }
 
-/// With the time, which `Type=notify-reload` wants.
+/// `Type=notify-reload` needs the time as well.
 fn reloading() -> String {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;

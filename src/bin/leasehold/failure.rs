@@ -1,4 +1,4 @@
-//! What went wrong, what would help, and the exit code that says which it was.
+//! An error with its remedy and its exit code.
 
 use std::fmt;
 use std::io;
@@ -10,14 +10,14 @@ use leasehold::config::ConfigError;
 #[derive(Debug)]
 pub(super) enum Failure {
     Manager(ManagerError),
-    /// Configuration that the command itself refuses.
+    /// Wrong arguments or configuration.
     Usage(String),
-    /// Something of this host.
+    /// An error of this host.
     System(String),
 }
 
 impl Failure {
-    /// See `leasehold --help`.
+    /// `leasehold --help` lists the codes.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Manager(error) => error.exit_code(),
@@ -26,12 +26,12 @@ impl Failure {
         }
     }
 
-    /// A configuration's file that cannot be used.
+    /// The error of a configuration file.
     pub(super) fn config(file: &Path, error: ConfigError) -> Self {
         match error {
             ConfigError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Self::Usage(format!(
-                    "there is no {}; `leasehold init` writes one, --config names another",
+                    "{} does not exist; `leasehold init` writes it, --config names another file",
                     file.display()
                 ))
             }
@@ -42,16 +42,16 @@ impl Failure {
     fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::Manager(ManagerError::NotLeader { leader: Some(_), .. }) => {
-                Some("ask with its configuration, or use `leasehold transfer NODE`")
+                Some("use the leader's configuration, or `leasehold transfer NODE`")
             }
             Self::Manager(ManagerError::NotLeader { leader: None, .. }) => {
-                Some("`leasehold status --all` shows who is there")
+                Some("`leasehold status --all` shows all nodes")
             }
-            Self::Manager(ManagerError::TimedOut { .. }) => {
-                Some("it may yet happen: see `leasehold status`; --timeout waits longer")
-            }
+            Self::Manager(ManagerError::TimedOut { .. }) => Some(
+                "the request may still take effect: see `leasehold status`; --timeout waits longer",
+            ),
             Self::Manager(ManagerError::Store(error)) if error.may_pass() => {
-                Some("check nats.servers in the configuration, and that the server runs")
+                Some("check nats.servers in the configuration, and whether the server runs")
             }
             _ => None,
         }
@@ -73,7 +73,7 @@ impl fmt::Display for Failure {
 }
 
 impl From<clap::Error> for Failure {
-    /// What is in front of the usage, on one line, and where the usage can be had.
+    /// The mistake on one line, without the usage.
     fn from(error: clap::Error) -> Self {
         let text = error.to_string();
         let (mistake, usage) = text.split_once("Usage: ").unwrap_or((&text, ""));

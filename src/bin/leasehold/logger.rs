@@ -1,7 +1,7 @@
 //! Log lines to stderr, written by a thread of their own.
 //!
-//! The renewal thread logs. A stderr that takes nothing, a pipe to a pager for example, must not
-//! hold it up: lines wait in a bounded queue, and what finds it full is dropped and counted.
+//! The renewal thread logs, and must not wait for a stderr that blocks, such as a pipe to a pager.
+//! So lines wait in a bounded queue; a line that finds it full is dropped and counted.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -17,17 +17,17 @@ use time::OffsetDateTime;
 
 use super::args::{self, Args, Command};
 
-/// Lines that may wait.
-const WAITING: usize = 4096;
-/// How long the end waits for them to be written.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The most lines that wait.
+const QUEUE_LENGTH: usize = 4096;
+/// How long the end of the process waits for the queue.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How lines look.
+/// The format of lines.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Format {
     /// With the time, for terminals and files.
     Plain,
-    /// With the priority that systemd's journal reads; it has the time itself.
+    /// With the priority that systemd's journal reads, and without the time, which it adds.
     Journal,
     Json,
 }
@@ -45,42 +45,42 @@ struct Logger {
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// To be finished before the process ends.
-pub(super) struct Started(Option<SyncSender<Message>>);
+/// A handle to flush the queue before the process ends.
+pub(super) struct Flush(Option<SyncSender<Message>>);
 
-pub(super) fn start(args: &Args) -> Started {
+pub(super) fn start(args: &Args) -> Flush {
     let daemon = matches!(args.command, Command::Daemon(_));
-    let level = args.log_level.map_or_else(|| usual(&args.command), filter);
+    let level = args.log_level.map_or_else(|| default_level(&args.command), filter);
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let format = match () {
         () if args.json && daemon => Format::Json,
         () if journal => Format::Journal,
         () => Format::Plain,
     };
-    let (queue, lines) = sync_channel(WAITING);
+    let (queue, lines) = sync_channel(QUEUE_LENGTH);
     let writer = thread::Builder::new().name("leasehold-log".into());
     if writer.spawn(move || write_all(&lines)).is_err() {
-        return Started(None);
+        return Flush(None);
     }
     let logger = Logger { format, level, queue: queue.clone() };
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
     }
-    Started(Some(queue))
+    Flush(Some(queue))
 }
 
-impl Started {
-    /// Waits a moment for lines that are still to be written.
+impl Flush {
+    /// Waits until the queued lines are written, at most [`FLUSH_TIMEOUT`].
     pub(super) fn finish(self) {
         let (done, written) = sync_channel(1);
         if self.0.is_some_and(|queue| queue.try_send(Message::Flush(done)).is_ok()) {
-            let _ = written.recv_timeout(FAREWELL);
+            let _ = written.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
 
-/// A command that fails says so by itself, and a screen is not to be written over.
-fn usual(command: &Command) -> LevelFilter {
+/// Errors only for commands, which print their failure themselves; none over the screen of `watch`.
+fn default_level(command: &Command) -> LevelFilter {
     match command {
         Command::Daemon(_) => LevelFilter::Info,
         Command::Watch(_) => LevelFilter::Off,
@@ -117,7 +117,7 @@ fn write_all(lines: &Receiver<Message>) {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Other crates' lines are for those who look for a fault.
+        // Lines of other crates below WARN help only a trace.
         let ours = metadata.target().starts_with("leasehold");
         let level = if ours { self.level } else { self.level.min(LevelFilter::Warn) };
         metadata.level() <= level || self.level == LevelFilter::Trace
@@ -135,10 +135,10 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// One line, whatever is in it.
+/// The record as one line.
 fn line(format: Format, record: &Record<'_>) -> String {
     let mut values = Values::default();
-    // Whatever can be visited is.
+    // An error ends the visit; the values before it are kept.
     let _ = record.key_values().visit(&mut values);
     let message = printable(&record.args().to_string());
     if format == Format::Json {
@@ -161,7 +161,7 @@ fn line(format: Format, record: &Record<'_>) -> String {
     line
 }
 
-/// Syslog's number.
+/// Syslog's number of the level.
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -171,14 +171,14 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// The wall clock, in UTC, to the millisecond.
+/// The wall-clock time in UTC, to the millisecond.
 fn now() -> String {
     let now = OffsetDateTime::now_utc();
     let (date, (hour, minute, second, milli)) = (now.date(), now.time().as_hms_milli());
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// As it is, unless that could be taken for more than one value.
+/// In quotes if the value could be read as more than one.
 fn quoted(value: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/[]@+".contains(&b);
     if !value.is_empty() && value.bytes().all(plain) {

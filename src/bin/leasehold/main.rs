@@ -1,14 +1,13 @@
 //! The command `leasehold`: elections and virtual IPs for programs in any language.
 //!
-//! `daemon` runs a node; everything else looks, or asks daemons. All of it is
-//! [`Manager`](leasehold::Manager)'s work; here are the words around it.
+//! `daemon` runs a node; the other commands read the state or send requests to daemons.
+//! [`Manager`](leasehold::Manager) does the work.
 
 mod args;
 mod commands;
 mod daemon;
 mod failure;
 mod help;
-mod hook;
 mod hooks;
 mod init;
 mod logger;

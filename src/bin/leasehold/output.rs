@@ -1,4 +1,4 @@
-//! What goes to stdout, and how a failure is told.
+//! Output to stdout, and failures.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::args::When;
 use super::failure::Failure;
 
-/// Whether stdout gets colours.
+/// Whether output has colours.
 pub(super) fn colours(when: When) -> bool {
     let unwanted = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     match when {
@@ -19,7 +19,7 @@ pub(super) fn colours(when: When) -> bool {
     }
 }
 
-/// Writes all of it. A reader that has gone away wants no more, and that is no failure.
+/// Writes the bytes. A reader that has closed the pipe is not a failure.
 pub(super) fn raw(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -30,7 +30,7 @@ pub(super) fn raw(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line at once; false when nobody reads any more.
+/// Writes and flushes a line. False when the reader has closed the pipe.
 pub(super) fn line(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
@@ -40,7 +40,7 @@ pub(super) fn line(text: &str) -> Result<bool, Failure> {
     }
 }
 
-/// An answer: text for people, or one JSON object on one line.
+/// Prints `text`, or `value` as JSON on one line.
 pub(super) fn answer(json: bool, value: &impl Serialize, text: &str) -> Result<(), Failure> {
     if !json {
         return raw(text.as_bytes());
@@ -49,7 +49,7 @@ pub(super) fn answer(json: bool, value: &impl Serialize, text: &str) -> Result<(
     raw(format!("{value}\n").as_bytes())
 }
 
-/// Something was done: a sentence, or `{"ok":true}` with facts.
+/// Prints the result of a command: a sentence, or `{"ok":true}` with facts.
 pub(super) fn done(as_json: bool, sentence: &str, facts: &Value) -> Result<(), Failure> {
     let mut value = json!({ "ok": true });
     if let (Value::Object(all), Value::Object(facts)) = (&mut value, facts) {
@@ -58,9 +58,8 @@ pub(super) fn done(as_json: bool, sentence: &str, facts: &Value) -> Result<(), F
     answer(as_json, &value, &format!("{}\n", printable(sentence)))
 }
 
-/// One line on stderr; with `--json` one object on stdout, where that takes it.
+/// Prints a failure on one line: on stderr, or as JSON on stdout if that can be written.
 pub(super) fn failure(as_json: bool, failure: &Failure) {
-    // Names of files and of nodes may have anything in them.
     let text = printable(&failure.to_string());
     let value = json!({ "ok": false, "exitCode": failure.exit_code(), "error": text });
     if !as_json || raw(format!("{value}\n").as_bytes()).is_err() {

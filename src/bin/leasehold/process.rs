@@ -1,9 +1,9 @@
-//! A command with a deadline that leaves nothing behind.
+//! A command with a deadline that leaves no process behind.
 //!
-//! The command gets a process group of its own. When it ends, or its time is up, what is left of
-//! the group is killed. What left the group as well (`setsid`, a double fork) has become a child of
-//! the daemon, which the kernel makes the parent of its orphans, and is known by a mark in its
-//! environment: it is looked for and killed too, until nothing is left.
+//! The command gets a process group of its own. When it ends, or its time is up, the rest of the
+//! group is killed. A process that left the group (`setsid`, a double fork) becomes a child of the
+//! daemon, which is the subreaper of its descendants. Such a process is found by a mark in its
+//! environment, and killed as well.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,33 +21,33 @@ use rustix::process::{
     pidfd_open, set_child_subreaper, waitid,
 };
 
-/// The variable that marks all processes of one run.
+/// The environment variable that marks all processes of one run.
 const MARK: &str = "LEASEHOLD_RUN";
-/// Between asking a command to end and killing it.
+/// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_millis(300);
 /// The longest single wait.
 const SLICE: Duration = Duration::from_millis(50);
-/// What is kept of a command's output, in bytes.
+/// How much of a command's output is logged, in bytes.
 pub(super) const MAX_OUTPUT: usize = 64 * 1024;
-/// The longest line that is kept in one piece.
+/// The longest line in bytes; a longer one is split.
 const MAX_LINE: usize = 2048;
-/// How long leftovers are chased.
-const CHASE: Duration = Duration::from_secs(1);
-/// Variables that are for the daemon alone.
+/// How long leftover processes are killed again and again.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(1);
+/// Variables of the daemon that commands do not inherit.
 const OWN: [&str; 5] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS"];
 
-/// Commands that run, by process id.
+/// The process ids of running commands.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Makes this process the parent of its descendants' orphans.
 pub(super) fn adopt_orphans() {
     if let Err(error) = set_child_subreaper(Some(getpid())) {
-        log::warn!("what leaves a command's process group cannot be followed: {error}");
+        log::warn!("processes that leave a command's group cannot be killed: {error}");
     }
 }
 
-/// Kills all commands that run, and what left their process groups: the daemon ends at once.
+/// Kills all running commands and the processes that left their groups.
 pub(super) fn kill_running() {
     for pid in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         if let Some(pid) = Pid::from_raw(*pid) {
@@ -57,15 +57,15 @@ pub(super) fn kill_running() {
     sweep(|_| true);
 }
 
-/// What is to be run, and until when.
+/// One run of a command.
 pub(super) struct Run<'a> {
-    /// For /bin/sh.
+    /// The script for `/bin/sh`.
     pub(super) command: &'a str,
     pub(super) environment: &'a [(&'static str, String)],
     pub(super) limit: Duration,
-    /// Looked at all the time; true ends it.
+    /// Polled at least every [`SLICE`]; true ends the run.
     pub(super) cancelled: &'a dyn Fn() -> bool,
-    /// Takes the output, line by line.
+    /// Receives the output, line by line.
     pub(super) line: &'a mut dyn FnMut(&str),
 }
 
@@ -77,23 +77,23 @@ pub(super) enum Failed {
     Exit(ExitStatus),
     #[error("did not end within {0:?} and was killed")]
     TooLong(Duration),
-    #[error("was killed: it is not wanted any more")]
+    #[error("was cancelled and killed")]
     Cancelled,
 }
 
 impl Run<'_> {
-    /// Runs it to its end. Returns at the latest about a second and a half after its limit.
+    /// Runs the command to its end. Returns at most about 1.5 s after the limit.
     pub(super) fn run(self) -> Result<(), Failed> {
         let mark = format!("{}-{:?}", std::process::id(), Instant::now());
         let mark: String = mark.chars().filter(|c| c.is_ascii_digit() || *c == '-').collect();
         let mut child = self.start(&mark).map_err(Failed::Start)?;
         let pid = Pid::from_child(&child);
-        let known = Known::new(pid);
-        let ended = Watched::new(&mut child, self.line).until_end(self.limit, self.cancelled, pid);
-        // Before it is waited for: until then nobody else can have its number.
+        let registered = Registered::new(pid);
+        let ended = Output::new(&mut child, self.line).until_end(self.limit, self.cancelled, pid);
+        // Before `wait`: until then no other process can have its id.
         let _ = kill_process_group(pid, Signal::KILL);
         let status = child.wait();
-        drop(known);
+        drop(registered);
         sweep(|orphan| orphan.is_of(&mark));
         match (ended, status) {
             (Err(failed), _) => Err(failed),
@@ -115,10 +115,10 @@ impl Run<'_> {
     }
 }
 
-/// A command that runs is in the list.
-struct Known(i32);
+/// A running command is in [`RUNNING`].
+struct Registered(i32);
 
-impl Known {
+impl Registered {
     fn new(pid: Pid) -> Self {
         let pid = pid.as_raw_nonzero().get();
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
@@ -126,14 +126,14 @@ impl Known {
     }
 }
 
-impl Drop for Known {
+impl Drop for Registered {
     fn drop(&mut self) {
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
     }
 }
 
-/// A running command and what it says.
-struct Watched<'a> {
+/// The output of a running command.
+struct Output<'a> {
     pipes: Vec<(Box<dyn Pipe>, Vec<u8>)>,
     line: &'a mut dyn FnMut(&str),
     kept: usize,
@@ -144,7 +144,7 @@ trait Pipe: Read + AsFd {}
 
 impl<T: Read + AsFd> Pipe for T {}
 
-impl<'a> Watched<'a> {
+impl<'a> Output<'a> {
     fn new(child: &mut Child, line: &'a mut dyn FnMut(&str)) -> Self {
         let mut pipes: Vec<(Box<dyn Pipe>, Vec<u8>)> = Vec::new();
         pipes.extend(child.stdout.take().map(|pipe| (Box::new(pipe) as _, Vec::new())));
@@ -152,7 +152,7 @@ impl<'a> Watched<'a> {
         Self { pipes, line, kept: 0, dropped: 0 }
     }
 
-    /// Returns when the command has ended, or must not go on.
+    /// Returns when the command has ended, or its time is up, or it was cancelled.
     fn until_end(
         mut self,
         limit: Duration,
@@ -165,7 +165,7 @@ impl<'a> Watched<'a> {
         let mut kill_at = None;
         loop {
             let left = kill_at.unwrap_or(until).saturating_duration_since(Instant::now());
-            self.listen(handle.as_ref(), left.min(SLICE));
+            self.read(handle.as_ref(), left.min(SLICE));
             if has_ended(pid) {
                 break;
             }
@@ -179,9 +179,9 @@ impl<'a> Watched<'a> {
                 break;
             }
         }
-        // What is in the pipes by now.
+        // The rest of the output.
         for _ in 0..MAX_OUTPUT / 4096 {
-            if !self.listen(None, Duration::ZERO) {
+            if !self.read(None, Duration::ZERO) {
                 break;
             }
         }
@@ -189,8 +189,8 @@ impl<'a> Watched<'a> {
         why.map_or(Ok(()), Err)
     }
 
-    /// Takes what the command says within `wait`; false when it said nothing.
-    fn listen(&mut self, handle: Option<&OwnedFd>, wait: Duration) -> bool {
+    /// Reads output for at most `wait`; false when there was none.
+    fn read(&mut self, handle: Option<&OwnedFd>, wait: Duration) -> bool {
         let timeout = Timespec::try_from(wait).ok();
         let ready: Vec<bool> = {
             let mut polled: Vec<_> =
@@ -203,97 +203,98 @@ impl<'a> Watched<'a> {
             }
             polled.iter().map(|polled| !polled.revents().is_empty()).collect()
         };
-        let mut said = false;
+        let mut any = false;
         let mut index = 0;
         let mut pipes = std::mem::take(&mut self.pipes);
-        pipes.retain_mut(|(pipe, begun)| {
+        pipes.retain_mut(|(pipe, partial_line)| {
             index += 1;
             if !ready[index - 1] {
                 return true;
             }
             let mut buffer = [0; 4096];
             let count = pipe.read(&mut buffer).unwrap_or(0);
-            said |= count > 0;
-            self.take(begun, &buffer[..count]);
+            any |= count > 0;
+            self.take(partial_line, &buffer[..count]);
             if count == 0 {
-                self.end_line(begun);
+                self.end_line(partial_line);
             }
             count > 0
         });
         self.pipes = pipes;
-        said
+        any
     }
 
-    fn take(&mut self, begun: &mut Vec<u8>, bytes: &[u8]) {
+    fn take(&mut self, partial_line: &mut Vec<u8>, bytes: &[u8]) {
         let room = MAX_OUTPUT - self.kept;
         let (kept, dropped) = bytes.split_at(bytes.len().min(room));
         self.kept += kept.len();
         self.dropped += dropped.len();
         for &byte in kept {
             if byte != b'\n' {
-                begun.push(byte);
+                partial_line.push(byte);
             }
-            if byte == b'\n' || begun.len() >= MAX_LINE {
-                self.end_line(begun);
+            if byte == b'\n' || partial_line.len() >= MAX_LINE {
+                self.end_line(partial_line);
             }
         }
     }
 
-    fn end_line(&mut self, begun: &mut Vec<u8>) {
-        if !begun.is_empty() {
-            (self.line)(&String::from_utf8_lossy(begun));
-            begun.clear();
+    fn end_line(&mut self, partial_line: &mut Vec<u8>) {
+        if !partial_line.is_empty() {
+            (self.line)(&String::from_utf8_lossy(partial_line));
+            partial_line.clear();
         }
     }
 
     fn finish(mut self) {
-        for (_, mut begun) in std::mem::take(&mut self.pipes) {
-            self.end_line(&mut begun);
+        for (_, mut partial_line) in std::mem::take(&mut self.pipes) {
+            self.end_line(&mut partial_line);
         }
         if self.dropped > 0 {
-            (self.line)(&format!("… and {} bytes more, which are not kept", self.dropped));
+            (self.line)(&format!("… and {} bytes more, which are not logged", self.dropped));
         }
     }
 }
 
-/// Whether a child has ended; it is not waited for yet.
+/// Whether a child has ended; it stays a zombie.
 fn has_ended(pid: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     !matches!(waitid(WaitId::Pid(pid), options), Ok(None))
 }
 
-/// Kills what was left behind, and what that leaves behind in turn.
+/// Kills leftover processes, and those that they leave behind in turn.
 fn sweep(wanted: impl Fn(&Orphan) -> bool) {
-    let until = Instant::now() + CHASE;
-    let mut told = false;
+    let until = Instant::now() + SWEEP_TIMEOUT;
+    let mut logged = false;
     while Instant::now() < until {
         let left: Vec<_> = orphans().into_iter().filter(&wanted).collect();
         if left.is_empty() {
             return;
         }
         for orphan in left {
-            if !orphan.ended && !std::mem::replace(&mut told, true) {
-                log::warn!("a command left a process behind, which is killed: {}", orphan.name);
+            if !orphan.ended && !std::mem::replace(&mut logged, true) {
+                log::warn!("killed a process that a command left behind: {}", orphan.name);
             }
             let _ = kill_process(orphan.pid, Signal::KILL);
             let _ = waitid(WaitId::Pid(orphan.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         }
         sleep(Duration::from_millis(2));
     }
-    log::error!("a command left processes behind that cannot be killed");
+    log::error!("processes that a command left behind could not be killed");
 }
 
-/// A child of this process that no command that runs accounts for.
+/// A child of this process that is not a running command.
 struct Orphan {
     pid: Pid,
     name: String,
     ended: bool,
     mark: Option<String>,
+    /// No command runs.
     alone: bool,
 }
 
 impl Orphan {
-    /// Whether a run is to answer for it. One that hides its origin belongs to the only run.
+    /// Whether the run with this mark started it. A process without a mark belongs to the only run.
     fn is_of(&self, mark: &str) -> bool {
         match &self.mark {
             Some(of) => of == mark,

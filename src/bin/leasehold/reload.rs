@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration's file is read again, and what can change in a running node does.
+//! SIGHUP: reads the configuration file again and applies changes that a running node can take.
 
 use std::path::Path;
 
@@ -6,29 +6,29 @@ use leasehold::Manager;
 use leasehold::config::Config;
 use serde_json::Value;
 
-/// What a running node takes over: nothing that the election's safety hangs on.
+/// The only key that a running node takes: the election's safety does not depend on it.
 const CHANGEABLE: &str = "election.meta";
 
-/// Applies what can change, and says what needs a restart.
+/// Applies the change of [`CHANGEABLE`], and logs which other changes need a restart.
 pub(super) fn reload(manager: &Manager, file: &Path) {
     let new = match Config::load(file) {
         Ok(new) => new,
-        Err(error) => return log::error!("the configuration stays as it was: {error}"),
+        Err(error) => return log::error!("the configuration is unchanged: {error}"),
     };
     let Some(node) = manager.node() else { return };
     if let Err(error) = node.set_meta(new.meta().cloned()) {
-        return log::error!("the configuration stays as it was: {error}");
+        return log::error!("the configuration is unchanged: {error}");
     }
     let changed = changes(node.config(), &new);
     if changed.is_empty() {
-        log::info!("the configuration was read again; {CHANGEABLE} applies to the next renewal");
+        log::info!("the configuration was reloaded; {CHANGEABLE} applies from the next renewal");
     } else {
         let changed = changed.join(", ");
-        log::warn!("the configuration was read again; these need a restart: {changed}");
+        log::warn!("the configuration was reloaded; these changes need a restart: {changed}");
     }
 }
 
-/// The keys that differ and cannot change, without their values: some are secret.
+/// The keys whose changes need a restart, without their values: some are secret.
 fn changes(old: &Config, new: &Config) -> Vec<String> {
     let tree = |config: &Config| serde_json::from_str(&config.to_json()).unwrap_or_default();
     let mut changed = Vec::new();
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_needs_a_restart_is_named_without_its_value() {
+    fn changes_that_need_a_restart_are_named_without_values() {
         let config = |text: &str| Config::from_json(text).unwrap();
         let old = config(
             r#"{"clusterId":"c","nodeId":"n","nats":{"servers":["h"],"token":"s3cr3t"},

@@ -1,4 +1,4 @@
-//! What `watch` shows, as lines: no terminal, no clock.
+//! The screen of `watch` as lines of text, without a terminal or a clock.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,28 +8,28 @@ use leasehold::manager::{ClusterView, NodeView};
 
 use super::text::{cut, fit, node_row, row, seconds};
 
-/// The narrowest and the flattest screen that is filled; a smaller one is cut.
+/// The smallest screen that is laid out; a smaller one is cut.
 const LEAST: (usize, usize) = (40, 10);
-/// Lines beside nodes and events.
+/// Lines that are neither nodes nor events.
 const FRAME: usize = 8;
-/// Events that are shown where nodes would take their place.
+/// Events that are shown even if there are more nodes than fit.
 const LEAST_EVENTS: usize = 3;
 
-/// All there is to show.
+/// Everything that the screen shows.
 pub(super) struct Frame<'a> {
-    /// None before the first.
+    /// `None` before the first view.
     pub(super) view: Option<&'a ClusterView>,
-    /// Since the view was made.
+    /// The time since the view was made.
     pub(super) age: Duration,
-    /// The newest last, with their times.
+    /// Time and text of the events, the newest last.
     pub(super) events: &'a VecDeque<(String, String)>,
-    /// The wall clock, for people.
+    /// The wall-clock time.
     pub(super) now: &'a str,
-    /// Nodes above the first that is shown.
+    /// How many nodes are above the first that is shown.
     pub(super) scroll: usize,
 }
 
-/// How a line stands out.
+/// The style of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Style {
     Plain,
@@ -39,7 +39,7 @@ pub(super) enum Style {
     Bad,
 }
 
-/// A line of one style, no longer than the screen is wide.
+/// A line of one style, not wider than the screen.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
     pub(super) style: Style,
@@ -47,11 +47,11 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// As a terminal takes it.
+    /// The line with its escape sequences.
     pub(super) fn paint(&self, colours: bool) -> String {
         let code = match self.style {
             Style::Plain => return self.text.clone(),
-            // Without colours these two go on standing out.
+            // These two need no colours.
             Style::Bold => "1",
             Style::Bad if !colours => "7",
             _ if !colours => return self.text.clone(),
@@ -63,7 +63,7 @@ impl Line {
     }
 }
 
-/// The screen: exactly `height` lines at most, none wider than `width` columns.
+/// The screen: at most `height` lines, none wider than `width` columns.
 pub(super) fn draw(frame: &Frame<'_>, width: usize, height: usize) -> Vec<Line> {
     let (wide, high) = (width.max(LEAST.0), height.max(LEAST.1));
     let mut lines = Lines { width: wide, lines: Vec::new() };
@@ -71,15 +71,15 @@ pub(super) fn draw(frame: &Frame<'_>, width: usize, height: usize) -> Vec<Line> 
         None => {
             lines.push(Style::Bold, "leasehold watch");
             lines.push(Style::Plain, "");
-            lines.push(Style::Plain, "asks who is there …");
+            lines.push(Style::Plain, "waiting for answers …");
         }
         Some(view) => {
-            head(&mut lines, frame, view);
+            show_header(&mut lines, frame, view);
             let room = high - FRAME;
             let spare = room.saturating_sub(view.nodes.len().max(1)).max(LEAST_EVENTS);
             let events = frame.events.len().min(spare).min(room - 1);
-            nodes(&mut lines, view, frame.scroll, room - events.max(1));
-            tell(&mut lines, frame, events);
+            show_nodes(&mut lines, view, frame.scroll, room - events.max(1));
+            show_events(&mut lines, frame, events);
         }
     }
     let mut lines = lines.lines;
@@ -112,15 +112,15 @@ impl Lines {
         self.lines.push(Line { style, text: cut(text, self.width) });
     }
 
-    /// Something on either side.
+    /// One text on the left side and one on the right.
     fn spread(&mut self, style: Style, left: &str, right: &str) {
         let rest = self.width.saturating_sub(right.chars().count() + 1);
         self.push(style, &format!("{} {right}", fit(left, rest)));
     }
 }
 
-/// Four lines: the cluster, the server, the lease, and nothing.
-fn head(lines: &mut Lines, frame: &Frame<'_>, view: &ClusterView) {
+/// Four lines: the cluster, the server, the lease, and an empty one.
+fn show_header(lines: &mut Lines, frame: &Frame<'_>, view: &ClusterView) {
     let leader = match &view.leader {
         Some(leader) if view.connected => format!("{leader} leads"),
         Some(leader) => format!("{leader} led"),
@@ -129,9 +129,9 @@ fn head(lines: &mut Lines, frame: &Frame<'_>, view: &ClusterView) {
     let title = format!("{}   {leader}   epoch {}", view.cluster_id, view.epoch);
     lines.spread(Style::Bold, &title, frame.now);
     if !view.connected {
-        lines.push(Style::Bad, "NO CONNECTION to a server; what is below is what was last known");
+        lines.push(Style::Bad, "NO CONNECTION to a server; below is the last known state");
     } else if let Some(server) = &view.server {
-        lines.push(Style::Dim, &format!("by way of {server}"));
+        lines.push(Style::Dim, &format!("connected to {server}"));
     } else {
         lines.push(Style::Dim, "connected");
     }
@@ -147,13 +147,13 @@ fn lease_style(view: &ClusterView) -> Style {
     if view.leader.is_some() { Style::Good } else { Style::Bad }
 }
 
-/// A bar of what is left of the lease.
+/// A bar of the lease's remaining time.
 fn lease(width: usize, view: &ClusterView, age: Duration) -> String {
     let passed = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     let Some(remaining) = view.lease_remaining_ms else {
         return match &view.leader {
-            Some(leader) => format!("lease  held by {leader}; for how long, it has not said"),
-            None => "lease  held by nobody who is known".to_owned(),
+            Some(leader) => format!("lease  held by {leader}; remaining time unknown"),
+            None => "lease  no known holder".to_owned(),
         };
     };
     let (left, ttl) = (remaining.saturating_sub(passed), view.lease_ttl_ms.max(1));
@@ -163,8 +163,8 @@ fn lease(width: usize, view: &ClusterView, age: Duration) -> String {
     format!("lease  [{}{}] {figures}", "█".repeat(filled), "·".repeat(room - filled))
 }
 
-/// A heading and up to `room` lines: the leader first, then by name.
-fn nodes(lines: &mut Lines, view: &ClusterView, scroll: usize, room: usize) {
+/// A heading and up to `room` nodes: the leader first, then by name.
+fn show_nodes(lines: &mut Lines, view: &ClusterView, scroll: usize, room: usize) {
     if view.nodes.is_empty() {
         lines.push(Style::Dim, "NODE");
         lines.push(Style::Plain, "no daemon answers");
@@ -197,7 +197,7 @@ fn node_style(node: &NodeView) -> Style {
     }
 }
 
-fn tell(lines: &mut Lines, frame: &Frame<'_>, count: usize) {
+fn show_events(lines: &mut Lines, frame: &Frame<'_>, count: usize) {
     lines.push(Style::Plain, "");
     lines.push(Style::Dim, "EVENTS");
     if count == 0 {

@@ -1,6 +1,7 @@
 //! The screen as text, at 80×24 and 200×50, in every state of a cluster.
 //!
-//! The pictures are in `snapshots/`; `LEASEHOLD_SNAPSHOTS=write` makes them anew, to be looked at.
+//! The expected screens are in `snapshots/`. `LEASEHOLD_SNAPSHOTS=write` writes them anew: read
+//! them before you commit them.
 
 use std::path::Path;
 use std::{env, fs};
@@ -29,17 +30,17 @@ fn cluster(nodes: &[Value]) -> Value {
     })
 }
 
-fn two() -> Value {
+fn two_nodes() -> Value {
     cluster(&[node("node-1", true, 11_580_000, 0.41), node("node-2", false, 93_000, 12.6)])
 }
 
-fn twenty() -> Value {
+fn twenty_nodes() -> Value {
     let node =
         |n: u32| node(&format!("node-{n}"), n == 1, u64::from(n) * 3_600_000, 0.1 * f64::from(n));
     cluster(&(1..=20).map(node).collect::<Vec<_>>())
 }
 
-fn nobody() -> Value {
+fn no_leader() -> Value {
     let mut view = cluster(&[]);
     view["leader"] = "".into();
     view["leaseRemainingMs"] = Value::Null;
@@ -47,7 +48,7 @@ fn nobody() -> Value {
 }
 
 fn server_gone() -> Value {
-    let mut view = two();
+    let mut view = two_nodes();
     view["connected"] = false.into();
     view["problem"] = "no connection to nats://nats-1.example:4222: connection refused".into();
     view["nodes"][0]["missed"] = 7.into();
@@ -55,9 +56,9 @@ fn server_gone() -> Value {
     view
 }
 
-/// Everything that can be remarked about a node, and names that do not fit.
-fn troubled() -> Value {
-    let mut view = two();
+/// Every remark about a node, and names that do not fit.
+fn problems() -> Value {
+    let mut view = two_nodes();
     view["nodes"][0]["vipHeld"] = true.into();
     view["nodes"][0]["resigning"] = true.into();
     view["nodes"][1]["nodeId"] = "節点-with-a-name-that-is-longer-than-anybody-would-like".into();
@@ -68,14 +69,14 @@ fn troubled() -> Value {
 }
 
 fn events(count: usize) -> VecDeque<(String, String)> {
-    let told =
+    let texts =
         ["node-1 leads, epoch 7", "node-2 answers", "connected to nats://nats-1.example:4222"];
-    (0..count).map(|n| (format!("10:00:{n:02}"), told[n % 3].to_owned())).collect()
+    (0..count).map(|n| (format!("10:00:{n:02}"), texts[n % 3].to_owned())).collect()
 }
 
-fn picture(view: Option<&Value>, told: usize, width: usize, height: usize) -> Vec<Line> {
+fn screen(view: Option<&Value>, event_count: usize, width: usize, height: usize) -> Vec<Line> {
     let view = view.map(|view| ClusterView::parse(view.to_string().as_bytes()).unwrap());
-    let events = events(told);
+    let events = events(event_count);
     let frame = Frame {
         view: view.as_ref(),
         age: Duration::from_millis(150),
@@ -91,37 +92,38 @@ fn text(lines: &[Line]) -> String {
 }
 
 #[test]
-fn every_state_looks_as_it_did() {
+fn screens_equal_their_snapshots() {
     let states: [(&str, Option<Value>, usize); 6] = [
-        ("two", Some(two()), 5),
-        ("twenty", Some(twenty()), 30),
-        ("nobody", Some(nobody()), 0),
+        ("two", Some(two_nodes()), 5),
+        ("twenty", Some(twenty_nodes()), 30),
+        ("no_leader", Some(no_leader()), 0),
         ("server_gone", Some(server_gone()), 8),
-        ("troubled", Some(troubled()), 2),
-        ("beginning", None, 0),
+        ("problems", Some(problems()), 2),
+        ("no_view", None, 0),
     ];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/leasehold/snapshots");
-    for (name, view, told) in &states {
+    for (name, view, event_count) in &states {
         for (width, height) in SIZES {
-            let seen = text(&picture(view.as_ref(), *told, width, height));
+            let drawn = text(&screen(view.as_ref(), *event_count, width, height));
             let file = folder.join(format!("{name}_{width}x{height}.txt"));
             if env::var("LEASEHOLD_SNAPSHOTS").is_ok_and(|what| what == "write") {
                 fs::create_dir_all(&folder).unwrap();
-                fs::write(&file, &seen).unwrap();
+                fs::write(&file, &drawn).unwrap();
             }
             let before = fs::read_to_string(&file).unwrap_or_default();
-            assert_eq!(seen, before, "{} shows what was before, not this:\n{seen}", file.display());
+            assert_eq!(drawn, before, "{} has another screen:\n{drawn}", file.display());
         }
     }
 }
 
-/// What is too long is cut, and what is needed most stays.
+/// Long lines are cut.
 #[test]
-fn any_size_is_kept_to() {
-    for view in [Some(two()), Some(twenty()), Some(nobody()), Some(troubled()), None] {
+fn no_screen_exceeds_its_size() {
+    for view in [Some(two_nodes()), Some(twenty_nodes()), Some(no_leader()), Some(problems()), None]
+    {
         for width in [0, 1, 7, 39, 40, 60, 79, 80, 133, 500] {
             for height in [0, 1, 2, 5, 10, 11, 24, 60, 200] {
-                let lines = picture(view.as_ref(), 40, width, height);
+                let lines = screen(view.as_ref(), 40, width, height);
                 assert!(lines.len() <= height, "{} lines of {height}", lines.len());
                 for line in &lines {
                     assert!(line.text.width() <= width, "{:?} in {width}", line.text);
@@ -140,7 +142,7 @@ fn any_size_is_kept_to() {
 
 #[test]
 fn the_leader_is_on_top_and_the_rest_can_be_scrolled_to() {
-    let view = ClusterView::parse(twenty().to_string().as_bytes()).unwrap();
+    let view = ClusterView::parse(twenty_nodes().to_string().as_bytes()).unwrap();
     let shown = |scroll| {
         let events = events(3);
         let frame =
@@ -154,14 +156,14 @@ fn the_leader_is_on_top_and_the_rest_can_be_scrolled_to() {
     }
 }
 
-/// What it was when it was last heard of may be another's by now.
+/// Another node may have its role by now.
 #[test]
-fn who_does_not_answer_is_not_said_to_lead() {
-    let mut view = two();
+fn a_node_that_does_not_answer_is_not_shown_as_leader() {
+    let mut view = two_nodes();
     view["leader"] = "node-2".into();
     view["nodes"][0]["missed"] = 1.into();
     view["nodes"][1]["role"] = "PRIMARY".into();
-    let lines = picture(Some(&view), 2, 80, 24);
+    let lines = screen(Some(&view), 2, 80, 24);
     let row = |name: &str| lines.iter().position(|line| line.text.starts_with(name)).unwrap();
     let [gone, leads] = ["node-1 ", "node-2 "].map(row);
     assert!(leads < gone, "{}", text(&lines));
@@ -170,15 +172,15 @@ fn who_does_not_answer_is_not_said_to_lead() {
 }
 
 #[test]
-fn the_bar_shrinks_as_time_passes_and_never_below_nothing() {
-    let view = ClusterView::parse(two().to_string().as_bytes()).unwrap();
+fn the_bar_shrinks_as_time_passes_and_ends_empty() {
+    let view = ClusterView::parse(two_nodes().to_string().as_bytes()).unwrap();
     let filled = |age: u64| lease(80, &view, Duration::from_millis(age)).matches('█').count();
     assert!(filled(0) > filled(3_000) && filled(3_000) > filled(7_000));
     assert_eq!((filled(7_400), filled(u64::MAX)), (0, 0));
 }
 
 #[test]
-fn without_colours_only_weight_is_left() {
+fn without_colours_only_weight_and_inversion_remain() {
     let line = |style| Line { style, text: "x".into() };
     assert_eq!(line(Style::Good).paint(true), "\x1b[32mx\x1b[0m");
     assert_eq!(line(Style::Good).paint(false), "x");

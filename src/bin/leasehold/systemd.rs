@@ -1,4 +1,4 @@
-//! Readiness, state and heartbeat for systemd (`Type=notify`), where it asks for them.
+//! Readiness, status and watchdog notifications for systemd (`Type=notify`).
 
 use std::env;
 use std::os::linux::net::SocketAddrExt;
@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use leasehold::{Manager, Role};
+use leasehold::Manager;
 
-/// How often is looked whether there is something to tell.
-const LOOK: Duration = Duration::from_millis(100);
-/// However little time it allows.
+use super::text;
+
+/// How often the node's status is read.
+const POLL: Duration = Duration::from_millis(100);
+/// The shortest watchdog interval.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// The socket on which systemd listens, if it does.
+/// The socket of systemd, if it asks for notifications.
 #[derive(Debug)]
 pub(super) struct Notifier(Option<(UnixDatagram, SocketAddr)>);
 
@@ -28,24 +30,24 @@ impl Notifier {
         };
         let opened = address.and_then(|address| Ok((UnixDatagram::unbound()?, address)));
         if let Err(error) = &opened {
-            log::warn!("NOTIFY_SOCKET {name:?} is of no use: {error}");
+            log::warn!("NOTIFY_SOCKET {name:?} cannot be used: {error}");
         }
-        // Never waits for a receiver whose queue is full.
+        // Nonblocking: the queue of the receiver can be full.
         Self(opened.ok().filter(|(socket, _)| socket.set_nonblocking(true).is_ok()))
     }
 
-    pub(super) fn tell(&self, state: &str) {
+    pub(super) fn notify(&self, state: &str) {
         if let Some((socket, address)) = &self.0 {
             if let Err(error) = socket.send_to_addr(state.as_bytes(), address) {
-                log::debug!("systemd was not told {state:?}: {error}");
+                log::debug!("could not notify systemd of {state:?}: {error}");
             }
         }
     }
 }
 
-/// How often systemd is told that this process works, if it wants to hear it: three times in the
-/// time it allows. Zero is no wish.
-fn heartbeat(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
+/// The watchdog interval, if systemd asks for one: a third of the time that it allows. Zero means
+/// that it does not ask.
+fn watchdog_interval(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
     let number = |name: &str| variable(name)?.parse::<u64>().ok();
     let for_another =
         number("WATCHDOG_PID").is_some_and(|pid| pid != u64::from(std::process::id()));
@@ -53,29 +55,28 @@ fn heartbeat(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
     Some((Duration::from_micros(allowed) / 3).max(SHORTEST))
 }
 
-/// Tells systemd how the daemon does, until `end` comes. It works as long as its renewal thread
-/// does: a process that only breathes is restarted.
+/// Notifies systemd until `end` is disconnected. The watchdog is fed only while the renewal thread
+/// runs: a daemon whose renewal thread is stuck is restarted.
 pub(super) fn supervise(manager: &Arc<Manager>, notifier: &Notifier, end: &Receiver<()>) {
-    let beat = heartbeat(|name| env::var(name).ok());
-    let look = beat.unwrap_or(LOOK).min(LOOK);
-    let (mut ready, mut told) = (false, String::new());
-    let mut beaten = Instant::now();
-    while end.recv_timeout(look) == Err(RecvTimeoutError::Timeout) {
+    let interval = watchdog_interval(|name| env::var(name).ok());
+    let poll = interval.unwrap_or(POLL).min(POLL);
+    let (mut ready, mut sent) = (false, String::new());
+    let mut fed_at = Instant::now();
+    while end.recv_timeout(poll) == Err(RecvTimeoutError::Timeout) {
         let Some(node) = manager.node() else { continue };
         if !std::mem::replace(&mut ready, true) {
-            notifier.tell("READY=1");
+            notifier.notify("READY=1");
         }
         let status = node.status();
-        let role = if status.role == Role::Leader { "PRIMARY" } else { "PASSIVE" };
         let leader = status.leader.as_deref().unwrap_or("unknown");
-        let state = format!("STATUS={role}, leader {leader}");
-        if state != told {
-            notifier.tell(&state);
-            told = state;
+        let state = format!("STATUS={}, leader {leader}", text::role(status.role));
+        if state != sent {
+            notifier.notify(&state);
+            sent = state;
         }
-        if beat.is_some_and(|every| beaten.elapsed() >= every) && !node.pulse().stuck {
-            notifier.tell("WATCHDOG=1");
-            beaten = Instant::now();
+        if interval.is_some_and(|interval| fed_at.elapsed() >= interval) && !node.pulse().stuck {
+            notifier.notify("WATCHDOG=1");
+            fed_at = Instant::now();
         }
     }
 }
@@ -85,20 +86,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_heartbeat_is_a_third_of_what_is_allowed_and_never_a_busy_loop() {
-        let beat = |usec: &str, pid: Option<u32>| {
-            heartbeat(|name| match name {
+    fn the_watchdog_interval_is_a_third_of_the_allowed_time_and_at_least_the_shortest() {
+        let interval = |usec: &str, pid: Option<u32>| {
+            watchdog_interval(|name| match name {
                 "WATCHDOG_USEC" => Some(usec.to_owned()),
                 _ => pid.map(|pid| pid.to_string()),
             })
         };
         let own = std::process::id();
-        assert_eq!(beat("30000000", None), Some(Duration::from_secs(10)));
-        assert_eq!(beat("30000000", Some(own)), Some(Duration::from_secs(10)));
-        assert_eq!(beat("30000000", Some(own + 1)), None);
-        assert_eq!(beat("1", None), Some(SHORTEST));
+        assert_eq!(interval("30000000", None), Some(Duration::from_secs(10)));
+        assert_eq!(interval("30000000", Some(own)), Some(Duration::from_secs(10)));
+        assert_eq!(interval("30000000", Some(own + 1)), None);
+        assert_eq!(interval("1", None), Some(SHORTEST));
         for none in ["0", "", "-1", "soon", "99999999999999999999999"] {
-            assert_eq!(beat(none, None), None, "{none}");
+            assert_eq!(interval(none, None), None, "{none}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A terminal as a screen: raw input, the alternate screen, and frames of which only the lines that
-//! changed are sent.
+//! A terminal as a screen: raw input, the alternate screen, and frames of which only changed lines
+//! are sent.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -8,13 +8,13 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// Columns and lines where the terminal does not say.
-const USUAL: (usize, usize) = (80, 24);
+/// Columns and lines of a terminal that does not report its size.
+const DEFAULT_SIZE: (usize, usize) = (80, 24);
 
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
-/// What was pressed.
+/// A pressed key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Key {
     Quit,
@@ -24,13 +24,13 @@ pub(super) enum Key {
     Other,
 }
 
-/// Both ends are a terminal, and one that can do more than print.
-pub(super) fn is_there() -> bool {
+/// Whether stdin and stdout are a terminal that can move its cursor.
+pub(super) fn is_available() -> bool {
     let dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
     io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
 }
 
-/// The terminal, until it is dropped: then it is as it was.
+/// The terminal as a screen; dropping it restores the terminal.
 pub(super) struct Terminal {
     before: Termios,
     shown: Vec<String>,
@@ -48,31 +48,31 @@ impl Terminal {
         Ok(terminal)
     }
 
-    /// Its size now. After a change everything is drawn anew.
+    /// Its current size. After a change the next frame is drawn completely.
     pub(super) fn size(&mut self) -> (usize, usize) {
         let now = size();
         if now != self.size {
             self.size = now;
-            self.forget();
+            self.redraw();
         }
         now
     }
 
-    /// Draws everything anew the next time.
-    pub(super) fn forget(&mut self) {
+    /// Makes the next frame be drawn completely.
+    pub(super) fn redraw(&mut self) {
         self.shown.clear();
     }
 
-    /// Shows these lines, which fit.
+    /// Shows these lines, which must fit.
     pub(super) fn show(&mut self, lines: Vec<String>) -> io::Result<()> {
         let changes = changes(&self.shown, &lines);
         self.shown = lines;
-        // Shown at once by terminals that know how; others ignore the frame.
+        // A synchronized update; terminals that do not know it ignore it.
         if changes.is_empty() { Ok(()) } else { send(&format!("\x1b[?2026h{changes}\x1b[?2026l")) }
     }
 
-    /// What is pressed within `wait`, in order.
-    #[allow(clippy::unused_self, reason = "only a terminal that was opened has single keys")]
+    /// The keys that are pressed within `wait`, in order.
+    #[allow(clippy::unused_self, reason = "only an opened terminal reads single keys")]
     pub(super) fn keys(&self, wait: Duration) -> io::Result<Vec<Key>> {
         let stdin = io::stdin();
         let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
@@ -84,7 +84,7 @@ impl Terminal {
         }
         let mut bytes = [0; 64];
         let count = rustix::io::read(&stdin, &mut bytes)?;
-        Ok(meaning(&bytes[..count]))
+        Ok(parse_keys(&bytes[..count]))
     }
 }
 
@@ -98,7 +98,7 @@ impl Drop for Terminal {
 fn size() -> (usize, usize) {
     match tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
-        _ => USUAL,
+        _ => DEFAULT_SIZE,
     }
 }
 
@@ -108,7 +108,7 @@ fn send(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// What has to be sent so that `after` is seen where `before` was.
+/// The output that turns the screen `before` into `after`.
 fn changes(before: &[String], after: &[String]) -> String {
     let mut text = String::new();
     if before.is_empty() {
@@ -116,7 +116,7 @@ fn changes(before: &[String], after: &[String]) -> String {
     }
     for (index, line) in after.iter().enumerate() {
         if before.get(index) != Some(line) {
-            // Erased first: behind a line of full width the cursor stands on its last letter.
+            // Erased first: after a line of full width the cursor is on its last character.
             let _ = write!(text, "\x1b[{};1H\x1b[2K{line}", index + 1);
         }
     }
@@ -126,16 +126,16 @@ fn changes(before: &[String], after: &[String]) -> String {
     text
 }
 
-/// No bytes mean that there is nobody any more. Several keys come at once where one is held down,
-/// or the line is slow.
-fn meaning(bytes: &[u8]) -> Vec<Key> {
+/// The keys in `bytes`. No bytes mean that the terminal is gone. Several keys arrive at once when
+/// one is held down, or the connection is slow.
+fn parse_keys(bytes: &[u8]) -> Vec<Key> {
     if bytes.is_empty() {
         return vec![Key::Quit];
     }
     let mut keys = Vec::new();
     let mut rest = bytes;
     while let Some(first) = rest.first() {
-        let length = if *first == 0x1b { sequence(rest) } else { 1 };
+        let length = if *first == 0x1b { sequence_length(rest) } else { 1 };
         keys.push(match &rest[..length] {
             [b'q' | b'Q' | 3 | 4] => Key::Quit,
             [b'k'] | [0x1b, b'[' | b'O', b'A'] => Key::Up,
@@ -148,9 +148,9 @@ fn meaning(bytes: &[u8]) -> Vec<Key> {
     keys
 }
 
-/// How many bytes a key of several has. The escape key alone means nothing: over a slow line it may
-/// be the beginning of another.
-fn sequence(bytes: &[u8]) -> usize {
+/// The length of an escape sequence. A single escape byte is no key: it can be the beginning of a
+/// sequence.
+fn sequence_length(bytes: &[u8]) -> usize {
     match bytes {
         [_, b'O', _, ..] => 3,
         [_, b'[', rest @ ..] => {
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_lines_that_changed_are_sent() {
+    fn only_changed_lines_are_sent() {
         let lines = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
         assert_eq!(changes(&lines("a b c"), &lines("a b c")), "");
         assert_eq!(changes(&lines("a b c"), &lines("a x c")), "\x1b[2;1H\x1b[2Kx");
@@ -175,15 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_known_by_their_bytes() {
+    fn keys_are_parsed_from_their_bytes() {
         for quits in [&b"q"[..], b"Q", b"\x03", b""] {
-            assert_eq!(meaning(quits), [Key::Quit], "{quits:?}");
+            assert_eq!(parse_keys(quits), [Key::Quit], "{quits:?}");
         }
-        assert_eq!(meaning(b"\x1b[A\x1bOBkj"), [Key::Up, Key::Down, Key::Up, Key::Down]);
-        assert_eq!(meaning(b"jjq"), [Key::Down, Key::Down, Key::Quit]);
-        assert_eq!(meaning(b"\x1b[1;5Aq"), [Key::Other, Key::Quit]);
+        assert_eq!(parse_keys(b"\x1b[A\x1bOBkj"), [Key::Up, Key::Down, Key::Up, Key::Down]);
+        assert_eq!(parse_keys(b"jjq"), [Key::Down, Key::Down, Key::Quit]);
+        assert_eq!(parse_keys(b"\x1b[1;5Aq"), [Key::Other, Key::Quit]);
         for nothing in [&b"x"[..], b"\x1b", b"\x1b[", b"\x1b[12;", b"\x1b[24~"] {
-            assert_eq!(meaning(nothing), [Key::Other], "{nothing:?}");
+            assert_eq!(parse_keys(nothing), [Key::Other], "{nothing:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Words for figures, and a cluster as a table.
+//! Numbers for people to read, and a cluster as a table.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use leasehold::manager::{ClusterView, NodeView};
 use leasehold::text::printable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// As go-cluster says it.
+/// The role by its name on the wire.
 pub(super) fn role(role: Role) -> &'static str {
     match role {
         Role::Leader => "PRIMARY",
@@ -39,14 +39,14 @@ pub(super) fn round_trip(time: Duration) -> String {
     if millis < 10.0 { format!("{millis:.2} ms") } else { format!("{millis:.0} ms") }
 }
 
-/// What an operator should know of a node beside its role.
+/// Everything about a node that is not as usual.
 pub(super) fn remarks(node: &NodeView) -> String {
     let status = &node.status;
     let mut remarks = Vec::new();
     match node.missed {
         0 => {}
         1..3 => remarks.push("no answer".to_owned()),
-        missed => remarks.push(format!("not heard of, {missed} times in a row")),
+        missed => remarks.push(format!("no answer, {missed} times in a row")),
     }
     if status.stuck {
         remarks.push("STUCK".to_owned());
@@ -58,13 +58,13 @@ pub(super) fn remarks(node: &NodeView) -> String {
         remarks.push("disconnected".to_owned());
     }
     if status.vip_held {
-        remarks.push("has the VIP".to_owned());
+        remarks.push("holds the VIP".to_owned());
     }
     remarks.extend(status.problem.clone());
     remarks.join(", ")
 }
 
-/// A cluster for a pipe, or a terminal that scrolls.
+/// A cluster as lines of text.
 pub(super) fn cluster(view: &ClusterView) -> String {
     let leader = printable(view.leader.as_deref().unwrap_or("unknown"));
     let mut text = format!("cluster {}, leader {leader}, epoch {}\n", view.cluster_id, view.epoch);
@@ -90,12 +90,12 @@ pub(super) fn cluster(view: &ClusterView) -> String {
     text
 }
 
-/// The columns of a node, its id in `width` of them.
+/// The row of a node; its id takes `width` columns.
 pub(super) fn node_row(node: &NodeView, width: usize) -> String {
     let status = &node.status;
     let (epoch, up) = (status.epoch.to_string(), uptime(status.uptime_ms));
     if node.missed > 0 {
-        // What it was may be another's by now.
+        // Another node may have its role by now.
         return row(width, &status.node_id, ["-", &epoch, &up, "-"], &remarks(node));
     }
     let trip = round_trip(node.round_trip);
@@ -108,7 +108,7 @@ pub(super) fn row(width: usize, node: &str, columns: [&str; 4], rest: &str) -> S
     format!("{node}  {role:<7}  {epoch:>6}  {uptime:>8}  {trip:>8}  {}", printable(rest))
 }
 
-/// Exactly `width` columns of a terminal: cut, or filled with blanks.
+/// Exactly `width` columns of a terminal: cut, or padded with blanks.
 pub(super) fn fit(text: &str, width: usize) -> String {
     let mut fitted = cut(text, width);
     let used = fitted.width();
@@ -116,7 +116,7 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     fitted
 }
 
-/// At most `width` columns; what is cut ends in `…`.
+/// At most `width` columns; a text that is cut ends in `…`.
 pub(super) fn cut(text: &str, width: usize) -> String {
     let text = printable(text);
     if text.width() <= width {
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_read_as_people_say_them() {
+    fn times_are_rounded_for_people() {
         assert_eq!((seconds(7_250), seconds(0)), ("7.2 s".into(), "0.0 s".into()));
         let times = [0, 59_999, 61_000, 3_600_000, 90_000_000].map(uptime);
         assert_eq!(times, ["0s", "59s", "1m 1s", "1h 0m", "1d 1h"]);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_cut_by_columns_and_not_by_letters() {
+    fn text_is_cut_by_columns_and_not_by_characters() {
         assert_eq!(fit("node", 6), "node  ");
         assert_eq!(fit("node-12345", 6), "node-…");
         assert_eq!(fit("節点一二三", 6), "節点… ");

@@ -1,4 +1,4 @@
-//! `watch`: the cluster live, on a screen, as lines of text, or as lines of JSON.
+//! `watch`: shows the cluster live, on a screen, as lines of text, or as lines of JSON.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use super::args::Args;
 use super::commands::load;
 use super::failure::Failure;
 use super::screen::{Frame, draw, scroll_limit};
-use super::terminal::{Key, Terminal, is_there};
+use super::terminal::{Key, Terminal, is_available};
 use super::{output, text};
 
-/// How long a key or an event is waited for; the lease's bar moves as often.
+/// The longest wait for a key or an event; the lease's bar is redrawn as often.
 const TICK: Duration = Duration::from_millis(100);
-/// Events that are kept.
+/// How many events the screen keeps.
 const KEPT: usize = 200;
 
 pub(super) fn watch(args: &Args, interval: Duration) -> Result<(), Failure> {
@@ -32,21 +32,21 @@ pub(super) fn watch(args: &Args, interval: Duration) -> Result<(), Failure> {
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&ended))?;
     }
-    let news = follow(manager, interval)?;
+    let events = follow(manager, interval)?;
     match () {
-        () if args.json => lines(&news, &ended, in_json),
-        () if is_there() => screen(args, &news, &ended),
+        () if args.json => lines(&events, &ended, in_json),
+        () if is_available() => screen(args, &events, &ended),
         () => {
-            let mut troubled = None;
-            lines(&news, &ended, |event| in_text(event, &mut troubled))
+            let mut had_problem = None;
+            lines(&events, &ended, |event| in_text(event, &mut had_problem))
         }
     }
 }
 
-/// A question to every node takes its time, which a key must not wait for.
+/// Asks the nodes on a thread of its own: a key does not wait for their answers.
 fn follow(manager: Manager, interval: Duration) -> Result<Receiver<WatchEvent>, Failure> {
     let mut watch = manager.watch(interval)?;
-    let (sender, news) = sync_channel(64);
+    let (sender, events) = sync_channel(64);
     let follower = thread::Builder::new().name("leasehold-watch".into());
     follower.spawn(move || {
         let _manager = manager;
@@ -57,16 +57,16 @@ fn follow(manager: Manager, interval: Duration) -> Result<Receiver<WatchEvent>, 
             }
         }
     })?;
-    Ok(news)
+    Ok(events)
 }
 
 fn lines(
-    news: &Receiver<WatchEvent>,
+    events: &Receiver<WatchEvent>,
     ended: &AtomicBool,
     mut line: impl FnMut(&WatchEvent) -> Option<String>,
 ) -> Result<(), Failure> {
     while !ended.load(Ordering::SeqCst) {
-        if let Ok(event) = news.recv_timeout(TICK) {
+        if let Ok(event) = events.recv_timeout(TICK) {
             if let Some(line) = line(&event) {
                 if !output::line(&line)? {
                     return Ok(());
@@ -82,22 +82,21 @@ fn in_json(event: &WatchEvent) -> Option<String> {
     let value = match event {
         WatchEvent::View(view) => json!({ "type": "view", "timestamp": time, "view": view }),
         event => json!({
-            "type": kind(event), "timestamp": time, "nodeId": node(event), "text": words(event)?,
+            "type": kind(event), "timestamp": time, "nodeId": node(event), "text": describe(event)?,
         }),
     };
     Some(value.to_string())
 }
 
-/// The cluster once, and again when it can be seen again or no more; what changes in between comes
-/// as events.
-fn in_text(event: &WatchEvent, troubled: &mut Option<bool>) -> Option<String> {
+/// The whole cluster at first and when a problem begins or ends, and events in between.
+fn in_text(event: &WatchEvent, had_problem: &mut Option<bool>) -> Option<String> {
     match event {
         WatchEvent::View(view) => {
             let now = Some(view.problem.is_some());
-            let changed = std::mem::replace(troubled, now) != now;
+            let changed = std::mem::replace(had_problem, now) != now;
             changed.then(|| text::cluster(view).trim_end().to_owned())
         }
-        event => Some(format!("{}  {}", clock(), printable(&words(event)?))),
+        event => Some(format!("{}  {}", clock(), printable(&describe(event)?))),
     }
 }
 
@@ -123,13 +122,13 @@ fn node(event: &WatchEvent) -> Option<&str> {
     }
 }
 
-/// What happened, for people; nothing for what is no event.
-fn words(event: &WatchEvent) -> Option<String> {
+/// The event as a sentence; `None` for a view.
+fn describe(event: &WatchEvent) -> Option<String> {
     use leasehold::Event;
     Some(match event {
         WatchEvent::View(_) => return None,
         WatchEvent::NodeUp { node_id } => format!("{node_id} answers"),
-        WatchEvent::NodeDown { node_id } => format!("{node_id} answers no more"),
+        WatchEvent::NodeDown { node_id } => format!("{node_id} does not answer"),
         WatchEvent::RoleChanged { node_id, role } => {
             format!("{node_id} is {}", text::role(*role))
         }
@@ -138,7 +137,7 @@ fn words(event: &WatchEvent) -> Option<String> {
             format!("{leader} leads{epoch}")
         }
         WatchEvent::Election(Event::LeaderChanged { leader: None, .. }) => {
-            "nobody is known to lead".to_owned()
+            "no leader is known".to_owned()
         }
         WatchEvent::Election(Event::Connected { server }) => format!("connected to {server}"),
         WatchEvent::Election(Event::Disconnected { error }) => format!("disconnected: {error}"),
@@ -147,25 +146,25 @@ fn words(event: &WatchEvent) -> Option<String> {
     })
 }
 
-/// Hours, minutes and seconds, in UTC.
+/// The time of day in UTC.
 fn clock() -> String {
     let (hour, minute, second) = OffsetDateTime::now_utc().time().as_hms();
     format!("{hour:02}:{minute:02}:{second:02}")
 }
 
-/// What the screen knows.
+/// The content of the screen.
 #[derive(Default)]
-struct State {
-    /// And when it was made.
+struct Content {
+    /// The newest view, and when it was received.
     view: Option<(ClusterView, Instant)>,
     events: VecDeque<(String, String)>,
     scroll: usize,
 }
 
-impl State {
+impl Content {
     fn take(&mut self, event: WatchEvent) {
-        if let Some(words) = words(&event) {
-            self.events.push_back((clock(), words));
+        if let Some(text) = describe(&event) {
+            self.events.push_back((clock(), text));
             if self.events.len() > KEPT {
                 self.events.pop_front();
             }
@@ -185,25 +184,25 @@ impl State {
     }
 }
 
-fn screen(args: &Args, news: &Receiver<WatchEvent>, ended: &AtomicBool) -> Result<(), Failure> {
+fn screen(args: &Args, events: &Receiver<WatchEvent>, ended: &AtomicBool) -> Result<(), Failure> {
     let colours = output::colours(args.color);
     let mut terminal = Terminal::open()?;
-    let mut state = State::default();
+    let mut content = Content::default();
     while !ended.load(Ordering::SeqCst) {
         loop {
-            match news.try_recv() {
-                Ok(event) => state.take(event),
+            match events.try_recv() {
+                Ok(event) => content.take(event),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
         }
         let (width, height) = terminal.size();
         let frame = Frame {
-            view: state.view.as_ref().map(|(view, _)| view),
-            age: state.view.as_ref().map_or(Duration::ZERO, |(_, made)| made.elapsed()),
-            events: &state.events,
+            view: content.view.as_ref().map(|(view, _)| view),
+            age: content.view.as_ref().map_or(Duration::ZERO, |(_, made)| made.elapsed()),
+            events: &content.events,
             now: &format!("{} UTC", clock()),
-            scroll: state.scroll,
+            scroll: content.scroll,
         };
         let lines = draw(&frame, width, height);
         let painted = lines.iter().map(|line| line.paint(colours)).collect();
@@ -211,8 +210,8 @@ fn screen(args: &Args, news: &Receiver<WatchEvent>, ended: &AtomicBool) -> Resul
         for key in terminal.keys(TICK)? {
             match key {
                 Key::Quit => return Ok(()),
-                Key::Redraw => terminal.forget(),
-                key => state.key(key),
+                Key::Redraw => terminal.redraw(),
+                key => content.key(key),
             }
         }
     }
