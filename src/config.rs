@@ -58,7 +58,7 @@ mod limits;
 mod reach;
 mod servers;
 mod tree;
-mod vip;
+pub(crate) mod vip;
 
 use std::path::Path;
 use std::time::Duration;

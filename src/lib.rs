@@ -92,11 +92,8 @@
 //! [`Node`] and [`Config`] for programs, [`Observer`] to look without taking part, [`Hooks`] for
 //! callbacks, [`fence::Gate`] for the resource's side, [`Manager`] for daemons and their operators,
 //! [`health`] and [`service`] to be asked and commanded over NATS, [`metrics`] for a monitor,
-//! [`store`] to put the lease elsewhere than in NATS, [`election`] for the protocol.
-#![cfg_attr(
-    all(feature = "vip", target_os = "linux", not(leasehold_portable)),
-    doc = "[`vip`] for virtual IPs."
-)]
+//! [`store`] to put the lease elsewhere than in NATS, [`election`] for the protocol, [`vip`] for
+//! virtual IPs.
 
 #[cfg(all(feature = "capi", unix))]
 pub mod capi;
@@ -128,6 +125,9 @@ mod task;
 pub mod text;
 pub mod timing;
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+pub mod vip;
+#[cfg(not(all(feature = "vip", target_os = "linux", not(leasehold_portable))))]
+#[path = "vip/absent.rs"]
 pub mod vip;
 
 pub use config::Config;

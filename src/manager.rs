@@ -57,9 +57,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, VipConfig};
 use crate::health::{Custom, CustomError};
 use crate::node::NodeHandle;
+use crate::vip;
 
 pub use crate::service::Status;
 pub use error::ManagerError;
@@ -88,8 +89,7 @@ struct Options {
     service: bool,
     control: bool,
     hooks: Option<SharedHooks>,
-    #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-    holder: Box<daemon::MakeHolder>,
+    vip: Option<Box<daemon::MakeWorker>>,
 }
 
 impl fmt::Debug for Manager {
@@ -107,16 +107,8 @@ impl Manager {
 
     /// A manager with hooks, or without some parts.
     pub fn builder(config: Config) -> ManagerBuilder {
-        let options = Options {
-            health: true,
-            service: true,
-            control: true,
-            hooks: None,
-            #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-            holder: Box::new(|addresses| {
-                crate::vip::Holder::new(addresses, crate::vip::Policy::default())
-            }),
-        };
+        let options =
+            Options { health: true, service: true, control: true, hooks: None, vip: None };
         ManagerBuilder { config, options }
     }
 
@@ -144,7 +136,7 @@ impl Manager {
     /// The node of the daemon that runs in this manager, once it has started.
     #[must_use]
     pub fn node(&self) -> Option<NodeHandle> {
-        self.slot.daemon().map(|daemon| daemon.node)
+        self.slot.node()
     }
 
     /// Ends the daemon of this manager, if one runs: [`run`](Self::run) returns soon. Never blocks.
@@ -200,20 +192,14 @@ impl ManagerBuilder {
         self
     }
 
-    /// How the holder of the virtual IP is made, each time the daemon starts: with another policy,
-    /// or over [`vip::Memory`](crate::vip::Memory) in tests. Default:
-    /// [`Holder::new`](crate::vip::Holder::new) with the default policy.
-    #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+    /// Makes the worker of the virtual IP, each time a daemon starts that has one configured: with
+    /// another policy, or over `vip::Memory` in tests. Default:
+    /// [`vip::from_config`](crate::vip::from_config).
     pub fn vip_with(
         mut self,
-        make: impl Fn(
-            Vec<crate::vip::VirtualAddress>,
-        ) -> Result<crate::vip::Holder, crate::vip::VipError>
-        + Send
-        + Sync
-        + 'static,
+        make: impl Fn(&VipConfig) -> Result<vip::Worker, vip::VipError> + Send + Sync + 'static,
     ) -> Self {
-        self.options.holder = Box::new(make);
+        self.options.vip = Some(Box::new(make));
         self
     }
 

@@ -8,17 +8,16 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::error::{Refused, StartError, WaitError};
-#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-use crate::event::DrainGuard;
 use crate::event::{Reason, Role};
 use crate::events::{Events, queue};
 use crate::hooks::{self, Hooks};
 use crate::leadership::Leadership;
 use crate::lease::{Epoch, SessionId};
-use crate::renewal::{Follower, View};
+use crate::renewal::View;
 use crate::running::{Core, Running, Start, nats_store};
 use crate::store::Store;
 use crate::task::Task;
+use crate::vip;
 
 pub use crate::running::TransferError;
 pub(crate) use handle::Wish;
@@ -40,7 +39,8 @@ impl Node {
     /// Starts a node, and returns once the bucket was read or found missing.
     ///
     /// Blocks for at most the connect timeout (default 5 s), or not at all when the configuration
-    /// says to start disconnected.
+    /// says to start disconnected. A configured virtual IP follows the leader; it needs what
+    /// [`vip`](crate::vip) says.
     ///
     /// # Errors
     /// [`StartError`]: nothing is left running.
@@ -51,14 +51,7 @@ impl Node {
     /// To start a node with hooks, on another store, or with another clock.
     #[must_use]
     pub fn builder(config: Config) -> NodeBuilder {
-        NodeBuilder {
-            config,
-            hooks: None,
-            store: None,
-            clock: Clock::boot(),
-            follower: None,
-            unfit: None,
-        }
+        NodeBuilder { config, hooks: None, store: None, clock: Clock::boot(), vip: None }
     }
 
     /// Whether this node leads now: a comparison of the clock with the term's deadline, wait-free,
@@ -255,9 +248,7 @@ pub struct NodeBuilder {
     hooks: Option<Box<dyn Hooks>>,
     store: Option<Box<dyn Store>>,
     clock: Clock,
-    follower: Option<Box<dyn Follower>>,
-    /// Why what was asked for does not go together.
-    unfit: Option<StartError>,
+    vip: Option<vip::Worker>,
 }
 
 impl std::fmt::Debug for NodeBuilder {
@@ -288,19 +279,16 @@ impl NodeBuilder {
         self
     }
 
-    /// Virtual IPs that go along with the lead: on their interfaces while this node leads, gone
-    /// from them before the lease is released, and at the deadline at the latest. What happens to
-    /// them is told by [`Worker::events`](crate::vip::Worker::events).
+    /// Virtual IPs that follow the leader, in place of the configured one. They are on their
+    /// interfaces while this node leads, gone from them before the lease is released, and at the
+    /// deadline at the latest. [`Worker::events`](vip::Worker::events) says what happens to them.
     ///
-    /// Starting fails with [`StartError::Vip`] when [`check_ttl`](crate::vip::check_ttl) finds the
-    /// lease too short for the kernel, unless the policy is
+    /// Starting fails with [`StartError::Vip`] when the lease is too short for the kernel to remove
+    /// the addresses in time, unless their policy is
     /// [permanent](crate::vip::Policy::permanent).
-    #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
     #[must_use]
-    pub fn vip(mut self, worker: crate::vip::Worker) -> Self {
-        self.unfit =
-            check_lease(&self.config, &worker).err().map(|error| StartError::Vip(error.into()));
-        self.follower = Some(Box::new(worker));
+    pub fn vip(mut self, worker: vip::Worker) -> Self {
+        self.vip = Some(worker);
         self
     }
 
@@ -309,8 +297,11 @@ impl NodeBuilder {
     /// # Errors
     /// See [`Node::start`].
     pub fn start(self) -> Result<Node, StartError> {
-        let Self { config, hooks, store, clock, follower, unfit } = self;
-        unfit.map_or(Ok(()), Err)?;
+        let Self { config, hooks, store, clock, vip } = self;
+        let vip = match vip {
+            Some(worker) => Some(check_lease(&config, worker)?),
+            None => vip::from_config(&config).map_err(|error| StartError::Vip(error.into()))?,
+        };
         let store = store.unwrap_or_else(|| Box::new(nats_store(&config, clock.clone())));
         let mut sinks = Vec::new();
         let hooks = hooks.map(|hooks| {
@@ -319,7 +310,7 @@ impl NodeBuilder {
             (hooks, events)
         });
         let config = Arc::new(config);
-        let start = Start { config, store, clock, observer: false, sinks, follower };
+        let start = Start { config, store, clock, observer: false, sinks, vip };
         let running = Running::start(start)?;
         let start_hooks = |(hooks, events)| {
             let orders = running.orders.clone();
@@ -334,36 +325,11 @@ impl NodeBuilder {
     }
 }
 
-#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-fn check_lease(
-    config: &Config,
-    worker: &crate::vip::Worker,
-) -> Result<(), crate::vip::TtlTooShort> {
-    if worker.is_permanent() {
-        return Ok(());
+fn check_lease(config: &Config, worker: vip::Worker) -> Result<vip::Worker, StartError> {
+    if !worker.is_permanent() {
+        config.timing().check_virtual_ip().map_err(|error| StartError::Vip(error.into()))?;
     }
-    let (ttl, validity) = (config.lease_ttl(), config.timing().validity());
-    crate::vip::check_ttl(ttl, validity, config.renew_interval(), config.request_timeout())
-}
-
-#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-impl Follower for crate::vip::Worker {
-    fn began(&mut self, leadership: &Leadership) {
-        let token = leadership.clone();
-        self.acquire(leadership.epoch().as_u64(), move || token.deadline());
-    }
-
-    fn renewed(&mut self) {
-        self.look();
-    }
-
-    fn resigning(&mut self, drain: DrainGuard) {
-        self.release(drain);
-    }
-
-    fn ended(&mut self) {
-        self.look();
-    }
+    Ok(worker)
 }
 
 /// A node at one moment.
@@ -448,7 +414,3 @@ impl Stats {
         }
     }
 }
-
-#[cfg(all(test, feature = "vip", target_os = "linux", not(leasehold_portable)))]
-#[path = "node_tests.rs"]
-mod tests;

@@ -42,8 +42,7 @@ impl Observer {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let (config, store) = (Arc::new(config), Box::new(store));
-        let start =
-            Start { config, store, clock, observer: true, sinks: Vec::new(), follower: None };
+        let start = Start { config, store, clock, observer: true, sinks: Vec::new(), vip: None };
         Running::start(start).map(Self)
     }
 

@@ -19,6 +19,7 @@ use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, Lease, SessionId};
 use crate::store::{Outcome, ReleaseId, Request, Store, StoreEvent};
 use crate::sys::Line;
+use crate::vip;
 
 /// The longest wait while a term is held: thread timers stop in suspend, boot time does not.
 const LONGEST_WAIT_HOLDING: Duration = Duration::from_millis(500);
@@ -171,18 +172,6 @@ impl Board {
     }
 }
 
-/// Somebody who goes along with terms; called on the renewal thread, so it must return at once.
-pub(crate) trait Follower: Send {
-    /// A term began.
-    fn began(&mut self, leadership: &Leadership);
-    /// Its deadline moved.
-    fn renewed(&mut self);
-    /// It is to be given back; the guard holds that up.
-    fn resigning(&mut self, drain: DrainGuard);
-    /// It is over.
-    fn ended(&mut self);
-}
-
 /// What the loop is made of.
 pub(crate) struct Parts {
     pub(crate) cluster_id: String,
@@ -192,7 +181,8 @@ pub(crate) struct Parts {
     pub(crate) store: Box<dyn Store>,
     pub(crate) clock: Clock,
     pub(crate) sinks: Vec<EventSink>,
-    pub(crate) follower: Option<Box<dyn Follower>>,
+    /// Holds the virtual IPs while a term lasts; its methods return at once.
+    pub(crate) vip: Option<vip::Worker>,
     /// Told once whether the store can be used, or each time that it cannot.
     pub(crate) startup: Sender<Result<(), StoreError>>,
     /// How long closing the store may take.
@@ -343,13 +333,7 @@ impl Renewal {
     fn notice_renewal(&mut self) {
         let held_until = self.parts.election.held_until();
         if std::mem::replace(&mut self.held_until, held_until) < held_until {
-            self.follow(|follower| follower.renewed());
-        }
-    }
-
-    fn follow(&mut self, call: impl FnOnce(&mut dyn Follower)) {
-        if let Some(follower) = &mut self.parts.follower {
-            call(follower.as_mut());
+            self.parts.vip.iter().for_each(vip::Worker::look);
         }
     }
 
@@ -401,7 +385,10 @@ impl Renewal {
                 let cell = Arc::clone(self.parts.election.cell());
                 let clock = self.parts.clock.clone();
                 let leadership = Leadership::new(cell, clock, epoch, self.parts.session);
-                self.follow(|follower| follower.began(&leadership));
+                if let Some(worker) = &self.parts.vip {
+                    let token = leadership.clone();
+                    worker.acquire(epoch.as_u64(), move || token.deadline());
+                }
                 self.push(|| Event::BecameLeader(leadership.clone()));
             }
             Change::Resigning { epoch, reason } => {
@@ -414,10 +401,12 @@ impl Renewal {
                     let (reason, drain) = (reason.clone(), sink.hold(epoch, drain.clone()));
                     sink.push(Event::Resigning { epoch, reason, drain });
                 }
-                self.follow(|follower| follower.resigning(drain));
+                if let Some(worker) = &self.parts.vip {
+                    worker.release(drain);
+                }
             }
             Change::LostLeadership { epoch, cause } => {
-                self.follow(|follower| follower.ended());
+                self.parts.vip.iter().for_each(vip::Worker::look);
                 self.push(|| Event::LostLeadership { epoch, cause: cause.clone() });
             }
             Change::LeaderChanged(leader) => self.push(|| {

@@ -3,6 +3,7 @@
 use std::mem::{forget, replace};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -15,10 +16,11 @@ use crate::event::{Reason, Role};
 use crate::events::{EventSink, Events, Missed, queue};
 use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, SessionId};
-use crate::renewal::{Board, Follower, Orders, Parts, Renewal, View};
+use crate::renewal::{Board, Orders, Parts, Renewal, View};
 use crate::store::Store;
 use crate::store::nats::{BucketOptions, NatsStore};
 use crate::task::Task;
+use crate::vip;
 
 /// How long closing the connection may take after the election has stopped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) board: Arc<Board>,
     pub(crate) missed: Missed,
     pub(crate) started: Timestamp,
+    /// Whether the virtual IPs are held here.
+    pub(crate) vip_held: Arc<AtomicBool>,
 }
 
 /// A started renewal thread.
@@ -128,13 +132,13 @@ pub(crate) struct Start {
     pub(crate) observer: bool,
     /// Further listeners: hooks, say.
     pub(crate) sinks: Vec<EventSink>,
-    pub(crate) follower: Option<Box<dyn Follower>>,
+    pub(crate) vip: Option<vip::Worker>,
 }
 
 impl Running {
     /// Starts the thread and, unless told to start disconnected, waits until the store was read.
     pub(crate) fn start(start: Start) -> Result<Self, StartError> {
-        let Start { config, store, clock, observer, mut sinks, follower } = start;
+        let Start { config, store, clock, observer, mut sinks, vip } = start;
         let session = new_session()?;
         if let Some(warning) = config.timing().warning() {
             log::warn!(cluster = config.cluster_id(), node = config.node_id(); "{warning}");
@@ -144,6 +148,7 @@ impl Running {
         let (startup, usable) = bounded(16);
         let election = Election::new(settings(&config, session, observer));
         let cell = Arc::clone(election.cell());
+        let vip_held = vip.as_ref().map(vip::Worker::held).unwrap_or_default();
         let (renewal, orders, board) = Renewal::new(Parts {
             cluster_id: config.cluster_id().to_owned(),
             node_id: config.node_id().to_owned(),
@@ -152,14 +157,14 @@ impl Running {
             store,
             clock: clock.clone(),
             sinks,
-            follower,
+            vip,
             startup,
             close_timeout: CLOSE_TIMEOUT,
         });
         let task = Task::spawn("leasehold-renew", Duration::ZERO, || renewal.run());
         let task = Some(task.map_err(StartError::Thread)?);
         let (missed, started) = (events.missed_counter(), clock.now());
-        let core = Core { config, session, clock, cell, orders, board, missed, started };
+        let core = Core { config, session, clock, cell, orders, board, missed, started, vip_held };
         let running = Self { core, events, task };
         running.wait_until_usable(&usable)?;
         Ok(running)

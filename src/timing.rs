@@ -195,6 +195,31 @@ impl Timing {
         ms(2 * self.renew + self.request_timeout)
     }
 
+    /// Checks whether the kernel can remove a virtual IP on behalf of the lease: *L* − 3 s ≥ *R* +
+    /// *rt*. Then a stored renewal keeps the address until the next one is stored, even if that one
+    /// takes its full timeout. The 3 s are the margin that the kernel needs, see
+    /// [`vip`](crate::vip), and its granularity of 1 s.
+    ///
+    /// # Errors
+    /// [`TimingError::TtlTooShortForVirtualIp`] with the smallest TTL that is accepted.
+    pub fn check_virtual_ip(&self) -> Result<(), TimingError> {
+        const KERNEL_MS: u64 = 3_000;
+        if self.validity_ms() >= KERNEL_MS + self.renew + self.request_timeout {
+            return Ok(());
+        }
+        // A request timeout that was not given grows with the TTL.
+        let derived = (self.renew / 3).min((self.validity_ms() - self.renew) / 3);
+        let longest = (self.renew / 3).min(KERNEL_MS / 2);
+        let timeout = if self.request_timeout == derived { longest } else { self.request_timeout };
+        let needed = KERNEL_MS + self.renew + timeout;
+        Err(TimingError::TtlTooShortForVirtualIp {
+            ttl: self.ttl(),
+            smallest: ms((needed * (100 + self.drift)).div_ceil(100 - self.drift)),
+            renew_interval: self.renew_interval(),
+            request_timeout: self.request_timeout(),
+        })
+    }
+
     /// What is accepted but unwise: *R* > *L*/2 leaves room for one lost renewal only.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
@@ -249,6 +274,21 @@ pub enum TimingError {
         longest: Duration,
         /// What was given.
         renew_interval: Duration,
+    },
+    /// The kernel could not remove a virtual IP in time, or would remove it between two renewals.
+    #[error(
+        "lease TTL is {ttl:?}, must be at least {smallest:?} with a virtual IP, a renew interval of \
+         {renew_interval:?} and a request timeout of {request_timeout:?}"
+    )]
+    TtlTooShortForVirtualIp {
+        /// What was given.
+        ttl: Duration,
+        /// The smallest that is accepted at this renew interval.
+        smallest: Duration,
+        /// What was given.
+        renew_interval: Duration,
+        /// What was given or derived.
+        request_timeout: Duration,
     },
     /// There is no room for an answer between two renewals.
     #[error(
@@ -376,6 +416,29 @@ mod tests {
             proposed(message(10_000, 3_000_000, Some(ms(705_000)))),
             "a shorter renew interval and request timeout"
         );
+    }
+
+    #[test]
+    fn the_default_lease_has_room_for_a_virtual_ip() {
+        assert_eq!(Timing::default().check_virtual_ip(), Ok(()));
+    }
+
+    #[test]
+    fn a_lease_too_short_for_a_virtual_ip_is_refused_with_the_smallest_ttl_that_works() {
+        for (ttl, renew, timeout) in [
+            (3_000, 1_000, None),
+            (3_000, 1_000, Some(300)),
+            (3_000, 2_000, None),
+            (9_000, 6_000, None),
+        ] {
+            let with = |ttl| Timing::new(ttl, ms(renew), timeout.map(ms), 10).unwrap();
+            let refused = with(ms(ttl)).check_virtual_ip().unwrap_err();
+            let TimingError::TtlTooShortForVirtualIp { smallest, .. } = refused else {
+                panic!("{refused}")
+            };
+            assert!(with(smallest).check_virtual_ip().is_ok(), "{smallest:?}");
+            assert!(with(smallest - ms(2)).check_virtual_ip().is_err(), "{smallest:?}");
+        }
     }
 
     #[test]

@@ -32,9 +32,11 @@
 //! 3. The kernel's clock stands still while the machine sleeps, the lease does not: after a jump
 //!    between the two, every address is removed, and put back if the lease still holds.
 //!
-//! [`check_ttl`] says whether a lease is long enough for this. With a TTL of 10 s renewed every
-//! 3 s the address outlives one lost request, not two: then the kernel may remove it while the term
-//! still lives, and the next acknowledged renewal puts it back and announces it.
+//! [`Timing::check_virtual_ip`](crate::timing::Timing::check_virtual_ip) says whether a lease is
+//! long enough for this; a configuration with a virtual IP is checked when it is built. With a TTL
+//! of 10 s renewed every 3 s the address outlives one lost request, not two: then the kernel may
+//! remove it while the term still lives, and the next acknowledged renewal puts it back and
+//! announces it.
 //!
 //! # What is never touched
 //!
@@ -57,7 +59,6 @@ mod error;
 mod frame;
 mod holder;
 mod kernel;
-mod lifetime;
 mod memory;
 mod netlink;
 mod policy;
@@ -70,8 +71,25 @@ pub use backend::{Assigned, Backend, Link, Sighting};
 pub use error::{Capability, Fault, VipError};
 pub use holder::{Extension, Holder};
 pub use kernel::Kernel;
-pub use lifetime::{KERNEL_MARGIN, TtlTooShort, check_ttl};
 pub use memory::Memory;
-pub use policy::{Existing, Lifetime, Policy};
+pub use policy::{Existing, KERNEL_MARGIN, Lifetime, Policy};
 pub use report::{VipEvent, VipStats};
-pub use worker::{Term, Watch, Worker};
+pub use worker::Worker;
+
+use crate::config::Config;
+
+/// A worker for the virtual IP of a configuration, with the default policy; `None` when the
+/// configuration has no virtual IP.
+///
+/// A [`Node`](crate::Node) calls this by itself. Blocks for a few system calls.
+///
+/// # Errors
+/// As [`Holder::new`] and [`Worker::start`].
+pub fn from_config(config: &Config) -> Result<Option<Worker>, VipError> {
+    let start =
+        |vip| Worker::start(Holder::new(vec![VirtualAddress::from(vip)], Policy::default())?);
+    config.vip().map(start).transpose()
+}
+
+#[cfg(test)]
+mod node_tests;

@@ -14,14 +14,13 @@ use super::event::leasehold_event;
 use super::handle::{self, Object, leasehold_config, leasehold_node};
 use super::hooks::{Callbacks, leasehold_hooks, not_in_callback};
 use super::text::{fill, not_null, size_of_callers, store, timeout};
-use crate::config::Config;
 use crate::error::Refused;
 use crate::event::{DrainGuard, Event};
 use crate::events::{Events, Pollable};
 use crate::health::Responder;
 use crate::leadership::TermCell;
 use crate::lease::Epoch;
-use crate::node::{Node, NodeBuilder, NodeHandle};
+use crate::node::{Node, NodeHandle};
 
 /// A node, as long as its handle stands or a call is under way.
 pub(super) struct Member {
@@ -148,32 +147,6 @@ impl Member {
     }
 }
 
-#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-fn with_vip(builder: NodeBuilder, config: &Config) -> Result<NodeBuilder> {
-    use crate::vip::{Holder, Policy, VirtualAddress, Worker};
-    let Some(wanted) = config.vip() else { return Ok(builder) };
-    let worker = || {
-        let address = VirtualAddress::new(wanted.address(), wanted.interface())?;
-        let address = address.with_prefix(wanted.netmask())?;
-        Worker::start(Holder::new(vec![address], Policy::default())?)
-    };
-    let worker = worker().map_err(|error: crate::vip::VipError| no_vip(&error))?;
-    Ok(builder.vip(worker))
-}
-
-#[cfg(not(all(feature = "vip", target_os = "linux", not(leasehold_portable))))]
-fn with_vip(builder: NodeBuilder, config: &Config) -> Result<NodeBuilder> {
-    match config.vip() {
-        Some(_) => Err(no_vip(&"this build has none: it needs Linux and the feature vip")),
-        None => Ok(builder),
-    }
-}
-
-fn no_vip(why: &impl ToString) -> Failure {
-    let message = format!("virtual IP: {}", why.to_string());
-    Failure::new(leasehold_code::LEASEHOLD_E_VIP, message)
-}
-
 /// Starts a node. The configuration stays the caller's, and may be freed at once. `hooks` may be
 /// null; it is copied. `*node` is the caller's, to be freed with `leasehold_free`. With a virtual
 /// IP in the configuration, that follows the lead.
@@ -192,11 +165,11 @@ pub unsafe extern "C" fn leasehold_start(
         let callbacks = unsafe { Callbacks::read(hooks) }?;
         not_null(node, "node")?;
         let config = handle::get(config)?.build()?;
-        let mut builder = Node::builder(config.clone());
+        let mut builder = Node::builder(config);
         if let Some(callbacks) = callbacks {
             builder = builder.hooks(callbacks);
         }
-        let started = with_vip(builder, &config)?.start()?;
+        let started = builder.start()?;
         let handle = handle::insert(Object::Node(Arc::new(Member::new(started))))?;
         // SAFETY: the caller's word.
         unsafe { store(node, handle, "node") }

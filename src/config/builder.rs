@@ -233,7 +233,8 @@ impl ConfigBuilder {
         Self { event_capacity: events, ..self }
     }
 
-    /// The virtual IP that follows the leader. `vip`, default none.
+    /// The virtual IP that follows the leader. `vip`, default none. It needs a lease that passes
+    /// [`Timing::check_virtual_ip`]: at a renew interval of 3 s a TTL of at least 8.556 s.
     pub fn vip(self, vip: VipConfig) -> Self {
         Self { vip: Some(vip), ..self }
     }
@@ -268,6 +269,9 @@ impl ConfigBuilder {
             self.request_timeout,
             self.clock_drift_percent,
         )?;
+        if self.vip.is_some() {
+            timing.check_virtual_ip()?;
+        }
         self.meta.as_ref().map_or(Ok(()), check_meta)?;
         Ok((connection, timing))
     }

@@ -146,7 +146,7 @@ impl From<TimingError> for ConfigError {
     fn from(source: TimingError) -> Self {
         let field = match source {
             TimingError::Drift { .. } => "clockDriftPercent",
-            TimingError::Ttl { .. } => "leaseTtlMs",
+            TimingError::Ttl { .. } | TimingError::TtlTooShortForVirtualIp { .. } => "leaseTtlMs",
             TimingError::RequestTimeoutTooShort { .. }
             | TimingError::RequestTimeoutTooLong { .. } => "requestTimeoutMs",
             TimingError::RenewIntervalTooShort { .. }

@@ -27,14 +27,13 @@ impl VipConfig {
     /// An address on an interface, with the default netmask: 24 for IPv4, 128 for IPv6.
     ///
     /// # Errors
-    /// The address cannot be a host's (unspecified, multicast, broadcast), or the interface's name
-    /// is empty, longer than 15 bytes, or has a blank, `/` or `:`.
+    /// The address cannot move between hosts (unspecified, loopback, multicast, broadcast), or no
+    /// interface can have this name: 1 to 15 printable ASCII characters without `/` and `:`.
     pub fn new(address: IpAddr, interface: &str) -> Result<Self, ConfigError> {
         // An IPv4 address in IPv6 notation is an IPv4 address to the kernel's IPv4 side.
         let address = address.to_canonical();
-        let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-        if address.is_unspecified() || address.is_multicast() || broadcast {
-            let why = format!("is {address}, which no host can have");
+        if let Some(reason) = unusable_address(address) {
+            let why = format!("is {address}, which cannot be a virtual IP: {reason}");
             return Err(ConfigError::invalid(ADDRESS, why));
         }
         check_interface(interface)?;
@@ -101,16 +100,34 @@ fn check_interface(name: &str) -> Result<(), ConfigError> {
         let when = " when vip.address is set";
         return Err(ConfigError::Missing { path: INTERFACE.to_owned(), when });
     }
-    let bad = |c: char| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control();
-    let fits = name.len() <= MAX_INTERFACE_LENGTH && !matches!(name, "." | "..");
-    if fits && !name.contains(bad) {
+    if is_interface_name(name) {
         return Ok(());
     }
     let why = format!(
-        "is {}, must be 1 to {MAX_INTERFACE_LENGTH} bytes without blanks, '/' and ':'",
+        "is {}, must be 1 to {MAX_INTERFACE_LENGTH} printable ASCII characters without '/' and ':'",
         quoted(name)
     );
     Err(ConfigError::invalid(INTERFACE, why))
+}
+
+/// Whether the kernel lets an interface have this name: the rule of its `dev_valid_name`, less the
+/// characters that no terminal shows.
+pub(crate) fn is_interface_name(name: &str) -> bool {
+    let printable = name.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte));
+    let fits = (1..=MAX_INTERFACE_LENGTH).contains(&name.len());
+    fits && printable && !matches!(name, "." | "..")
+}
+
+/// Why an address cannot move between hosts; `None` when it can.
+pub(crate) fn unusable_address(ip: IpAddr) -> Option<&'static str> {
+    match ip {
+        _ if ip.is_unspecified() => Some("it is the unspecified address"),
+        _ if ip.is_loopback() => Some("it is a loopback address"),
+        _ if ip.is_multicast() => Some("it is a multicast address"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("it is the broadcast address"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("it is IPv4; write it as IPv4"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -146,11 +163,23 @@ mod tests {
     }
 
     #[test]
-    fn what_no_host_or_kernel_has_is_refused() {
-        for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"] {
-            assert!(refusal(address, "eth0").contains("no host"), "{address}");
+    fn a_configuration_is_refused_whose_lease_is_too_short_for_its_virtual_ip() {
+        let ttl = std::time::Duration::from_secs(3);
+        let config = crate::Config::builder("c", "n", ["localhost"]).lease_ttl(ttl);
+        let config = config.renew_interval(ttl / 3);
+        assert!(config.clone().build().is_ok());
+        let vip = VipConfig::parse("10.0.0.1", "eth0").unwrap();
+        let error = config.vip(vip).build().unwrap_err();
+        assert_eq!(error.path(), Some("election.leaseTtlMs"), "{error}");
+    }
+
+    #[test]
+    fn unusable_addresses_and_interface_names_are_refused() {
+        let addresses = ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"];
+        for address in addresses.into_iter().chain(["::", "::1", "ff02::1", "::ffff:127.0.0.1"]) {
+            assert!(refusal(address, "eth0").contains("cannot be a virtual IP"), "{address}");
         }
-        for interface in ["a b", "a/b", "eth0:1", "..", "sixteen-bytes-xx", "a\n"] {
+        for interface in ["a b", "a/b", "eth0:1", "..", "sixteen-bytes-xx", "a\n", "é"] {
             assert!(refusal("10.0.0.1", interface).contains("vip.interface"), "{interface}");
         }
     }

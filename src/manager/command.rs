@@ -3,7 +3,6 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::daemon::Daemon;
 use super::remote::Remote;
 use super::view::{ClusterView, NodeView};
 use super::watch::Watch;
@@ -50,14 +49,14 @@ impl Limit {
 
 /// A node's daemon: in this process, or somewhere else.
 enum Target {
-    Here(Daemon),
+    Here(NodeHandle),
     There(Box<Remote>, String),
 }
 
 impl Target {
     fn status(&mut self, limit: Limit) -> Result<Status, ManagerError> {
         match self {
-            Self::Here(daemon) => Ok(daemon.status()),
+            Self::Here(node) => Ok(Status::of(node)),
             Self::There(remote, node) => {
                 remote.status(node, limit.step(ANSWER)).map(|view| view.status)
             }
@@ -66,7 +65,7 @@ impl Target {
 
     fn wish(&mut self, wish: Wish, limit: Limit) -> Result<(), ManagerError> {
         match self {
-            Self::Here(daemon) => command(&daemon.node, wish, limit),
+            Self::Here(node) => command(node, wish, limit),
             Self::There(remote, node) => {
                 let (name, body) = match &wish {
                     Wish::StepDown => ("stepdown", ""),
@@ -310,17 +309,17 @@ impl Manager {
 
     /// Who leads: as the daemon here knows, else by the record.
     fn leader(&self, limit: Limit) -> Result<Option<String>, ManagerError> {
-        match self.slot.daemon() {
-            Some(daemon) => Ok(daemon.node.leader()),
+        match self.slot.node() {
+            Some(node) => Ok(node.leader()),
             None => Ok(self.observe(limit)?.leader()),
         }
     }
 
     /// A node's daemon, with what it says first.
     fn target(&self, node: &str, limit: Limit) -> Result<(Target, Status), ManagerError> {
-        let here = self.slot.daemon().filter(|_| node == self.config.node_id());
-        let mut target = if let Some(daemon) = here {
-            Target::Here(daemon)
+        let here = self.slot.node().filter(|_| node == self.config.node_id());
+        let mut target = if let Some(here) = here {
+            Target::Here(here)
         } else {
             let remote = Remote::connect(&self.config, limit.left())?;
             Target::There(Box::new(remote), node.to_owned())

@@ -9,22 +9,20 @@ use super::hooks::{DaemonHooks, Forward, call};
 use super::remote::Remote;
 use super::{Manager, ManagerError, step};
 use crate::clock::Clock;
+use crate::config::VipConfig;
 use crate::error::StartError;
 use crate::health::HealthHandler;
 use crate::node::{Node, NodeHandle, Stopped};
 use crate::request_server::{Handler, RequestServer};
-use crate::service::{self, ServiceHandler, Status};
-#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
+use crate::service::{self, ServiceHandler};
 use crate::vip;
 
 /// How long an earlier daemon of the same node has to answer. Where none listens, the server says
 /// so at once.
 const PREDECESSOR: Duration = Duration::from_secs(3);
 
-/// Makes what holds the virtual IP.
-#[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-pub(super) type MakeHolder =
-    dyn Fn(Vec<vip::VirtualAddress>) -> Result<vip::Holder, vip::VipError> + Send + Sync;
+/// Makes the worker that holds the virtual IP.
+pub(super) type MakeWorker = dyn Fn(&VipConfig) -> Result<vip::Worker, vip::VipError> + Send + Sync;
 
 /// The place of the one daemon that a manager may run.
 #[derive(Debug)]
@@ -37,20 +35,7 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 struct State {
     taken: bool,
-    daemon: Option<Daemon>,
-}
-
-/// A running daemon, as others of its process see it.
-#[derive(Clone, Debug)]
-pub(super) struct Daemon {
-    pub(super) node: NodeHandle,
-    vip: VipWatch,
-}
-
-impl Daemon {
-    pub(super) fn status(&self) -> Status {
-        Status::of(&self.node, self.vip.is_held())
-    }
+    node: Option<NodeHandle>,
 }
 
 impl Default for Slot {
@@ -65,8 +50,9 @@ impl Slot {
         self.state.lock().taken
     }
 
-    pub(super) fn daemon(&self) -> Option<Daemon> {
-        self.state.lock().daemon.clone()
+    /// The node of the daemon, once it has started.
+    pub(super) fn node(&self) -> Option<NodeHandle> {
+        self.state.lock().node.clone()
     }
 
     /// Leaves word for the daemon, if there is one.
@@ -99,26 +85,6 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Whether the virtual IP is here.
-#[derive(Clone, Debug, Default)]
-pub(super) struct VipWatch {
-    #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-    watch: Option<vip::Watch>,
-}
-
-impl VipWatch {
-    #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-    pub(super) fn is_held(&self) -> bool {
-        self.watch.as_ref().is_some_and(vip::Watch::is_acquired)
-    }
-
-    #[cfg(not(all(feature = "vip", target_os = "linux", not(leasehold_portable))))]
-    #[allow(clippy::unused_self, reason = "the signature that it has with virtual IPs")]
-    pub(super) fn is_held(&self) -> bool {
-        false
-    }
-}
-
 impl Manager {
     /// Runs the daemon: the node, its virtual IP, health and service, until something comes on
     /// `stop` or nobody holds its other end any more, [`stop`](Self::stop) is called, or it is told
@@ -147,13 +113,13 @@ impl Manager {
 
     fn serve(&self, stop: &Receiver<()>) -> Result<Stopped, ManagerError> {
         self.check_predecessor()?;
-        let (node, vip) = self.start_node()?;
-        let daemon = Daemon { node: node.handle(), vip };
-        let server = self.open_request_server(&daemon)?;
-        self.slot.state.lock().daemon = Some(daemon.clone());
+        let node = self.start_node()?;
+        let handle = node.handle();
+        let server = self.open_request_server(&handle)?;
+        self.slot.state.lock().node = Some(handle.clone());
         let (cluster, name) = (self.config.cluster_id(), self.config.node_id());
         log::info!(cluster, node = name; "daemon started");
-        call(self.options.hooks.as_ref(), |hooks| hooks.on_daemon_ready(&daemon.node));
+        call(self.options.hooks.as_ref(), |hooks| hooks.on_daemon_ready(&handle));
         // A message and the end of all senders mean the same.
         select! {
             recv(stop) -> _ => {}
@@ -186,52 +152,32 @@ impl Manager {
         }
     }
 
-    fn start_node(&self) -> Result<(Node, VipWatch), ManagerError> {
+    fn start_node(&self) -> Result<Node, ManagerError> {
         let mut builder = Node::builder(self.config.clone());
         if let Some(hooks) = &self.options.hooks {
             builder = builder.hooks(Forward(hooks.clone()));
         }
-        let vip = VipWatch::default();
-        #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-        let (builder, vip) = match self.vip_worker()? {
-            Some(worker) => {
-                let watch = Some(worker.watch());
-                (builder.vip(worker), VipWatch { watch })
-            }
-            None => (builder, vip),
-        };
-        #[cfg(not(all(feature = "vip", target_os = "linux", not(leasehold_portable))))]
-        if self.config.vip().is_some() {
-            let why = "this build has none: they need Linux and the feature vip";
-            return Err(ManagerError::Vip(why.into()));
+        if let (Some(make), Some(vip)) = (&self.options.vip, self.config.vip()) {
+            builder = builder.vip(make(vip).map_err(|error| StartError::Vip(error.into()))?);
         }
-        Ok((builder.start()?, vip))
+        Ok(builder.start()?)
     }
 
-    #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
-    fn vip_worker(&self) -> Result<Option<vip::Worker>, ManagerError> {
-        let Some(wanted) = self.config.vip() else { return Ok(None) };
-        let worker = || {
-            let address = vip::VirtualAddress::new(wanted.address(), wanted.interface())?;
-            let address = address.with_prefix(wanted.netmask())?;
-            vip::Worker::start((self.options.holder)(vec![address])?)
-        };
-        worker().map(Some).map_err(|error| ManagerError::Vip(error.into()))
-    }
-
-    fn open_request_server(&self, daemon: &Daemon) -> Result<Option<RequestServer>, ManagerError> {
+    fn open_request_server(
+        &self,
+        node: &NodeHandle,
+    ) -> Result<Option<RequestServer>, ManagerError> {
         let mut handlers: Vec<Box<dyn Handler>> = Vec::new();
         if self.options.health {
             let custom = self.custom.clone();
-            handlers.push(Box::new(HealthHandler::of(daemon.node.clone(), custom)));
+            handlers.push(Box::new(HealthHandler::of(node.clone(), custom)));
         }
         if self.options.service {
-            let (vip, slot) = (daemon.vip.clone(), std::sync::Arc::clone(&self.slot));
+            let slot = std::sync::Arc::clone(&self.slot);
             let options = service::Options::default()
                 .control(self.options.control)
-                .vip_held(move || vip.is_held())
                 .on_stop(move || slot.stop());
-            handlers.push(Box::new(ServiceHandler::new(daemon.node.clone(), options)));
+            handlers.push(Box::new(ServiceHandler::new(node.clone(), options)));
         }
         if handlers.is_empty() {
             return Ok(None);

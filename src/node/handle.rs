@@ -1,5 +1,6 @@
 //! A node seen from elsewhere: for responders, gates, and whoever does not own it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Stats, Status};
@@ -109,6 +110,13 @@ impl NodeHandle {
     pub fn status(&self) -> Status {
         let role = self.role();
         self.0.board.read(|view| Status::of(&self.0, role, view))
+    }
+
+    /// Whether the virtual IPs are on their interfaces here, as of the last look at them; false
+    /// without any.
+    #[must_use]
+    pub fn holds_vip(&self) -> bool {
+        self.0.vip_held.load(Ordering::Acquire)
     }
 
     /// Counters since the start.

@@ -27,7 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Options {
     control: bool,
     on_stop: Option<Box<dyn Fn() + Send>>,
-    vip_held: Option<Box<dyn Fn() -> bool + Send>>,
 }
 
 impl fmt::Debug for Options {
@@ -50,13 +49,6 @@ impl Options {
     #[must_use]
     pub fn on_stop(mut self, stop: impl Fn() + Send + 'static) -> Self {
         self.on_stop = Some(Box::new(stop));
-        self
-    }
-
-    /// How it is known whether the virtual IP is here; must not block. Default: it is not.
-    #[must_use]
-    pub fn vip_held(mut self, held: impl Fn() -> bool + Send + 'static) -> Self {
-        self.vip_held = Some(Box::new(held));
         self
     }
 }
@@ -218,10 +210,7 @@ impl ServiceHandler {
 
     fn handle(&self, endpoint: &str, body: &[u8]) -> Response {
         match endpoint {
-            "status" | "status-all" => {
-                let held = self.options.vip_held.as_ref().is_some_and(|held| held());
-                said(&Status::of(&self.node, held))
-            }
+            "status" | "status-all" => said(&Status::of(&self.node)),
             "ping" => said(&json!({ "ok": true, "timestamp": micro::wall_clock_ms() })),
             command => self.reply(self.command(command, body)),
         }

@@ -113,15 +113,15 @@ impl Status {
         }
     }
 
-    /// What a node knows of itself. `vip_held` is for whoever knows of virtual IPs.
-    pub(crate) fn of(node: &NodeHandle, vip_held: bool) -> Self {
+    /// What a node knows of itself.
+    pub(crate) fn of(node: &NodeHandle) -> Self {
         let (status, figures, pulse) = (node.status(), node.stats(), node.pulse());
         let config = node.config();
         Self {
             role: status.role,
             leader: status.leader,
             epoch: status.epoch.map_or(0, Epoch::as_u64),
-            vip_held,
+            vip_held: node.holds_vip(),
             uptime_ms: millis(node.uptime()),
             connected: status.connected,
             daemon: true,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::error::VipError;
+use crate::config::vip::{VipConfig, is_interface_name, unusable_address};
 
 /// The name of a network interface, valid for the kernel.
 ///
@@ -14,9 +15,6 @@ use super::error::VipError;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct InterfaceName(String);
 
-/// `IFNAMSIZ` of `<linux/if.h>`, less the terminating zero.
-const LONGEST_NAME: usize = 15;
-
 impl InterfaceName {
     /// Takes a name.
     ///
@@ -24,12 +22,11 @@ impl InterfaceName {
     /// [`VipError::InvalidInterface`] when no interface can bear this name.
     pub fn new(name: impl Into<String>) -> Result<Self, VipError> {
         let name = name.into();
-        let printable = name.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte));
-        if name.is_empty() || name.len() > LONGEST_NAME || !printable || name == "." || name == ".."
-        {
-            return Err(VipError::InvalidInterface { name });
+        if is_interface_name(&name) {
+            Ok(Self(name))
+        } else {
+            Err(VipError::InvalidInterface { name })
         }
-        Ok(Self(name))
     }
 
     /// The name as text.
@@ -81,7 +78,7 @@ impl VirtualAddress {
     /// address that cannot move between hosts: unspecified, loopback, multicast, broadcast, or
     /// IPv4 written as IPv6.
     pub fn new(ip: IpAddr, interface: &str) -> Result<Self, VipError> {
-        if let Some(reason) = unusable(ip) {
+        if let Some(reason) = unusable_address(ip) {
             return Err(VipError::InvalidAddress { ip, reason });
         }
         Ok(Self { ip, prefix: host_prefix(ip), interface: InterfaceName::new(interface)? })
@@ -131,6 +128,13 @@ impl VirtualAddress {
     }
 }
 
+impl From<&VipConfig> for VirtualAddress {
+    fn from(vip: &VipConfig) -> Self {
+        let interface = InterfaceName(vip.interface().to_owned());
+        Self { ip: vip.address(), prefix: vip.netmask(), interface }
+    }
+}
+
 impl fmt::Display for VirtualAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{} on {}", self.ip, self.prefix, self.interface)
@@ -141,17 +145,6 @@ const fn host_prefix(ip: IpAddr) -> u8 {
     match ip {
         IpAddr::V4(_) => 32,
         IpAddr::V6(_) => 128,
-    }
-}
-
-fn unusable(ip: IpAddr) -> Option<&'static str> {
-    match ip {
-        _ if ip.is_unspecified() => Some("it is the unspecified address"),
-        _ if ip.is_loopback() => Some("it is a loopback address"),
-        _ if ip.is_multicast() => Some("it is a multicast address"),
-        IpAddr::V4(v4) if v4.is_broadcast() => Some("it is the broadcast address"),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("it is IPv4; write it as IPv4"),
-        _ => None,
     }
 }
 

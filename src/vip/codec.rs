@@ -98,13 +98,13 @@ impl Request<'_> {
         match self {
             Self::Link(name) => RouteNetlinkMessage::GetLink(link_query(name)),
             Self::Addresses { ip, on } => {
-                RouteNetlinkMessage::GetAddress(AddressMessage::bare(ip, 0, on.unwrap_or(0)))
+                RouteNetlinkMessage::GetAddress(bare(ip, 0, on.unwrap_or(0)))
             }
             Self::Add { index, address, lifetime } | Self::Refresh { index, address, lifetime } => {
                 RouteNetlinkMessage::NewAddress(assignment(index, address, lifetime))
             }
             Self::Remove { index, ip, prefix } => {
-                let mut message = AddressMessage::bare(ip, prefix, index);
+                let mut message = bare(ip, prefix, index);
                 message.attributes = vec![AddressAttribute::Local(ip)];
                 RouteNetlinkMessage::DelAddress(message)
             }
@@ -112,23 +112,18 @@ impl Request<'_> {
     }
 }
 
-trait Bare {
-    fn bare(ip: IpAddr, prefix: u8, index: u32) -> Self;
-}
-
-impl Bare for AddressMessage {
-    fn bare(ip: IpAddr, prefix: u8, index: u32) -> Self {
-        let family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        let mut message = Self::default();
-        message.header = AddressHeader {
-            family,
-            prefix_len: prefix,
-            flags: AddressHeaderFlags::empty(),
-            scope: AddressScope::Universe,
-            index,
-        };
-        message
-    }
+/// A message about an address, without attributes.
+fn bare(ip: IpAddr, prefix: u8, index: u32) -> AddressMessage {
+    let family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let mut message = AddressMessage::default();
+    message.header = AddressHeader {
+        family,
+        prefix_len: prefix,
+        flags: AddressHeaderFlags::empty(),
+        scope: AddressScope::Universe,
+        index,
+    };
+    message
 }
 
 fn link_query(name: &InterfaceName) -> LinkMessage {
@@ -153,7 +148,7 @@ fn assignment(index: u32, address: &VirtualAddress, lifetime: Lifetime) -> Addre
     let mut cache = CacheInfo::default();
     cache.ifa_valid = lifetime.valid;
     cache.ifa_preferred = lifetime.preferred;
-    let mut message = AddressMessage::bare(ip, address.prefix(), index);
+    let mut message = bare(ip, address.prefix(), index);
     message.attributes = vec![
         AddressAttribute::Local(ip),
         AddressAttribute::Address(ip),

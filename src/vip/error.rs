@@ -69,9 +69,6 @@ pub enum VipError {
     /// Nothing was changed. Give a holder one address or more, each only once.
     #[error("{0}")]
     InvalidSet(String),
-    /// The lease is too short for a kernel that removes addresses in steps of seconds.
-    #[error(transparent)]
-    TtlTooShort(#[from] super::lifetime::TtlTooShort),
     /// The process lacks a capability. Grant it (`setcap`, `AmbientCapabilities=`) and start again.
     #[error("{capability} is missing: it is needed to {purpose}")]
     NotPermitted {

@@ -125,7 +125,8 @@ impl Memory {
     /// Takes an interface down or up. Down flushes its IPv6 addresses, as the kernel does.
     pub fn set_running(&self, name: &str, running: bool) {
         let mut host = self.host.lock();
-        let Some(link) = host.links.values_mut_named(name) else {
+        let mut links = host.links.iter_mut();
+        let Some((_, link)) = links.find(|(key, _)| key.as_str() == name) else {
             return;
         };
         link.running = running;
@@ -207,16 +208,6 @@ impl Memory {
         log::info!("dry run: {line}");
         host.log.push(line.to_string());
         Ok(())
-    }
-}
-
-trait Named {
-    fn values_mut_named(&mut self, name: &str) -> Option<&mut Link>;
-}
-
-impl Named for BTreeMap<InterfaceName, Link> {
-    fn values_mut_named(&mut self, name: &str) -> Option<&mut Link> {
-        self.iter_mut().find(|(key, _)| key.as_str() == name).map(|(_, link)| link)
     }
 }
 

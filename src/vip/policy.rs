@@ -1,11 +1,22 @@
-//! What a holder does where there is a choice.
+//! What a holder does where there is a choice, and how long the kernel may keep an address.
+//!
+//! The kernel removes an address by itself when its valid lifetime is over: after `SIGKILL`, under
+//! `SIGSTOP`, in a hang. Lifetimes are whole seconds, and the removal comes between 0.02 s early
+//! and 1.3 s late (rounding and batching in the kernel). Two seconds are therefore taken off
+//! ([`KERNEL_MARGIN`]), and the rest is rounded down.
+//!
+//! That is no bound: the kernel removes addresses on a work queue, and on a machine with far too
+//! little processor time this was seen half a minute late. No margin helps then. The holder's own
+//! removal at the deadline does, where a holder still runs.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
 use super::error::VipError;
-use super::lifetime::kernel_seconds;
+
+/// Taken off the remaining lease before it is given to the kernel as a lifetime.
+pub const KERNEL_MARGIN: Duration = Duration::from_secs(2);
 
 /// What to do when the host already has the address on the interface at acquisition.
 ///
@@ -66,7 +77,8 @@ impl Policy {
     /// Gives the address to the kernel for good: only this process removes it.
     ///
     /// A process that is killed, stopped or hung then leaves the address behind. Only for leases
-    /// too short for [`check_ttl`](super::check_ttl).
+    /// that are too short for the kernel, see
+    /// [`Timing::check_virtual_ip`](crate::timing::Timing::check_virtual_ip).
     #[must_use]
     pub const fn permanent(mut self) -> Self {
         self.permanent = true;
@@ -163,9 +175,37 @@ impl Lifetime {
     pub const FOREVER: u32 = u32::MAX;
 }
 
+/// Whole seconds to give to the kernel so that it removes the address before `deadline`; `None`
+/// when less than one is left, and the address must go now.
+fn kernel_seconds(deadline: Timestamp, now: Timestamp) -> Option<u32> {
+    let seconds = deadline.since(now).checked_sub(KERNEL_MARGIN)?.as_secs();
+    // u32::MAX means "for ever" to the kernel.
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX - 1).min(u32::MAX - 1);
+    (seconds > 0).then_some(seconds)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn the_defaults_give_the_kernel_six_seconds() {
+        let sent = Timestamp::ZERO + ms(1_000);
+        assert_eq!(kernel_seconds(sent + ms(8_181), sent + ms(3)), Some(6));
+    }
+
+    #[test]
+    fn the_lifetime_is_rounded_down_and_never_zero() {
+        let deadline = Timestamp::ZERO + ms(10_000);
+        assert_eq!(kernel_seconds(deadline, Timestamp::ZERO + ms(7_000)), Some(1));
+        assert_eq!(kernel_seconds(deadline, Timestamp::ZERO + ms(7_001)), None);
+        assert_eq!(kernel_seconds(deadline, deadline + ms(1)), None);
+        assert_eq!(kernel_seconds(Timestamp::MAX, Timestamp::ZERO), Some(u32::MAX - 1));
+    }
 
     const NOW: Timestamp = Timestamp::from_nanos(5_000_000_000);
     const TEN: Timestamp = Timestamp::from_nanos(15_000_000_000);

@@ -14,18 +14,8 @@ use super::error::VipError;
 use super::holder::{Extension, Holder};
 use super::report::VipEvent;
 
-/// A term, as far as a virtual IP needs to know it.
-pub trait Term: Send + 'static {
-    /// Until when the node leads; `None` once the term is over. Read again at every step, so it
-    /// must be cheap and must not block.
-    fn deadline(&self) -> Option<Timestamp>;
-}
-
-impl<F: Fn() -> Option<Timestamp> + Send + 'static> Term for F {
-    fn deadline(&self) -> Option<Timestamp> {
-        self()
-    }
-}
+/// Until when a node leads; `None` once its term is over.
+type Deadline = dyn Fn() -> Option<Timestamp> + Send;
 
 /// No wait is longer than this while something is held: timers of threads stop in suspend.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
@@ -46,20 +36,15 @@ pub struct Worker {
     /// Dropped before the task: the thread ends when there is no sender any more.
     orders: Sender<Order>,
     _task: Task,
-    told: Arc<Told>,
+    /// A look is on its way already: one that is waiting serves for any number of renewals.
+    look: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
     events: Receiver<VipEvent>,
     permanent: bool,
 }
 
-#[derive(Default)]
-struct Told {
-    /// A look is on its way already: one that is waiting serves for any number of renewals.
-    look: AtomicBool,
-    acquired: AtomicBool,
-}
-
 enum Order {
-    Acquire(u64, Box<dyn Term>),
+    Acquire(u64, Box<Deadline>),
     Look,
     Release(Box<dyn Send>),
 }
@@ -71,14 +56,15 @@ impl Worker {
     /// [`VipError::System`] when there can be no further thread.
     pub fn start(holder: Holder) -> Result<Self, VipError> {
         let (orders, inbox) = unbounded();
-        let told = Arc::<Told>::default();
+        let (look, held) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let (events, clock) = (holder.events(), holder.clock());
         let permanent = holder.is_permanent();
         let keeper = Keeper {
             holder,
             clock,
             inbox,
-            told: Arc::clone(&told),
+            look: Arc::clone(&look),
+            held: Arc::clone(&held),
             term: None,
             until: None,
             guards: Vec::new(),
@@ -86,18 +72,21 @@ impl Worker {
         let purpose = "start the thread of the virtual IP";
         let task = Task::spawn("leasehold-vip", FAREWELL, || keeper.run())
             .map_err(|source| VipError::System { purpose, source })?;
-        Ok(Self { orders, _task: task, told, events, permanent })
+        Ok(Self { orders, _task: task, look, held, events, permanent })
     }
 
     /// A term has begun: acquire the addresses. A term that was held before is over.
-    pub fn acquire(&self, epoch: u64, term: impl Term) {
-        self.order(Order::Acquire(epoch, Box::new(term)));
+    ///
+    /// `deadline` says until when the node leads, `None` once the term is over. It is read again at
+    /// every step, on the worker's thread, so it must be cheap and must not block.
+    pub fn acquire(&self, epoch: u64, deadline: impl Fn() -> Option<Timestamp> + Send + 'static) {
+        self.order(Order::Acquire(epoch, Box::new(deadline)));
     }
 
     /// The term's deadline has moved, or the term is over: look at it again. Costs next to nothing
     /// and may be called from the thread that renews.
     pub fn look(&self) {
-        if !self.told.look.swap(true, Ordering::AcqRel) {
+        if !self.look.swap(true, Ordering::AcqRel) {
             self.order(Order::Look);
         }
     }
@@ -114,13 +103,12 @@ impl Worker {
     /// Whether every address is held under a live term, as of the worker's last look.
     #[must_use]
     pub fn is_acquired(&self) -> bool {
-        self.told.acquired.load(Ordering::Acquire)
+        self.held.load(Ordering::Acquire)
     }
 
-    /// The same question, for whoever does not own the worker.
-    #[must_use]
-    pub fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.told))
+    /// Where [`is_acquired`](Self::is_acquired) reads; false once the worker is gone.
+    pub(crate) fn held(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.held)
     }
 
     /// What happens to the addresses; see [`Holder::events`].
@@ -142,24 +130,6 @@ impl Worker {
     }
 }
 
-/// Whether a worker holds its addresses; cheap to clone, and keeps nothing running.
-#[derive(Clone)]
-pub struct Watch(Arc<Told>);
-
-impl Watch {
-    /// As [`Worker::is_acquired`]; false once the worker is gone.
-    #[must_use]
-    pub fn is_acquired(&self) -> bool {
-        self.0.acquired.load(Ordering::Acquire)
-    }
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("acquired", &self.is_acquired()).finish()
-    }
-}
-
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker").field("acquired", &self.is_acquired()).finish_non_exhaustive()
@@ -171,8 +141,9 @@ struct Keeper {
     holder: Holder,
     clock: Clock,
     inbox: Receiver<Order>,
-    told: Arc<Told>,
-    term: Option<(u64, Box<dyn Term>)>,
+    look: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
+    term: Option<(u64, Box<Deadline>)>,
     /// What the addresses were held until last; `None` when they are gone for certain.
     until: Option<Timestamp>,
     /// Not empty once the node steps down: dropped when the addresses are gone.
@@ -186,10 +157,10 @@ impl Keeper {
         }
         loop {
             let wake_at = self.step();
-            self.told.acquired.store(self.holder.is_acquired(), Ordering::Release);
+            self.held.store(self.holder.is_acquired(), Ordering::Release);
             match self.next_order(wake_at) {
                 Ok(Order::Acquire(epoch, term)) => self.begin(epoch, term),
-                Ok(Order::Look) => self.told.look.store(false, Ordering::Release),
+                Ok(Order::Look) => self.look.store(false, Ordering::Release),
                 Ok(Order::Release(guard)) => self.guards.push(guard),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -197,7 +168,7 @@ impl Keeper {
         }
         // Before the guards of a term, which say that the addresses are gone.
         let _ = self.holder.release();
-        self.told.acquired.store(self.holder.is_acquired(), Ordering::Release);
+        self.held.store(self.holder.is_acquired(), Ordering::Release);
     }
 
     fn next_order(&self, wake_at: Option<Timestamp>) -> Result<Order, RecvTimeoutError> {
@@ -208,11 +179,11 @@ impl Keeper {
     }
 
     /// The next term: whatever the one before it left to do is of no use to anybody now.
-    fn begin(&mut self, epoch: u64, term: Box<dyn Term>) {
+    fn begin(&mut self, epoch: u64, deadline: Box<Deadline>) {
         let _ = self.holder.release();
         self.guards.clear();
         self.until = None;
-        self.term = Some((epoch, term));
+        self.term = Some((epoch, deadline));
     }
 
     /// Brings the addresses in line with the term. Returns when to look again at the latest.
@@ -235,8 +206,8 @@ impl Keeper {
 
     /// The term and its deadline, unless it is over or stepped down from.
     fn lead(&self, now: Timestamp) -> Option<(u64, Timestamp)> {
-        let (epoch, term) = self.term.as_ref().filter(|_| self.guards.is_empty())?;
-        Some((*epoch, term.deadline().filter(|deadline| now < *deadline)?))
+        let (epoch, deadline) = self.term.as_ref().filter(|_| self.guards.is_empty())?;
+        Some((*epoch, deadline().filter(|deadline| now < *deadline)?))
     }
 
     /// Acquires at the first call of a term, extends at the others. Failures were told as events,

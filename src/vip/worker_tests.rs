@@ -38,10 +38,10 @@ impl Lease {
     }
 }
 
-impl Term for Lease {
-    fn deadline(&self) -> Option<Timestamp> {
-        Some(self.end()).filter(|end| *end != Timestamp::ZERO)
-    }
+/// Begins a term that lasts as long as the lease.
+fn acquire(worker: &Worker, epoch: u64, lease: &Lease) {
+    let lease = lease.clone();
+    worker.acquire(epoch, move || Some(lease.end()).filter(|end| *end != Timestamp::ZERO));
 }
 
 fn start(policy: Policy) -> (Memory, Worker) {
@@ -73,7 +73,7 @@ impl Drop for Guard {
 fn a_term_holds_the_address_and_its_end_takes_it_away() {
     let (host, worker) = start(Policy::default());
     let lease = Lease::ending_in(Duration::from_secs(60));
-    worker.acquire(1, lease.clone());
+    acquire(&worker, 1, &lease);
     expect(&worker, &acquired());
     assert!(host.has(vip().ip()));
     lease.lose();
@@ -86,7 +86,7 @@ fn a_term_holds_the_address_and_its_end_takes_it_away() {
 fn the_address_goes_at_the_deadline_though_nobody_says_a_word() {
     let (host, worker) = start(Policy::default().permanent());
     let lease = Lease::ending_in(Duration::from_millis(300));
-    worker.acquire(1, lease.clone());
+    acquire(&worker, 1, &lease);
     expect(&worker, &acquired());
     expect(&worker, &VipEvent::Expired { address: vip() });
     assert!(!host.has(vip().ip()));
@@ -97,7 +97,7 @@ fn the_address_goes_at_the_deadline_though_nobody_says_a_word() {
 fn a_renewal_extends_what_the_kernel_knows() {
     let (host, worker) = start(Policy::default());
     let lease = Lease::ending_in(Duration::from_secs(10));
-    worker.acquire(1, lease.clone());
+    acquire(&worker, 1, &lease);
     expect(&worker, &acquired());
     lease.renew(Duration::from_secs(100));
     worker.look();
@@ -111,7 +111,7 @@ fn a_renewal_extends_what_the_kernel_knows() {
 #[test]
 fn a_guard_is_dropped_when_the_address_is_gone_and_not_before() {
     let (host, worker) = start(Policy::default());
-    worker.acquire(1, Lease::ending_in(Duration::from_secs(60)));
+    acquire(&worker, 1, &Lease::ending_in(Duration::from_secs(60)));
     expect(&worker, &acquired());
     let (sender, dropped) = unbounded();
     worker.release(Guard(host.clone(), sender));
@@ -121,7 +121,7 @@ fn a_guard_is_dropped_when_the_address_is_gone_and_not_before() {
 #[test]
 fn a_guard_waits_for_a_removal_that_fails_at_first() {
     let (host, worker) = start(Policy::default().permanent());
-    worker.acquire(1, Lease::ending_in(Duration::from_secs(60)));
+    acquire(&worker, 1, &Lease::ending_in(Duration::from_secs(60)));
     expect(&worker, &acquired());
     host.fail_next(Fault::NoAnswer("busy".into()));
     let (sender, dropped) = unbounded();
@@ -136,7 +136,7 @@ fn a_guard_waits_for_a_removal_that_fails_at_first() {
 fn a_guard_that_comes_after_the_end_of_the_term_waits_for_the_removal_all_the_same() {
     let (host, worker) = start(Policy::default().permanent());
     let lease = Lease::ending_in(Duration::from_secs(60));
-    worker.acquire(1, lease.clone());
+    acquire(&worker, 1, &lease);
     expect(&worker, &acquired());
     host.fail_next(Fault::NoAnswer("busy".into()));
     lease.lose();
@@ -150,7 +150,7 @@ fn a_guard_that_comes_after_the_end_of_the_term_waits_for_the_removal_all_the_sa
 #[test]
 fn a_guard_does_not_wait_beyond_the_deadline() {
     let (host, worker) = start(Policy::default().permanent());
-    worker.acquire(1, Lease::ending_in(Duration::from_millis(400)));
+    acquire(&worker, 1, &Lease::ending_in(Duration::from_millis(400)));
     expect(&worker, &acquired());
     for _ in 0..100 {
         host.fail_next(Fault::NoAnswer("busy".into()));
@@ -172,7 +172,7 @@ fn a_guard_without_a_term_is_dropped_at_once() {
 fn after_a_step_down_renewals_do_not_bring_the_address_back() {
     let (host, worker) = start(Policy::default());
     let lease = Lease::ending_in(Duration::from_secs(60));
-    worker.acquire(1, lease.clone());
+    acquire(&worker, 1, &lease);
     expect(&worker, &acquired());
     let (sender, dropped) = unbounded();
     worker.release(Guard(host.clone(), sender.clone()));
@@ -190,7 +190,7 @@ fn the_next_term_gets_the_address_again() {
     let (host, worker) = start(Policy::default());
     for epoch in 1..=3 {
         let lease = Lease::ending_in(Duration::from_secs(60));
-        worker.acquire(epoch, lease.clone());
+        acquire(&worker, epoch, &lease);
         expect(&worker, &acquired());
         assert!(host.has(vip().ip()));
         lease.lose();
@@ -202,7 +202,7 @@ fn the_next_term_gets_the_address_again() {
 #[test]
 fn dropping_a_worker_removes_the_address_before_it_returns() {
     let (host, worker) = start(Policy::default());
-    worker.acquire(1, Lease::ending_in(Duration::from_secs(60)));
+    acquire(&worker, 1, &Lease::ending_in(Duration::from_secs(60)));
     expect(&worker, &acquired());
     drop(worker);
     assert!(!host.has(vip().ip()));
@@ -274,7 +274,7 @@ fn a_kernel_that_hangs_delays_no_renewal_and_piles_nothing_up() {
     let holder = Holder::with_backend(vec![vip()], Policy::default(), clock, backend).unwrap();
     let worker = Worker::start(holder).unwrap();
     let lease = Lease::ending_in(Duration::from_secs(60));
-    worker.acquire(1, lease.clone());
+    acquire(&worker, 1, &lease);
     for _ in 0..100_000 {
         worker.look();
     }

@@ -44,8 +44,26 @@ fn what_is_wrong_with_a_configuration_is_one_line_and_exit_code_2() {
     assert_eq!((bad.code, bad.json()["exitCode"].as_u64()), (2, Some(2)));
     let init = ["init", "-c", "new.json", "--cluster-id", "c", "--node-id"];
     site.run(&[&init[..], &["a b"]].concat()).failed(2, "nodeId");
-    let vip = ["n", "--vip-address", "10.0.0.999", "--vip-interface", "eth0"];
-    site.run(&[&init[..], &vip].concat()).failed(2, "not a valid IP address");
+    // What a daemon would refuse is not written.
+    for (vip, says) in [
+        (&["10.0.0.999", "--vip-interface", "eth0"][..], "not a valid IP address"),
+        (&["127.0.0.1", "--vip-interface", "lo"], "vip.address is 127.0.0.1, which cannot be a "),
+        (&["10.0.0.10", "--vip-interface", "eth0:1"], "vip.interface is \"eth0:1\", must be 1 to "),
+        (
+            &[
+                "10.0.0.10",
+                "--vip-interface",
+                "eth0",
+                "--lease-ttl",
+                "3s",
+                "--renew-interval",
+                "1s",
+            ],
+            "election.leaseTtlMs: lease TTL is 3s, must be at least 5.296s with a virtual IP",
+        ),
+    ] {
+        site.run(&[&init[..], &["n", "--vip-address"], vip].concat()).failed(2, says);
+    }
     assert!(!site.path("new.json").exists());
     for (usage, says) in [
         (&["status", "--al"][..], "unexpected argument '--al' found; a similar argument exists: "),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use leasehold::clock::Clock;
 use leasehold::config::VipConfig;
 use leasehold::manager::{Manager, ManagerBuilder};
-use leasehold::vip::{Backend, Holder, Memory, Policy};
+use leasehold::vip::{Backend, Holder, Memory, Policy, VipError, Worker};
 use leasehold::{ManagerError, Role};
 
 use crate::daemons::{Daemon, PATIENCE, config, operator, telling};
@@ -26,9 +26,13 @@ fn on_host(host: &Memory, url: &str, node: &str, netmask: u64) -> ManagerBuilder
     let vip = VipConfig::new(ip(), "eth0").unwrap().with_netmask(netmask).unwrap();
     let config = config(url, node).vip(vip).build().unwrap();
     let host = host.clone();
-    Manager::builder(config).vip_with(move |addresses| {
-        Holder::with_backend(addresses, Policy::default(), Clock::boot(), host.clone())
-    })
+    Manager::builder(config).vip_with(move |vip| worker(&host, vip, 1))
+}
+
+/// A worker on a host in memory that is given the configured address so many times.
+fn worker(host: &Memory, vip: &VipConfig, times: usize) -> Result<Worker, VipError> {
+    let (addresses, host) = (vec![vip.into(); times], host.clone());
+    Worker::start(Holder::with_backend(addresses, Policy::default(), Clock::boot(), host)?)
 }
 
 fn host() -> Memory {
@@ -96,27 +100,14 @@ on_both_servers!(without_an_address_no_holder_is_made, |version| {
 });
 
 #[test]
-fn what_cannot_be_held_keeps_the_daemon_from_starting() {
+fn a_virtual_ip_that_cannot_be_held_keeps_the_daemon_from_starting() {
     let server = NatsServer::start(Version::Newest);
     let never = crossbeam_channel::never();
     let host = host();
-    let unfit = on_host(&host, &server.url(), "node-1", 0).vip_with(|addresses| {
-        let twice = addresses.iter().chain(&addresses).cloned().collect();
-        let memory = Memory::new(Clock::boot(), ["eth0"]);
-        Holder::with_backend(twice, Policy::default(), Clock::boot(), memory)
-    });
+    let memory = host.clone();
+    let unfit = on_host(&host, &server.url(), "node-1", 0);
+    let unfit = unfit.vip_with(move |vip| worker(&memory, vip, 2));
     let error = unfit.build().run(&never).unwrap_err();
     assert!(matches!(error, ManagerError::Vip(_)) && error.exit_code() == 1, "{error}");
-
-    // The kernel would take it away between two renewals.
-    let vip = VipConfig::new(ip(), "eth0").unwrap();
-    let short = config(&server.url(), "node-1").lease_ttl(Duration::from_secs(3)).vip(vip);
-    let short = short.renew_interval(Duration::from_secs(1)).build().unwrap();
-    let host = host.clone();
-    let manager = Manager::builder(short).vip_with(move |addresses| {
-        Holder::with_backend(addresses, Policy::default(), Clock::boot(), host.clone())
-    });
-    let error = manager.build().run(&never).unwrap_err();
-    assert!(matches!(error, ManagerError::Vip(_)), "{error}");
     assert!(error.to_string().starts_with("virtual IP: "), "{error}");
 }

@@ -4,9 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use leasehold::clock::{Clock, Timestamp};
+use leasehold::config::VipConfig;
+use leasehold::store::memory::MemoryServer;
 use leasehold::vip::{
     Existing, Extension, Fault, Holder, Policy, VipError, VipEvent, VirtualAddress,
 };
+use leasehold::{Config, Node};
 use serde_json::Value;
 
 use crate::netns::{eventually, ip, isolated, shown, sysctl};
@@ -372,6 +375,24 @@ fn an_address_the_kernel_cannot_take_is_an_error_that_says_why() {
         ip("link set eth0 mtu 1200");
         let refused = fault(six.acquire(ending_in(30)));
         assert!(matches!(refused, Fault::Invalid(_)), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_node_holds_its_configured_virtual_ip_while_it_leads() {
+    isolated(|| {
+        cable();
+        let vip = VipConfig::new(V4.parse().unwrap(), "eth0").unwrap().with_netmask(32).unwrap();
+        let config = Config::builder("orders", "node-1", ["localhost"]).vip(vip).build().unwrap();
+        let store = MemoryServer::new().connect(Clock::boot());
+        let node = Node::builder(config).store(store).start().unwrap();
+        let limit = Duration::from_secs(20);
+        node.wait_for_leadership(limit).unwrap();
+        eventually("the address is held", limit, || node.handle().holds_vip());
+        assert!(shown(V4, "eth0").is_some());
+        let handle = node.handle();
+        node.stop();
+        assert_eq!((shown(V4, "eth0"), handle.holds_vip()), (None, false));
     });
 }
 

@@ -1,6 +1,12 @@
-use super::*;
+//! A node's lease must be long enough for its virtual IPs.
+
+use std::time::Duration;
+
+use super::{Holder, Memory, Policy, VirtualAddress, Worker};
+use crate::clock::Clock;
 use crate::store::memory::MemoryServer;
-use crate::vip::{Holder, Memory, Policy, TtlTooShort, VirtualAddress, Worker};
+use crate::timing::TimingError;
+use crate::{Config, Node, StartError};
 
 /// A node in memory that is to lead with a virtual IP.
 fn start(ttl_ms: u64, policy: Policy) -> Result<Node, StartError> {
@@ -19,7 +25,8 @@ fn a_lease_too_short_for_the_kernel_is_refused_with_one_that_is_not() {
     let Err(StartError::Vip(error)) = start(3_000, Policy::default()) else {
         panic!("a lease of three seconds has no room for the kernel's margin");
     };
-    let smallest = error.downcast_ref::<TtlTooShort>().expect("the reason").smallest_ttl;
+    let error = error.downcast_ref::<TimingError>().expect("the reason");
+    let TimingError::TtlTooShortForVirtualIp { smallest, .. } = error else { panic!("{error}") };
     let millis = u64::try_from(smallest.as_millis()).unwrap();
     assert!(start(millis, Policy::default()).is_ok(), "{smallest:?}");
 }
