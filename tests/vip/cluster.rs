@@ -14,7 +14,6 @@ use std::time::Duration;
 use client::Client;
 use history::History;
 use leasehold::config::ConfigBuilder;
-use leasehold::vip::check_ttl;
 use serde_json::Value;
 use witness::{Witness, add_controls};
 
@@ -52,7 +51,7 @@ fn config(url: &str) -> ConfigBuilder {
     let config = crate::nodes::config(url).lease_ttl(Duration::from_secs(6));
     let config = config.renew_interval(half).request_timeout(quarter);
     let built = config.clone().build().unwrap();
-    check_ttl(built.lease_ttl(), built.timing().validity(), half, quarter).unwrap();
+    built.timing().check_virtual_ip().unwrap();
     config
 }
 
