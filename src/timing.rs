@@ -437,7 +437,7 @@ mod tests {
                 panic!("{refused}")
             };
             assert!(with(smallest).check_virtual_ip().is_ok(), "{smallest:?}");
-            assert!(with(smallest - ms(2)).check_virtual_ip().is_err(), "{smallest:?}");
+            assert!(with(ms(millis(smallest) - 2)).check_virtual_ip().is_err(), "{smallest:?}");
         }
     }
 
