@@ -277,8 +277,8 @@ pub enum TimingError {
     },
     /// The kernel could not remove a virtual IP in time, or would remove it between two renewals.
     #[error(
-        "lease TTL is {ttl:?}, must be at least {smallest:?} with a virtual IP, a renew interval of \
-         {renew_interval:?} and a request timeout of {request_timeout:?}"
+        "lease TTL is {ttl:?}, must be at least {smallest:?} with a virtual IP, a renew interval \
+         of {renew_interval:?} and a request timeout of {request_timeout:?}"
     )]
     TtlTooShortForVirtualIp {
         /// What was given.
