@@ -1,4 +1,6 @@
-//! The manual, one module a page.
+//! The manual, one module per page. `leasehold help TOPIC` prints the same pages.
+//!
+//! New here? Read [`quick_start`], then [`concepts`] and [`guarantees`].
 
 #![allow(clippy::doc_markdown, reason = "pages name other projects as those write themselves")]
 
@@ -33,8 +35,22 @@ macro_rules! pages {
 
 pages! {
     quick_start, "quick-start", "Lead from a Rust program in five minutes";
+    concepts, "concepts", "Lease, term, epoch, drain: the words of this manual";
+    guarantees, "guarantees", "What is guaranteed, and what is not";
     daemon, "daemon", "Run a node as a daemon, follow it from any program, command it";
+    embedding, "embedding", "Main loop, select!, epoll, thread pool, fork, hooks, tests";
+    fencing, "fencing", "Refuse the writes of a former leader: recipes";
+    virtual_ip, "virtual-ip", "An address that follows the leader";
+    c, "c", "The C and C++ API";
     configuration, "configuration", "Every setting: key, default, range, meaning";
+    timers, "timers", "What happens when something fails, and how to choose timers";
     permissions, "permissions", "A complete set of NATS permissions, tested";
-    benchmarks, "benchmarks", "How fast, how large, and beside other systems";
+    metrics, "metrics", "Figures for a monitoring system";
+    specification, "specification", "Record, bucket, subjects and JSON, for other implementations";
+    go_cluster, "go-cluster", "Migrating from go-cluster: every name of its API";
+    comparison, "comparison", "Beside other systems";
+    benchmarks, "benchmarks", "How fast, how large";
+    testing, "testing", "How it is tested";
+    dependencies, "dependencies", "The NATS client, and known advisories";
+    changelog, "changelog", "Versions and changes";
 }
