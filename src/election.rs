@@ -47,64 +47,54 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::error::{Refused, StoreError};
+use crate::error::StoreError;
 use crate::event::Role;
 use crate::leadership::TermCell;
-use crate::lease::{Epoch, Lease, SessionId};
+use crate::lease::{Epoch, Lease};
 use crate::store::{Outcome, Snapshot, StoreEvent, Ticket};
 
 mod interface;
-mod knowledge;
+mod notice;
+mod phase;
 mod plan;
+mod record;
+mod reports;
 mod requests;
 mod resign;
+mod schedule;
 mod term;
 #[cfg(test)]
 mod tests;
 mod unread;
+mod view;
 
 pub use interface::{Change, Command, Counters, Input, Settings, Step};
-use knowledge::{Finding, Heard, Knowledge, Seen};
+use notice::NoticeVerdict;
+use phase::{Leftover, Phase};
+use record::Record;
+use reports::Reported;
 use requests::{Kind, Requests};
-use resign::{Cleanup, Cooldown};
-use term::Phase;
+use schedule::Schedule;
+use view::{ReadVerdict, RecordView};
 
 /// The election of one node; see the [module](self).
 #[derive(Debug)]
 pub struct Election {
     settings: Settings,
     cell: Arc<TermCell>,
-    knowledge: Knowledge,
+    view: RecordView,
     requests: Requests,
     phase: Phase,
+    schedule: Schedule,
+    leftover: Leftover,
+    reported: Reported,
+    counters: Counters,
     connected: bool,
     healthy: bool,
-    /// A read is due then.
-    look_at: Option<Timestamp>,
-    /// No request before then: the last one failed at once.
-    not_before: Timestamp,
-    cooldown: Option<Cooldown>,
-    /// No challenge before then: the last one came to nothing.
-    back_off_until: Timestamp,
-    /// An own record that nobody serves is to be overwritten by a release, once.
-    cleanup: Option<Cleanup>,
-    /// The newest term that was left to lapse before its work had stopped.
-    lapsed: Option<Cleanup>,
-    /// Nothing is challenged by hearsay before the next read.
-    reads_first: bool,
-    /// The own record that was already challenged without waiting.
-    retaken: u64,
-    stopping: Option<Timestamp>,
-    told_leader: Option<(String, Epoch)>,
-    told_ttl: Option<Duration>,
-    told_problem: Option<StoreError>,
-    twin: Option<(SessionId, u64)>,
-    told_twin: Option<SessionId>,
-    random: u64,
-    counters: Counters,
-    changes: Vec<Change>,
-    command: Option<Command>,
-    refused: Option<Refused>,
+    /// The node is to stop, by then at the latest.
+    stop_by: Option<Timestamp>,
+    /// The step that is being built.
+    out: Step,
 }
 
 impl Election {
@@ -112,36 +102,20 @@ impl Election {
     /// [`StoreEvent::Connected`].
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let bits = settings.session.bits();
-        #[allow(clippy::cast_possible_truncation, reason = "folds the random bits into a seed")]
-        let random = (bits ^ (bits >> 64)) as u64;
         Self {
-            knowledge: Knowledge::new(settings.timing.ttl()),
+            view: RecordView::new(settings.timing.ttl()),
+            schedule: Schedule::new(settings.session),
             settings,
             cell: Arc::default(),
             requests: Requests::default(),
             phase: Phase::Following,
+            leftover: Leftover::default(),
+            reported: Reported::default(),
+            counters: Counters::default(),
             connected: false,
             healthy: true,
-            look_at: None,
-            not_before: Timestamp::ZERO,
-            cooldown: None,
-            back_off_until: Timestamp::ZERO,
-            cleanup: None,
-            lapsed: None,
-            reads_first: true,
-            retaken: 0,
-            stopping: None,
-            told_leader: None,
-            told_ttl: None,
-            told_problem: None,
-            twin: None,
-            told_twin: None,
-            random,
-            counters: Counters::default(),
-            changes: Vec::new(),
-            command: None,
-            refused: None,
+            stop_by: None,
+            out: Step::empty(),
         }
     }
 
@@ -154,32 +128,36 @@ impl Election {
     /// Leader from the beginning of a term until it resigns or ends.
     #[must_use]
     pub fn role(&self) -> Role {
-        if matches!(self.phase, Phase::Leading(_)) { Role::Leader } else { Role::Follower }
+        if matches!(self.phase, Phase::Holding { resignation: None, .. }) {
+            Role::Leader
+        } else {
+            Role::Follower
+        }
     }
 
     /// Whether a term is being given back: its work is brought to an end, or its lease released.
     #[must_use]
     pub fn is_resigning(&self) -> bool {
-        matches!(self.phase, Phase::Draining(..) | Phase::Releasing(_))
+        matches!(self.phase, Phase::Holding { resignation: Some(_), .. } | Phase::Releasing(_))
     }
 
     /// The epoch of the term that this node holds, if it holds one.
     #[must_use]
     pub fn held_epoch(&self) -> Option<Epoch> {
-        self.tenure().map(|tenure| tenure.epoch)
+        self.term().map(|term| term.epoch)
     }
 
     /// The highest epoch this node has seen or heard of; `None` before the first.
     #[must_use]
     pub fn highest_epoch(&self) -> Option<Epoch> {
-        let heard = self.knowledge.newest().and_then(|sighting| sighting.lease());
-        Epoch::new(self.knowledge.highest_epoch()).max(heard.map(|lease| lease.epoch))
+        let heard = self.view.newest().and_then(|observed| observed.lease());
+        Epoch::new(self.view.highest_epoch()).max(heard.map(|lease| lease.epoch))
     }
 
     /// The holder and epoch that were last told by [`Change::LeaderChanged`].
     #[must_use]
     pub fn reported_leader(&self) -> Option<&(String, Epoch)> {
-        self.told_leader.as_ref()
+        self.reported.leader.as_ref()
     }
 
     /// The configured time to live.
@@ -191,7 +169,7 @@ impl Election {
     /// Whether a held record of this session stands, as far as is known.
     #[must_use]
     pub fn has_unreleased_lease(&self) -> bool {
-        let lease = self.knowledge.standing().and_then(|sighting| sighting.lease());
+        let lease = self.view.confirmed().and_then(|observed| observed.lease());
         lease.is_some_and(|lease| self.is_held_here(lease))
     }
 
@@ -203,19 +181,19 @@ impl Election {
     /// The application value of the record that stands, whoever wrote it.
     #[must_use]
     pub fn leader_meta(&self) -> Option<&serde_json::Value> {
-        self.knowledge.newest()?.lease()?.meta.as_ref()
+        self.view.newest()?.lease()?.meta.as_ref()
     }
 
     /// The newest revision known; 0 before the first.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        self.knowledge.newest().map_or(0, |sighting| sighting.revision)
+        self.view.newest().map_or(0, |observed| observed.revision)
     }
 
     /// When a term that this node holds ends if no renewal succeeds.
     #[must_use]
     pub fn held_until(&self) -> Option<Timestamp> {
-        self.tenure().map(|tenure| tenure.deadline)
+        self.term().map(|term| term.deadline)
     }
 
     /// How often what happened.
@@ -233,25 +211,21 @@ impl Election {
         // compete with a successor.
         self.expire(now);
         self.take(now, input);
-        self.give_up_what_is_overdue(now);
+        self.check_timeouts(now);
         self.act(now);
-        self.tell_leader(now);
-        Step {
-            wake_at: self.wake_at(now),
-            changes: std::mem::take(&mut self.changes),
-            command: self.command.take(),
-            refused: self.refused.take(),
-            finished: matches!(self.phase, Phase::Stopped),
-        }
+        self.report_leader(now);
+        self.out.wake_at = self.wake_at(now);
+        self.out.finished = matches!(self.phase, Phase::Stopped);
+        std::mem::replace(&mut self.out, Step::empty())
     }
 
     fn take(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Tick => {}
             Input::Store(event) => self.on_store(now, event),
-            Input::Resign(reason) => self.refused = self.resign(now, reason).err(),
+            Input::Resign(reason) => self.out.refused = self.resign(now, reason).err(),
             Input::Drained(epoch) => self.drained(epoch),
-            Input::Promote => self.refused = self.promote().err(),
+            Input::Promote => self.out.refused = self.promote().err(),
             Input::SetHealthy(healthy) => self.set_healthy(now, healthy),
             Input::SetMeta(meta) => self.set_meta(now, meta),
             Input::Stop { until } => self.stop(now, until),
@@ -262,53 +236,53 @@ impl Election {
         match event {
             StoreEvent::Completed { ticket, outcome } => self.on_completed(now, ticket, outcome),
             StoreEvent::Notice(entry) => {
-                let heard = self.knowledge.notice(now, entry, self.settings.session);
-                self.on_heard(now, heard);
+                let heard = self.view.notice(now, entry, self.settings.session);
+                self.on_notice(now, heard);
             }
             // A holder learns of a foreign write by its next renewal; its own writes are hinted at
             // too.
-            StoreEvent::Hint if self.tenure().is_some() => {}
-            StoreEvent::Hint => self.look_when_allowed(now),
+            StoreEvent::Hint if self.term().is_some() => {}
+            StoreEvent::Hint => self.read_soon(now),
             StoreEvent::Connected { server } => self.on_connected(now, server),
             StoreEvent::Disconnected { error } => self.on_disconnected(now, error),
-            StoreEvent::Problem(error) => self.tell_problem(error),
+            StoreEvent::Problem(error) => self.report_problem(error),
         }
     }
 
     fn on_connected(&mut self, now: Timestamp, server: String) {
         self.connected = true;
         self.counters.connections += 1;
-        self.knowledge.connected();
+        self.view.connected();
         self.requests.answered();
-        self.not_before = now;
-        self.look_at = Some(now);
-        self.told_problem = None;
-        self.changes.push(Change::Connected { server });
+        self.schedule.not_before = now;
+        self.schedule.next_read_at = Some(now);
+        self.reported.problem = None;
+        self.out.changes.push(Change::Connected { server });
     }
 
     fn on_disconnected(&mut self, now: Timestamp, error: StoreError) {
         let news =
-            std::mem::take(&mut self.connected) || self.told_problem.as_ref() != Some(&error);
-        self.knowledge.disconnected();
-        self.reads_first = true;
+            std::mem::take(&mut self.connected) || self.reported.problem.as_ref() != Some(&error);
+        self.view.disconnected();
+        self.schedule.read_first = true;
         if let Some(pending) = self.requests.abandon() {
-            self.outcome_is_unknown(now, pending.kind);
+            self.on_unknown(now, pending.kind);
         }
         if news {
-            self.told_problem = Some(error.clone());
-            self.changes.push(Change::Disconnected { error });
+            self.reported.problem = Some(error.clone());
+            self.out.changes.push(Change::Disconnected { error });
         }
     }
 
-    fn on_heard(&mut self, now: Timestamp, heard: Heard) {
+    fn on_notice(&mut self, now: Timestamp, heard: NoticeVerdict) {
         match heard {
-            Heard::Nothing => {}
+            NoticeVerdict::Ignored => {}
             // A leader confirms by a read before it deposes itself; its deadline stands meanwhile.
-            Heard::News if self.tenure().is_some() => self.look_when_allowed(now),
-            Heard::News => self.sight(),
-            Heard::Doubtful => self.look_when_allowed(now),
-            // At once, if not even that has to be waited for: see `challenge_unread`.
-            Heard::Released => self.look_at = Some(now),
+            NoticeVerdict::Held if self.term().is_some() => self.read_soon(now),
+            NoticeVerdict::Held => self.report_record(),
+            NoticeVerdict::Unconfirmed => self.read_soon(now),
+            // At once, if not even that has to be waited for: see `challenge_unconfirmed`.
+            NoticeVerdict::LikelyReleased => self.schedule.next_read_at = Some(now),
         }
     }
 
@@ -327,139 +301,82 @@ impl Election {
             (Outcome::LostRace, Some(_)) => self.on_lost_race(now),
             (Outcome::Read(shown), Some(read)) => self.on_read(now, read.sent, &shown),
             (Outcome::NoBucket, Some(read)) => self.on_no_bucket(now, read.sent),
-            (Outcome::Created, Some(_)) => self.look_at = Some(now),
+            (Outcome::Created, Some(_)) => self.schedule.next_read_at = Some(now),
             (Outcome::Failed(error), Some(request)) => self.on_failed(now, request.kind, error),
             (Outcome::Unknown(_), Some(request)) => {
-                self.not_before = now + self.settings.timing.retry_wait();
-                self.outcome_is_unknown(now, request.kind);
+                self.schedule.not_before = now + self.settings.timing.retry_wait();
+                self.on_unknown(now, request.kind);
             }
         }
     }
 
     fn on_read(&mut self, now: Timestamp, sent: Timestamp, shown: &Snapshot) {
-        let finding = self.knowledge.read(now, sent, shown);
-        self.reads_first = false;
-        if finding != Finding::Unchanged {
-            self.sight();
+        let verdict = self.view.read(now, sent, shown);
+        self.schedule.read_first = false;
+        if verdict != ReadVerdict::Unchanged {
+            self.report_record();
         }
-        if let Some(Seen::Undecodable(reason)) = self.changed_to(finding) {
+        if let Some(Record::Undecodable(reason)) = self.changed_to(verdict) {
             let (reason, revision) = (reason.clone(), self.revision());
-            self.changes.push(Change::CorruptRecord { revision, reason });
+            self.out.changes.push(Change::CorruptRecord { revision, reason });
         }
-        self.after_read(now, finding);
+        self.after_read(now, verdict);
         // The answer may be that of an earlier read, and older than the notice it was to settle.
-        if self.knowledge.is_in_doubt() {
-            self.look_when_allowed(now);
+        if self.view.needs_confirmation() {
+            self.read_soon(now);
         }
     }
 
-    fn changed_to(&self, finding: Finding) -> Option<&Seen> {
-        match finding {
-            Finding::Unchanged | Finding::Behind => None,
-            Finding::Changed | Finding::NewIncarnation | Finding::WentBack => {
-                self.knowledge.standing().map(|sighting| &sighting.seen)
+    fn changed_to(&self, verdict: ReadVerdict) -> Option<&Record> {
+        match verdict {
+            ReadVerdict::Unchanged | ReadVerdict::Behind => None,
+            ReadVerdict::Changed | ReadVerdict::NewIncarnation | ReadVerdict::WentBack => {
+                self.view.confirmed().map(|observed| &observed.record)
             }
         }
     }
 
     fn on_failed(&mut self, now: Timestamp, kind: Kind, error: StoreError) {
         self.counters.failures += 1;
-        self.tell_problem(error);
+        self.report_problem(error);
         let timing = &self.settings.timing;
         // A holder has until its deadline and tries often; a follower has all the time there is.
-        let held = self.tenure().is_some();
+        let held = self.term().is_some();
         let pause = if held { timing.retry_wait() } else { timing.renew_interval() };
-        self.not_before = now + pause;
+        self.schedule.not_before = now + pause;
         // A holder that may not read can still renew; whether it may, the next write tells.
-        self.look_at = (!held || kind == Kind::Write).then_some(self.not_before);
+        self.schedule.next_read_at =
+            (!held || kind == Kind::Write).then_some(self.schedule.not_before);
         if kind == Kind::Write {
             self.write_failed(now);
         }
     }
 
-    fn outcome_is_unknown(&mut self, now: Timestamp, kind: Kind) {
+    fn on_unknown(&mut self, now: Timestamp, kind: Kind) {
         self.counters.unknown_outcomes += 1;
-        self.look_at = Some(now);
+        self.schedule.next_read_at = Some(now);
         if kind == Kind::Write {
             self.write_is_unknown(now);
         }
     }
 
-    fn give_up_what_is_overdue(&mut self, now: Timestamp) {
+    fn check_timeouts(&mut self, now: Timestamp) {
         let timeout = self.settings.timing.request_timeout();
         if let Some(overdue) = self.requests.overdue(now, timeout) {
-            self.outcome_is_unknown(now, overdue.kind);
+            self.on_unknown(now, overdue.kind);
         }
-        if self.requests.is_deaf() {
+        if self.requests.is_unresponsive() {
             self.connected = false;
             self.counters.abandoned_connections += 1;
-            self.command = Some(Command::Reconnect);
+            self.out.command = Some(Command::Reconnect);
         }
-        self.give_up_phases(now);
+        self.end_overdue_phase(now);
     }
 
     /// A read is due, but not more often than one per request timeout: hints cost nothing to forge.
-    fn look_when_allowed(&mut self, now: Timestamp) {
-        let spaced = self
-            .knowledge
-            .last_read()
-            .map_or(now, |last| last + self.settings.timing.request_timeout());
-        let at = spaced.max(now);
-        self.look_at = Some(self.look_at.map_or(at, |due| due.min(at)));
-    }
-
-    /// Tells what a newly seen record gives away of its cluster.
-    fn sight(&mut self) {
-        let Some(sighting) = self.knowledge.newest() else { return };
-        let revision = sighting.revision;
-        let Some(lease) = sighting.lease().filter(|lease| !lease.is_released()) else { return };
-        let foreign = lease.session.filter(|session| *session != self.settings.session);
-        let same_name = lease.node_id == self.settings.node_id;
-        let ttl = lease.ttl.filter(|ttl| *ttl != self.settings.timing.ttl());
-        if let Some(ttl) = ttl.filter(|ttl| self.told_ttl != Some(*ttl)) {
-            self.told_ttl = Some(ttl);
-            self.changes.push(Change::TtlMismatch(ttl));
-        }
-        // An observer may well bear the name of the node beside which it looks.
-        if let (Some(session), true, false) = (foreign, same_name, self.settings.observer) {
-            self.sight_twin(session, revision);
-        }
-    }
-
-    /// A record of our name may be left from before a restart. A second one of the same session
-    /// proves that it lives.
-    fn sight_twin(&mut self, session: SessionId, revision: u64) {
-        let lives = matches!(self.twin, Some((seen, at)) if seen == session && at < revision);
-        if self.twin.is_none_or(|(seen, _)| seen != session) {
-            self.twin = Some((session, revision));
-        }
-        if lives && self.told_twin != Some(session) {
-            self.told_twin = Some(session);
-            self.changes.push(Change::DuplicateNodeId(session));
-        }
-    }
-
-    fn tell_problem(&mut self, error: StoreError) {
-        if self.told_problem.as_ref() != Some(&error) {
-            self.told_problem = Some(error.clone());
-            self.changes.push(Change::Problem(error));
-        }
-    }
-
-    fn tell_leader(&mut self, now: Timestamp) {
-        let leader = self.leader(now);
-        if leader != self.told_leader {
-            self.told_leader.clone_from(&leader);
-            self.changes.push(Change::LeaderChanged(leader));
-        }
-    }
-
-    /// The next of a sequence that differs from session to session (splitmix64).
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+    fn read_soon(&mut self, now: Timestamp) {
+        let spaced =
+            self.view.last_read().map_or(now, |last| last + self.settings.timing.request_timeout());
+        self.schedule.read_by(spaced.max(now));
     }
 }

@@ -71,6 +71,19 @@ pub struct Step {
     pub finished: bool,
 }
 
+impl Step {
+    /// Nothing to do, and no reason to be called again.
+    pub(super) const fn empty() -> Self {
+        Self {
+            changes: Vec::new(),
+            command: None,
+            wake_at: Timestamp::MAX,
+            refused: None,
+            finished: false,
+        }
+    }
+}
+
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {

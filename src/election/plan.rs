@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::knowledge::{Seen, Sighting};
-use super::term::Phase;
+use super::phase::Phase;
+use super::record::{Observation, Record};
 use super::{Election, Timestamp};
 use crate::lease::{Epoch, Lease};
 
@@ -20,27 +20,27 @@ pub(super) struct Plan {
 
 impl Election {
     /// When what is known may be challenged; `None` when nothing is known yet.
-    pub(super) fn plan(&self) -> Option<Plan> {
-        let sighting = self.knowledge.newest()?;
-        let mut plan = self.classify(sighting);
-        plan.at = plan.at.max(self.knowledge.embargo());
+    pub(super) fn challenge_plan(&self) -> Option<Plan> {
+        let observed = self.view.newest()?;
+        let mut plan = self.classify(observed);
+        plan.at = plan.at.max(self.view.no_challenge_before());
         Some(plan)
     }
 
-    fn classify(&self, sighting: &Sighting) -> Plan {
-        let after = |wait| Plan { at: sighting.first_seen + wait, confirm: true };
-        let at_once = Plan { at: sighting.first_seen, confirm: false };
-        match &sighting.seen {
-            Seen::Undecodable(_) | Seen::Marker => after(self.knowledge.longest_ttl()),
-            Seen::Absent if self.knowledge.is_brand_new() && !self.settings.strict_bootstrap => {
+    fn classify(&self, observed: &Observation) -> Plan {
+        let after = |wait| Plan { at: observed.first_seen + wait, confirm: true };
+        let at_once = Plan { at: observed.first_seen, confirm: false };
+        match &observed.record {
+            Record::Undecodable(_) | Record::Marker => after(self.view.longest_ttl()),
+            Record::Absent if self.view.is_brand_new() && !self.settings.strict_bootstrap => {
                 at_once
             }
-            Seen::Absent => after(self.knowledge.longest_ttl()),
-            Seen::Lease(lease) if lease.clean => {
-                Plan { at: sighting.first_seen + self.courtesy(lease), confirm: false }
+            Record::Absent => after(self.view.longest_ttl()),
+            Record::Lease(lease) if lease.clean => {
+                Plan { at: observed.first_seen + self.successor_grace(lease), confirm: false }
             }
-            Seen::Lease(lease) if self.may_retake(lease, sighting.revision) => at_once,
-            Seen::Lease(lease) => after(self.knowledge.wait_for(lease)),
+            Record::Lease(lease) if self.may_retake_own(lease, observed.revision) => at_once,
+            Record::Lease(lease) => after(self.view.holder_wait(lease)),
         }
     }
 
@@ -49,14 +49,14 @@ impl Election {
     ///
     /// It is sent a little early, so that the challenge is not late for it. What it shows need not
     /// be what is overwritten: that is up to the challenge's condition, and no renewal passes it.
-    pub(super) fn to_be_confirmed(&self, plan: &Plan) -> Option<Timestamp> {
+    pub(super) fn confirming_read_at(&self, plan: &Plan) -> Option<Timestamp> {
         let from = plan.at - self.settings.timing.confirm_lead();
-        let unread = self.knowledge.last_read().is_none_or(|sent| sent < from);
+        let unread = self.view.last_read().is_none_or(|sent| sent < from);
         (plan.confirm && unread).then_some(from)
     }
 
     /// How long a release is left to others: to its successor, and to anybody by who released it.
-    pub(super) fn courtesy(&self, release: &Lease) -> Duration {
+    pub(super) fn successor_grace(&self, release: &Lease) -> Duration {
         let for_me = release.successor.as_ref().is_some_and(|id| *id == self.settings.node_id);
         let mine = release.session == Some(self.settings.session);
         if mine || (release.successor.is_some() && !for_me) {
@@ -67,36 +67,38 @@ impl Election {
     }
 
     /// A held record of this very session, whose term has ended: nobody else can be leading by it.
-    fn may_retake(&self, lease: &Lease, revision: u64) -> bool {
-        self.is_held_here(lease) && self.retaken != revision && self.cooldown.is_none()
+    fn may_retake_own(&self, lease: &Lease, revision: u64) -> bool {
+        self.is_held_here(lease)
+            && self.leftover.retaken != revision
+            && self.schedule.cooldown.is_none()
     }
 
     /// Whether this node may challenge at all.
     pub(super) fn is_eligible(&self, now: Timestamp) -> bool {
         self.healthy
             && !self.settings.observer
-            && self.stopping.is_none()
-            && now >= self.back_off_until
-            && self.cooldown.is_none()
-            && self.knowledge.behind_since().is_none()
+            && self.stop_by.is_none()
+            && now >= self.schedule.back_off_until
+            && self.schedule.cooldown.is_none()
+            && self.view.behind_since().is_none()
     }
 
     /// When a follower looks although it has no other reason to.
     pub(super) fn poll_at(&self) -> Option<Timestamp> {
         let ttl = self.settings.timing.ttl();
-        let last = self.knowledge.last_read()?;
-        if self.knowledge.is_missing() {
+        let last = self.view.last_read()?;
+        if self.view.is_missing() {
             return Some(last + self.settings.timing.renew_interval());
         }
-        if let Some(behind) = self.knowledge.behind_since() {
-            return Some(behind + self.knowledge.longest_ttl());
+        if let Some(behind) = self.view.behind_since() {
+            return Some(behind + self.view.longest_ttl());
         }
         // Once it was read its epoch is remembered, so that it is not given again should the bucket
         // go away, and a release of it can be taken over without another read.
-        if self.knowledge.hears_of_another_term() && !self.settings.observer {
+        if self.view.noticed_other_term() && !self.settings.observer {
             return Some(last + self.settings.timing.request_timeout());
         }
-        Some(match (self.settings.observer, self.knowledge.trusts_notices()) {
+        Some(match (self.settings.observer, self.view.trusts_notices()) {
             (true, _) => last + ttl.max(OBSERVER_POLL),
             (false, true) => last + 3 * ttl,
             // Deaf to notices, it must look before the record it knows has stood for a TTL, or it
@@ -107,20 +109,20 @@ impl Election {
 
     /// Who holds the lease, as far as can be known: nobody is known to once its TTL has passed.
     pub(super) fn leader(&self, now: Timestamp) -> Option<(String, Epoch)> {
-        if let Some(tenure) = self.tenure() {
-            return Some((self.settings.node_id.clone(), tenure.epoch));
+        if let Some(term) = self.term() {
+            return Some((self.settings.node_id.clone(), term.epoch));
         }
-        let lease = self.knowledge.newest()?.lease()?;
+        let lease = self.view.newest()?.lease()?;
         let known = self.leader_known_until().is_some_and(|until| now < until);
         known.then(|| (lease.node_id.clone(), lease.epoch))
     }
 
     fn leader_known_until(&self) -> Option<Timestamp> {
-        let sighting = self.knowledge.newest()?;
-        let lease = sighting
+        let observed = self.view.newest()?;
+        let lease = observed
             .lease()
             .filter(|lease| !lease.is_released() && lease.session != Some(self.settings.session))?;
-        Some(sighting.first_seen + self.knowledge.wait_for(lease))
+        Some(observed.first_seen + self.view.holder_wait(lease))
     }
 
     /// The next moment at which anything changes by itself.
@@ -130,38 +132,43 @@ impl Election {
             .pending()
             .map(|pending| pending.sent + self.settings.timing.request_timeout());
         let idle = request.is_none() && self.connected;
-        let due = if idle { self.due_at() } else { None };
-        [request, due.map(|due| due.max(self.not_before)), self.phase_ends_at(), self.stopping]
-            .into_iter()
-            .chain([self.cooldown_ends_at(), self.leader_known_until()])
-            .flatten()
-            .filter(|at| *at > now)
-            .min()
-            .unwrap_or(Timestamp::MAX)
+        let due = if idle { self.next_request_at() } else { None };
+        [
+            request,
+            due.map(|due| due.max(self.schedule.not_before)),
+            self.phase_ends_at(),
+            self.stop_by,
+        ]
+        .into_iter()
+        .chain([self.cooldown_ends_at(), self.leader_known_until()])
+        .flatten()
+        .filter(|at| *at > now)
+        .min()
+        .unwrap_or(Timestamp::MAX)
     }
 
     /// When the next request is to be sent, if one may be sent.
-    fn due_at(&self) -> Option<Timestamp> {
+    fn next_request_at(&self) -> Option<Timestamp> {
         let phase = match &self.phase {
-            Phase::Leading(tenure) | Phase::Draining(tenure, _) => Some(tenure.renew_at),
-            Phase::Following if self.has_to_clean() => Some(self.not_before),
+            Phase::Holding { term, .. } => Some(term.renew_at),
+            Phase::Following if self.has_leftover() => Some(self.schedule.not_before),
             Phase::Following => self.follow_at(),
-            Phase::Challenging(_) | Phase::Releasing(_) => Some(self.not_before),
+            Phase::Challenging(_) | Phase::Releasing(_) => Some(self.schedule.not_before),
             Phase::Stopped => None,
         };
-        self.look_at.into_iter().chain(phase).min()
+        self.schedule.next_read_at.into_iter().chain(phase).min()
     }
 
     fn follow_at(&self) -> Option<Timestamp> {
         let blocked = !self.healthy
             || self.settings.observer
-            || self.cooldown.is_some()
-            || self.knowledge.behind_since().is_some();
-        let next = |plan: Plan| self.to_be_confirmed(&plan).unwrap_or(plan.at);
+            || self.schedule.cooldown.is_some()
+            || self.view.behind_since().is_some();
+        let next = |plan: Plan| self.confirming_read_at(&plan).unwrap_or(plan.at);
         // Where there is no bucket one is made, which needs no plan.
-        let missing = self.knowledge.is_missing().then_some(Timestamp::ZERO);
-        let planned = missing.or_else(|| self.plan().map(next));
-        let challenge = planned.map(|at| at.max(self.back_off_until));
+        let missing = self.view.is_missing().then_some(Timestamp::ZERO);
+        let planned = missing.or_else(|| self.challenge_plan().map(next));
+        let challenge = planned.map(|at| at.max(self.schedule.back_off_until));
         challenge.filter(|_| !blocked).into_iter().chain(self.poll_at()).min()
     }
 }

@@ -129,7 +129,7 @@ impl Requests {
     }
 
     /// Whether the connection should be given up: two requests in a row went unanswered.
-    pub(super) fn is_deaf(&mut self) -> bool {
+    pub(super) fn is_unresponsive(&mut self) -> bool {
         let deaf = self.timeouts_in_a_row >= 2;
         if deaf {
             self.timeouts_in_a_row = 0;

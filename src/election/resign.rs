@@ -2,62 +2,34 @@
 
 use std::time::Duration;
 
+use super::phase::{EndedTerm, Phase, Release, Resignation, Term};
 use super::requests::Purpose;
-use super::term::{Phase, Tenure};
 use super::{Change, Election, Timestamp};
 use crate::error::Refused;
 use crate::event::{Cause, Reason};
 use crate::lease::{Epoch, Lease};
 
-#[derive(Clone, Debug)]
-pub(super) struct Resignation {
-    reason: Reason,
-    pub(super) successor: Option<String>,
-    bound: Timestamp,
-    pub(super) drained: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Release {
-    pub(super) epoch: Epoch,
-    pub(super) successor: Option<String>,
-    ended: Timestamp,
-    until: Timestamp,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Cleanup {
-    pub(super) epoch: Epoch,
-    pub(super) successor: Option<String>,
-}
-
-/// The time in which a node stays back after a term that it gave back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cooldown {
-    until: Timestamp,
-    /// After a transfer: the release's revision, and when to come back early if it still stands.
-    early: Option<(u64, Timestamp)>,
-}
-
 impl Election {
-    pub(super) fn give_up_phases(&mut self, now: Timestamp) {
+    pub(super) fn end_overdue_phase(&mut self, now: Timestamp) {
         match &self.phase {
             Phase::Challenging(challenge)
                 if now >= challenge.sent + self.settings.timing.validity() =>
             {
-                self.challenge_came_to_nothing(now);
+                self.abandon_challenge(now);
             }
-            Phase::Draining(_, resignation) if now >= resignation.bound && !resignation.drained => {
+            Phase::Holding { resignation: Some(resignation), .. }
+                if now >= resignation.bound && !resignation.drained =>
+            {
                 let cause = Cause::DrainTimedOut(resignation.reason.clone());
                 self.lose(now, cause);
             }
-            Phase::Releasing(release) if now >= release.until => self.left_to_lapse(),
+            Phase::Releasing(release) if now >= release.until => self.release_timed_out(),
             _ => {}
         }
         self.end_cooldown(now);
-        if self.stopping.is_some_and(|until| now >= until) {
-            if let Some(tenure) = self.tenure() {
-                let epoch = tenure.epoch;
+        if self.stop_by.is_some_and(|until| now >= until) {
+            if let Some(term) = self.term() {
+                let epoch = term.epoch;
                 self.end_term(epoch, Cause::DrainTimedOut(Reason::Stop));
             }
             self.phase = Phase::Stopped;
@@ -68,8 +40,10 @@ impl Election {
         match &self.phase {
             Phase::Following | Phase::Stopped => None,
             Phase::Challenging(challenge) => Some(challenge.sent + self.settings.timing.validity()),
-            Phase::Leading(tenure) => Some(tenure.deadline),
-            Phase::Draining(tenure, resignation) => Some(tenure.deadline.min(resignation.bound)),
+            Phase::Holding { term, resignation: None } => Some(term.deadline),
+            Phase::Holding { term, resignation: Some(resignation) } => {
+                Some(term.deadline.min(resignation.bound))
+            }
             Phase::Releasing(release) => Some(release.until),
         }
     }
@@ -85,13 +59,13 @@ impl Election {
             _ => None,
         };
         match &mut self.phase {
-            Phase::Leading(tenure) => {
-                let tenure = tenure.clone();
+            Phase::Holding { term, resignation: None } => {
+                let term = term.clone();
                 let bound = now + self.settings.drain_timeout;
-                self.start_drain(tenure, Resignation { reason, successor, bound, drained: false });
+                self.start_drain(term, Resignation { reason, successor, bound, drained: false });
                 Ok(())
             }
-            Phase::Draining(_, resignation) => {
+            Phase::Holding { resignation: Some(resignation), .. } => {
                 resignation.successor = resignation.successor.take().or(successor);
                 Ok(())
             }
@@ -100,62 +74,64 @@ impl Election {
     }
 
     /// `is_leader()` is false from here on; the lease is held until the work has stopped.
-    fn start_drain(&mut self, tenure: Tenure, resignation: Resignation) {
+    fn start_drain(&mut self, term: Term, resignation: Resignation) {
         self.cell.end();
-        let (epoch, reason) = (tenure.epoch, resignation.reason.clone());
-        self.phase = Phase::Draining(tenure, resignation);
-        self.changes.push(Change::Resigning { epoch, reason });
+        let (epoch, reason) = (term.epoch, resignation.reason.clone());
+        self.phase = Phase::Holding { term, resignation: Some(resignation) };
+        self.out.changes.push(Change::Resigning { epoch, reason });
     }
 
     pub(super) fn drained(&mut self, epoch: Epoch) {
         match &mut self.phase {
-            Phase::Draining(tenure, resignation) if tenure.epoch == epoch => {
+            Phase::Holding { term, resignation: Some(resignation) } if term.epoch == epoch => {
                 resignation.drained = true;
             }
             // The drain ended after its term did: if the record still is of that term, it may yet
             // be released.
             _ => {
-                let late = self.lapsed.take_if(|lapsed| lapsed.epoch == epoch);
-                self.cleanup = late.or(self.cleanup.take());
+                let late = self.leftover.undrained.take_if(|lapsed| lapsed.epoch == epoch);
+                self.leftover.to_release = late.or(self.leftover.to_release.take());
             }
         }
     }
 
     /// The work has stopped and no write is under way: the term ends, and only then it is released.
     pub(super) fn finish_drain(&mut self, now: Timestamp) {
-        let Phase::Draining(tenure, resignation) = &self.phase else { return };
+        let Phase::Holding { term, resignation: Some(resignation) } = &self.phase else { return };
         if !resignation.drained || self.requests.is_writing() {
             return;
         }
-        let (epoch, resignation) = (tenure.epoch, resignation.clone());
+        let (epoch, resignation) = (term.epoch, resignation.clone());
         self.end_term(epoch, Cause::Resigned(resignation.reason));
-        self.cool_down(now, self.settings.cooldown);
-        let until = self.stopping.unwrap_or(now + self.settings.timing.ttl());
+        self.schedule.cool_down(now, self.settings.cooldown);
+        let until = self.stop_by.unwrap_or(now + self.settings.timing.ttl());
         let successor = resignation.successor;
         self.phase = Phase::Releasing(Release { epoch, successor, ended: now, until });
     }
 
     pub(super) fn set_healthy(&mut self, now: Timestamp, healthy: bool) {
         self.healthy = healthy;
-        if !healthy && matches!(self.phase, Phase::Leading(_)) {
-            self.refused = self.resign(now, Reason::Unhealthy).err();
+        if !healthy && matches!(self.phase, Phase::Holding { resignation: None, .. }) {
+            self.out.refused = self.resign(now, Reason::Unhealthy).err();
         }
     }
 
     pub(super) fn set_meta(&mut self, now: Timestamp, meta: Option<serde_json::Value>) {
         self.settings.meta = meta;
-        if let Phase::Leading(tenure) = &mut self.phase {
-            tenure.renew_at = now;
+        if let Phase::Holding { term, resignation: None } = &mut self.phase {
+            term.renew_at = now;
         }
     }
 
     pub(super) fn promote(&mut self) -> Result<(), Refused> {
         match &self.phase {
-            Phase::Draining(..) | Phase::Releasing(_) => Err(Refused::Resigning),
+            Phase::Holding { resignation: Some(_), .. } | Phase::Releasing(_) => {
+                Err(Refused::Resigning)
+            }
             _ if self.settings.observer => Err(Refused::Observer),
             _ if !self.healthy => Err(Refused::Unhealthy),
             _ => {
-                self.cooldown = None;
+                self.schedule.cooldown = None;
                 Ok(())
             }
         }
@@ -164,17 +140,20 @@ impl Election {
     // Release.
 
     /// Whether an own record stands that is to be overwritten by a release.
-    pub(super) fn has_to_clean(&self) -> bool {
-        self.cleanup.as_ref().is_some_and(|cleanup| self.stands_under(cleanup.epoch))
+    pub(super) fn has_leftover(&self) -> bool {
+        self.leftover
+            .to_release
+            .as_ref()
+            .is_some_and(|cleanup| self.own_record_stands(cleanup.epoch))
     }
 
     /// The release to send, once the renewal loop finds its own record without a term.
-    pub(super) fn cleanup_of_what_stands(&mut self) -> Option<Cleanup> {
-        if self.has_to_clean() { self.cleanup.take() } else { None }
+    pub(super) fn take_leftover(&mut self) -> Option<EndedTerm> {
+        if self.has_leftover() { self.leftover.to_release.take() } else { None }
     }
 
     pub(super) fn release(&mut self, now: Timestamp, epoch: Epoch, successor: Option<String>) {
-        let Some(standing) = self.knowledge.standing() else { return };
+        let Some(standing) = self.view.confirmed() else { return };
         let expect = standing.expect();
         let lease = Lease {
             node_id: String::new(),
@@ -189,19 +168,19 @@ impl Election {
     pub(super) fn released(&mut self, revision: u64) {
         let Phase::Releasing(release) = &self.phase else { return };
         let back = release.ended + 2 * self.settings.timing.successor_wait();
-        if let (Some(cooldown), Some(_)) = (&mut self.cooldown, &release.successor) {
-            cooldown.early = Some((revision, back));
+        if release.successor.is_some() {
+            self.schedule.cool_down_early(revision, back);
         }
         self.phase = Phase::Following;
     }
 
     /// The release could not be sent in time: others must wait, and so must this node.
-    fn left_to_lapse(&mut self) {
+    fn release_timed_out(&mut self) {
         let Phase::Releasing(release) = &self.phase else { return };
         let (ended, epoch) = (release.ended, release.epoch);
         let successor = release.successor.clone();
-        self.cleanup = Some(Cleanup { epoch, successor });
-        self.cool_down(ended, self.after_lapse());
+        self.leftover.to_release = Some(EndedTerm { epoch, successor });
+        self.schedule.cool_down(ended, self.unreleased_cooldown());
         self.phase = Phase::Following;
     }
 
@@ -209,47 +188,38 @@ impl Election {
 
     /// How long to stay back after a term that was resigned but not released: long enough for
     /// others to wait it out first.
-    pub(super) fn after_lapse(&self) -> Duration {
+    pub(super) fn unreleased_cooldown(&self) -> Duration {
         self.settings.cooldown.max(self.settings.timing.expiry_cooldown())
     }
 
-    /// Starts or lengthens the cooldown.
-    pub(super) fn cool_down(&mut self, from: Timestamp, length: Duration) {
-        let present = self.cooldown.map_or(Timestamp::ZERO, |cooldown| cooldown.until);
-        self.cooldown = Some(Cooldown { until: present.max(from + length), early: None });
-    }
-
     pub(super) fn cooldown_ends_at(&self) -> Option<Timestamp> {
-        let cooldown = self.cooldown?;
-        let stands = |(revision, at): (u64, Timestamp)| {
-            let stands = self.knowledge.newest().is_some_and(|s| s.revision == revision);
-            stands.then_some(at)
-        };
-        Some(cooldown.early.and_then(stands).map_or(cooldown.until, |at| at.min(cooldown.until)))
+        self.schedule.cooldown_ends_at(self.view.newest().map(|newest| newest.revision))
     }
 
     fn end_cooldown(&mut self, now: Timestamp) {
         if self.cooldown_ends_at().is_some_and(|at| now >= at) {
-            self.cooldown = None;
+            self.schedule.cooldown = None;
         }
     }
 
     // Stop.
 
     pub(super) fn stop(&mut self, now: Timestamp, until: Timestamp) {
-        let until = self.stopping.map_or(until, |earlier| earlier.min(until));
-        self.stopping = Some(until);
+        let until = self.stop_by.map_or(until, |earlier| earlier.min(until));
+        self.stop_by = Some(until);
         match &mut self.phase {
-            Phase::Leading(tenure) => {
-                let tenure = tenure.clone();
+            Phase::Holding { term, resignation: None } => {
+                let term = term.clone();
                 let reason = Reason::Stop;
                 let resignation =
                     Resignation { reason, successor: None, bound: until, drained: false };
-                self.start_drain(tenure, resignation);
+                self.start_drain(term, resignation);
             }
-            Phase::Draining(_, resignation) => resignation.bound = resignation.bound.min(until),
+            Phase::Holding { resignation: Some(resignation), .. } => {
+                resignation.bound = resignation.bound.min(until)
+            }
             Phase::Releasing(release) => release.until = release.until.min(until),
-            Phase::Challenging(_) => self.challenge_came_to_nothing(now),
+            Phase::Challenging(_) => self.abandon_challenge(now),
             Phase::Following | Phase::Stopped => {}
         }
     }
@@ -257,11 +227,11 @@ impl Election {
     /// Stops when nothing is left to be given back, or nothing can be.
     pub(super) fn finish_stop(&mut self) {
         let waits = self.connected
-            && self.cleanup.is_some()
-            && (self.requests.pending().is_some() || self.look_at.is_some());
+            && self.leftover.to_release.is_some()
+            && (self.requests.pending().is_some() || self.schedule.next_read_at.is_some());
         let releasing = self.requests.is_writing();
         let idle = matches!(self.phase, Phase::Following);
-        if self.stopping.is_some() && idle && !waits && !releasing && !self.has_to_clean() {
+        if self.stop_by.is_some() && idle && !waits && !releasing && !self.has_leftover() {
             self.phase = Phase::Stopped;
         }
     }

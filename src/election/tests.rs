@@ -4,8 +4,9 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::error::Refused;
 use crate::event::Cause;
-use crate::lease::Lease;
+use crate::lease::{Lease, SessionId};
 use crate::store::{Content, Entry, Expect, Incarnation};
 use crate::timing::Timing;
 

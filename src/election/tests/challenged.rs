@@ -31,7 +31,7 @@ fn repeats_twice_and_backs_off(mut desk: Desk, release: impl Fn() -> Snapshot) {
     desk.answer_read(release());
     assert!(desk.is_reading(), "what is left of it is looked for");
     desk.answer_read(release());
-    let share = u32::try_from(Election::new(settings("me", 1)).random() % 1_000).unwrap();
+    let share = u32::try_from(Election::new(settings("me", 1)).schedule.random() % 1_000).unwrap();
     let back_off = TTL + TTL * share / 1_000;
     assert_eq!(desk.wake_at, desk.now + back_off);
     desk.pass(back_off.saturating_sub(Duration::from_millis(1)));

@@ -62,7 +62,7 @@ fn renewals_that_overtake_every_read_cost_no_trust() {
     }
     let noticed = desk.now;
     assert_eq!(desk.election.leader(noticed + secs(9)).map(|(id, _)| id), Some("other".into()));
-    assert!(desk.election.knowledge.trusts_notices());
+    assert!(desk.election.view.trusts_notices());
 }
 
 /// What the error's documentation says is needed: deleting the key is not enough.
@@ -232,7 +232,7 @@ fn an_own_write_settles_what_was_heard_of_up_to_its_revision() {
         desk.notice(heard, &held("third", 3, 9, 1));
         desk.stored(6);
         assert!(desk.leads());
-        let newest = desk.election.knowledge.newest().unwrap();
+        let newest = desk.election.view.newest().unwrap();
         assert_eq!(newest.revision, known);
         let own = newest.lease().unwrap().session == Some(SessionId::from_bits(1));
         assert_eq!(own, heard == 6);
@@ -248,7 +248,7 @@ fn a_notice_of_what_an_own_write_overtook_costs_no_trust_and_one_above_it_does()
         desk.stored(6);
         desk.pass(secs(1));
         desk.answer_read(snapshot(Some(entry(6, &lease))));
-        assert_eq!(desk.election.knowledge.trusts_notices(), trusted);
+        assert_eq!(desk.election.view.trusts_notices(), trusted);
     }
 }
 

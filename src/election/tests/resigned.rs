@@ -170,7 +170,7 @@ fn whoever_backs_off_where_the_bucket_is_missing_wakes_to_make_one() {
     desk.store(StoreEvent::Disconnected { error: StoreError::TimedOut });
     desk.pass(secs(9));
     desk.store(StoreEvent::Connected { server: "here".into() });
-    let until = desk.election.back_off_until;
+    let until = desk.election.schedule.back_off_until;
     assert!(until > desk.now);
     while desk.is_reading() {
         desk.answer(Outcome::NoBucket);

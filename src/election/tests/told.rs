@@ -196,12 +196,12 @@ fn a_term_that_somebody_found_expired_is_lost_at_the_next_step() {
 #[test]
 fn what_is_random_follows_from_the_session() {
     let mut election = Election::new(settings("me", 1_234_567));
-    let drawn = [(); 3].map(|()| election.random());
+    let drawn = [(); 3].map(|()| election.schedule.random());
     assert_eq!(drawn[0], 6_457_827_717_110_365_317);
     assert_eq!(drawn[1], 3_203_168_211_198_807_973);
     assert_eq!(drawn[2], 9_817_491_932_198_370_423);
     let mut other = Election::new(settings("me", 1_234_567 << 64));
-    assert_eq!(other.random(), drawn[0], "all bits count");
+    assert_eq!(other.schedule.random(), drawn[0], "all bits count");
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! What is reported to the caller, and what was reported before: nothing is told twice in a row.
+
+use std::time::Duration;
+
+use super::{Change, Election, Timestamp};
+use crate::error::StoreError;
+use crate::lease::{Epoch, SessionId};
+
+/// What was reported last.
+#[derive(Debug, Default)]
+pub(super) struct Reported {
+    pub(super) leader: Option<(String, Epoch)>,
+    ttl: Option<Duration>,
+    pub(super) problem: Option<StoreError>,
+    duplicate: Option<SessionId>,
+    /// Another session of this node's id, and the revision at which it was first seen.
+    namesake: Option<(SessionId, u64)>,
+}
+
+impl Election {
+    /// Reports what a newly seen record says about the cluster.
+    pub(super) fn report_record(&mut self) {
+        let Some(observed) = self.view.newest() else { return };
+        let revision = observed.revision;
+        let Some(lease) = observed.lease().filter(|lease| !lease.is_released()) else { return };
+        let foreign = lease.session.filter(|session| *session != self.settings.session);
+        let same_name = lease.node_id == self.settings.node_id;
+        let ttl = lease.ttl.filter(|ttl| *ttl != self.settings.timing.ttl());
+        if let Some(ttl) = ttl.filter(|ttl| self.reported.ttl != Some(*ttl)) {
+            self.reported.ttl = Some(ttl);
+            self.out.changes.push(Change::TtlMismatch(ttl));
+        }
+        // An observer may have the id of the node that it runs beside.
+        if let (Some(session), true, false) = (foreign, same_name, self.settings.observer) {
+            self.report_duplicate(session, revision);
+        }
+    }
+
+    /// One record of this node's id may be left from before a restart. A second one of the same
+    /// session proves that its process is alive.
+    fn report_duplicate(&mut self, session: SessionId, revision: u64) {
+        let lives =
+            matches!(self.reported.namesake, Some((seen, at)) if seen == session && at < revision);
+        if self.reported.namesake.is_none_or(|(seen, _)| seen != session) {
+            self.reported.namesake = Some((session, revision));
+        }
+        if lives && self.reported.duplicate != Some(session) {
+            self.reported.duplicate = Some(session);
+            self.out.changes.push(Change::DuplicateNodeId(session));
+        }
+    }
+
+    pub(super) fn report_problem(&mut self, error: StoreError) {
+        if self.reported.problem.as_ref() != Some(&error) {
+            self.reported.problem = Some(error.clone());
+            self.out.changes.push(Change::Problem(error));
+        }
+    }
+
+    pub(super) fn report_leader(&mut self, now: Timestamp) {
+        let leader = self.leader(now);
+        if leader != self.reported.leader {
+            self.reported.leader.clone_from(&leader);
+            self.out.changes.push(Change::LeaderChanged(leader));
+        }
+    }
+}
