@@ -53,6 +53,7 @@ use crate::leadership::TermCell;
 use crate::lease::{Epoch, Lease};
 use crate::store::{Outcome, Snapshot, StoreEvent, Ticket};
 
+mod bucket;
 mod interface;
 mod notice;
 mod phase;

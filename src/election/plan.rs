@@ -32,7 +32,7 @@ impl Election {
         let at_once = Plan { at: observed.first_seen, confirm: false };
         match &observed.record {
             Record::Undecodable(_) | Record::Marker => after(self.view.longest_ttl()),
-            Record::Absent if self.view.is_brand_new() && !self.settings.strict_bootstrap => {
+            Record::Absent if self.view.bucket().is_new() && !self.settings.strict_bootstrap => {
                 at_once
             }
             Record::Absent => after(self.view.longest_ttl()),
@@ -80,17 +80,17 @@ impl Election {
             && self.stop_by.is_none()
             && now >= self.schedule.back_off_until
             && self.schedule.cooldown.is_none()
-            && self.view.behind_since().is_none()
+            && self.view.bucket().behind_since().is_none()
     }
 
     /// When a follower looks although it has no other reason to.
     pub(super) fn poll_at(&self) -> Option<Timestamp> {
         let ttl = self.settings.timing.ttl();
         let last = self.view.last_read()?;
-        if self.view.is_missing() {
+        if self.view.bucket().is_missing() {
             return Some(last + self.settings.timing.renew_interval());
         }
-        if let Some(behind) = self.view.behind_since() {
+        if let Some(behind) = self.view.bucket().behind_since() {
             return Some(behind + self.view.longest_ttl());
         }
         // Once it was read its epoch is remembered, so that it is not given again should the bucket
@@ -163,10 +163,10 @@ impl Election {
         let blocked = !self.healthy
             || self.settings.observer
             || self.schedule.cooldown.is_some()
-            || self.view.behind_since().is_some();
+            || self.view.bucket().behind_since().is_some();
         let next = |plan: Plan| self.confirming_read_at(&plan).unwrap_or(plan.at);
         // Where there is no bucket one is made, which needs no plan.
-        let missing = self.view.is_missing().then_some(Timestamp::ZERO);
+        let missing = self.view.bucket().is_missing().then_some(Timestamp::ZERO);
         let planned = missing.or_else(|| self.challenge_plan().map(next));
         let challenge = planned.map(|at| at.max(self.schedule.back_off_until));
         challenge.filter(|_| !blocked).into_iter().chain(self.poll_at()).min()

@@ -216,7 +216,7 @@ impl Election {
                 self.start_drain(term, resignation);
             }
             Phase::Holding { resignation: Some(resignation), .. } => {
-                resignation.bound = resignation.bound.min(until)
+                resignation.bound = resignation.bound.min(until);
             }
             Phase::Releasing(release) => release.until = release.until.min(until),
             Phase::Challenging(_) => self.abandon_challenge(now),

@@ -85,7 +85,7 @@ impl Election {
         if !self.is_eligible(now) {
             return;
         }
-        if self.view.is_missing() {
+        if self.view.bucket().is_missing() {
             return self.create_bucket(now);
         }
         let Some(plan) = self.challenge_plan() else { return };
@@ -111,7 +111,7 @@ impl Election {
     pub(super) fn write(&mut self, now: Timestamp, purpose: Purpose, expect: Expect, lease: Lease) {
         let ticket = self.requests.open(Kind::Write, now);
         debug_assert_eq!(ticket.0, lease.write, "a write bears the number of its request");
-        let incarnation = self.view.incarnation().cloned();
+        let incarnation = self.view.bucket().incarnation().cloned();
         self.requests.remember(OwnWrite { lease: lease.clone(), purpose, incarnation, sent: now });
         self.out.command = Some(Command::Write { ticket, expect, lease });
     }
@@ -230,7 +230,7 @@ impl Election {
 
     pub(super) fn on_stored(&mut self, now: Timestamp, ticket: Ticket, revision: u64) {
         let Some(write) = self.requests.write(ticket.0).cloned() else { return };
-        if write.incarnation.as_ref() != self.view.incarnation() {
+        if write.incarnation.as_ref() != self.view.bucket().incarnation() {
             // Stored in a bucket that is gone, and with it the term; but not its epoch.
             return self.view.remember_epoch(write.lease.epoch);
         }
@@ -334,12 +334,12 @@ impl Election {
     /// The remembered write that the newest read shows. It counts as its acknowledgement, from when
     /// it was sent; a record whose write is forgotten is a base for the next one and no more.
     fn own_write_read(&self) -> Option<(OwnWrite, u64)> {
-        if self.view.behind_since().is_some() {
+        if self.view.bucket().behind_since().is_some() {
             return None;
         }
         let observed = self.view.confirmed()?;
         let write = self.requests.write_of(observed.lease()?)?;
-        let here = write.incarnation.as_ref() == self.view.incarnation();
+        let here = write.incarnation.as_ref() == self.view.bucket().incarnation();
         here.then(|| (write.clone(), observed.revision))
     }
 

@@ -9,8 +9,8 @@
 //! What the proof leaves open is asked of what is known:
 //! * *The bucket.* A notice does not tell which one it is of. Only a term that was read in the
 //!   present bucket is taken over like this, for whoever saw a holder in an earlier one must wait.
-//! * *The successor.* It is not part of the name, and binds nobody but by successor_grace. A release for
-//!   somebody else is left alone until it was read.
+//! * *The successor.* It is not part of the name, and no node is bound by it. A release for another
+//!   node is left alone until it was read.
 //! * *Patience.* One such challenge between two reads: whoever forges notices gets no more.
 
 use super::{Election, Phase, Timestamp};
