@@ -40,7 +40,7 @@ pub use client::{Answer, Client, QueryError, query, query_all};
 pub use gate::{Gate, GateError, GateSettings};
 pub use responder::{CustomError, MAX_CUSTOM_BYTES, Responder};
 
-pub(crate) use answer::{count, read, role, role_from, text};
+pub(crate) use answer::{count, node_id, read, role, role_from, text};
 pub(crate) use responder::{Custom, HealthHandler, millis};
 
 /// Where the node answers: `cluster.<cluster>.health.<node>`.

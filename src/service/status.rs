@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::Role;
-use crate::health::{Malformed, count, millis, read, role, role_from, text};
+use crate::health::{Malformed, count, millis, node_id, read, role, role_from, text};
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
 use crate::text::excerpt;
@@ -147,14 +147,11 @@ impl Status {
     /// [`Malformed`] when it is too long, no JSON, or names no node.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let raw: Raw = read(bytes)?;
-        if raw.node_id.is_empty() {
-            return Err(Malformed::Unreadable("it names no node".to_owned()));
-        }
         let words =
             |text: Option<String>| text.filter(|text| !text.is_empty()).map(|t| excerpt(&t));
         Ok(Self {
             cluster_id: words(raw.cluster_id).unwrap_or_default(),
-            node_id: excerpt(&raw.node_id),
+            node_id: node_id(raw.node_id)?,
             role: role_from(raw.role.as_deref().unwrap_or_default()),
             leader: words(raw.leader),
             epoch: count(raw.epoch),
