@@ -35,25 +35,25 @@
 
 mod code;
 mod config;
+mod control;
 mod event;
-mod figures;
+mod fork;
 mod handle;
 mod hooks;
 mod log;
 mod node;
-mod run;
+mod stats;
 mod text;
 mod token;
 mod version;
 
 pub use code::{leasehold_code, leasehold_last_error};
 pub use config::*;
+pub use control::*;
 pub use event::*;
-pub use figures::*;
-pub use handle::{leasehold_config, leasehold_node, leasehold_token};
 pub use hooks::leasehold_hooks;
 pub use log::*;
 pub use node::*;
-pub use run::*;
+pub use stats::*;
 pub use token::*;
 pub use version::*;

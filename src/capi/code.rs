@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::handle;
-use super::text::c_line;
+use super::fork;
 use crate::config::ConfigError;
 use crate::error::{Refused, StartError, StoreError, WaitError};
 use crate::node::TransferError;
+use crate::text::printable;
 
 /// How a call ended. Further codes may be added: treat an unknown one as an error.
 #[repr(C)]
@@ -170,9 +170,14 @@ pub extern "C" fn leasehold_last_error() -> *const c_char {
         .unwrap_or(EMPTY.as_ptr().cast())
 }
 
+/// One line for C.
+pub(super) fn c_line(text: &str) -> CString {
+    CString::new(printable(text)).expect("invariant: printable text has no zero byte")
+}
+
 /// Runs a function of the API: refuses it in a forked child, keeps panics, and leaves the message.
 pub(super) fn call(work: impl FnOnce() -> Result<()>) -> leasehold_code {
-    let outcome = if handle::is_inherited() {
+    let outcome = if fork::is_forked_child() {
         Err(Failure::new(LEASEHOLD_E_FORKED, "this process was forked from the library's"))
     } else {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {

@@ -1,21 +1,30 @@
 //! Configurations: made, read from a file, and set by the keys of the file.
 
 use std::ffi::c_char;
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
-use super::code::leasehold_code::{LEASEHOLD_E_CONFIG, LEASEHOLD_E_TEXT};
+use super::code::leasehold_code::LEASEHOLD_E_CONFIG;
 use super::code::{Failure, Result, call, leasehold_code};
-use super::handle::{self, Object, leasehold_config};
-use super::text::{not_null, store, text_in};
+use super::handle::{self, Handle};
+use super::text::{json_in, not_null, store, text_in};
 use crate::config::{Config, ConfigError, check_alone};
 
-/// A configuration in the making, as the tree of its file.
-pub(super) struct Draft(Mutex<Value>);
+/// A configuration that is being made. Freed with `leasehold_config_free`.
+#[derive(Debug)]
+pub struct leasehold_config(());
 
-impl Draft {
+impl Handle for leasehold_config {
+    const KIND: usize = 1;
+    const NAME: &'static str = "configuration";
+    type Object = ConfigObject;
+}
+
+/// The object behind a `leasehold_config`.
+pub(super) struct ConfigObject(Mutex<Value>);
+
+impl ConfigObject {
     pub(super) fn build(&self) -> Result<Config> {
         Ok(Config::from_json(&self.0.lock().to_string())?)
     }
@@ -97,8 +106,7 @@ fn put(tree: &mut Value, key: &str, value: Value, sections: usize) -> Option<()>
 }
 
 fn publish(tree: Value, place: *mut *mut leasehold_config) -> Result<()> {
-    let draft = Arc::new(Draft(Mutex::new(tree)));
-    let handle = handle::insert(Object::Config(draft))?;
+    let handle = handle::insert(ConfigObject(Mutex::new(tree)))?;
     // SAFETY: the caller's word, see the functions below.
     unsafe { store(place, handle, "config") }
 }
@@ -220,25 +228,16 @@ pub unsafe extern "C" fn leasehold_config_set_json(
 }
 
 /// # Safety
-/// `value` is a text or null.
-pub(super) unsafe fn json_in(value: *const c_char, name: &str) -> Result<Value> {
-    // SAFETY: the caller's word.
-    let text = unsafe { text_in(value, name) }?;
-    let bad = |error| Failure::new(LEASEHOLD_E_TEXT, format!("{name} is not JSON: {error}"));
-    serde_json::from_str(text).map_err(bad)
-}
-
-/// # Safety
 /// `key` is a text or null.
 unsafe fn set(
     config: *mut leasehold_config,
     key: *const c_char,
     value: impl FnOnce(&str) -> Result<Value>,
 ) -> Result<()> {
-    let draft = handle::get(config)?;
+    let object = handle::get(config)?;
     // SAFETY: the caller's word.
     let key = unsafe { text_in(key, "key") }?;
-    draft.set(key, value(key)?)
+    object.set(key, value(key)?)
 }
 
 /// Checks all of a configuration, as starting a node does. Does not block, except to read the file
@@ -251,5 +250,5 @@ pub extern "C" fn leasehold_config_check(config: *const leasehold_config) -> lea
 /// Frees a configuration; nodes that were started with it are not concerned. Null is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_config_free(config: *mut leasehold_config) -> leasehold_code {
-    call(|| if config.is_null() { Ok(()) } else { handle::remove(config).map(drop) })
+    call(|| handle::free(config))
 }

@@ -187,7 +187,7 @@ typedef enum leasehold_level {
   LEASEHOLD_DEBUG = 4,
 } leasehold_level;
 
-// A configuration in the making. Freed with `leasehold_config_free`.
+// A configuration that is being made. Freed with `leasehold_config_free`.
 typedef struct leasehold_config leasehold_config;
 
 // A started node. Freed with `leasehold_free`.

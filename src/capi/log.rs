@@ -5,8 +5,7 @@ use std::ffi::{c_char, c_void};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::code::leasehold_code::{LEASEHOLD_E_ALREADY, LEASEHOLD_E_NULL};
-use super::code::{Failure, call, leasehold_code};
-use super::text::c_line;
+use super::code::{Failure, c_line, call, leasehold_code};
 
 /// How important a line is.
 #[repr(C)]

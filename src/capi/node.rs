@@ -2,16 +2,17 @@
 
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 use parking_lot::Mutex;
 
 use super::code::leasehold_code::{LEASEHOLD_E_STOPPED, LEASEHOLD_E_SYSTEM, LEASEHOLD_NOTHING};
 use super::code::{Failure, Result, call, leasehold_code};
+use super::config::leasehold_config;
 use super::event::leasehold_event;
-use super::handle::{self, Object, leasehold_config, leasehold_node};
+use super::handle::{self, ANY_EPOCH, Handle};
 use super::hooks::{Callbacks, leasehold_hooks, not_in_callback};
 use super::text::{fill, not_null, size_of_callers, store, timeout};
 use crate::error::Refused;
@@ -22,8 +23,22 @@ use crate::leadership::TermCell;
 use crate::lease::Epoch;
 use crate::node::{Node, NodeHandle};
 
-/// A node, as long as its handle stands or a call is under way.
-pub(super) struct Member {
+/// A started node. Freed with `leasehold_free`.
+#[derive(Debug)]
+pub struct leasehold_node(());
+
+impl Handle for leasehold_node {
+    const KIND: usize = 2;
+    const NAME: &'static str = "node";
+    type Object = NodeObject;
+
+    fn term(node: &NodeObject) -> Option<(&TermCell, u64)> {
+        Some((node.handle.cell(), ANY_EPOCH))
+    }
+}
+
+/// The object behind a `leasehold_node`: exists until the handle is freed and no call uses it.
+pub(super) struct NodeObject {
     pub(super) handle: NodeHandle,
     /// None once it is stopping; what goes along tells by its end that it has stopped.
     node: Mutex<Option<(Node, Sender<()>)>>,
@@ -38,7 +53,7 @@ pub(super) struct Member {
     pub(super) health: Mutex<Option<Responder>>,
 }
 
-impl Member {
+impl NodeObject {
     fn new(node: Node) -> Self {
         let (runs, stopped) = bounded(0);
         Self {
@@ -51,10 +66,6 @@ impl Member {
             drains: Mutex::default(),
             health: Mutex::default(),
         }
-    }
-
-    pub(super) fn cell(&self) -> &TermCell {
-        self.handle.cell()
     }
 
     /// What there is to hear, for somebody who is waited for from now on.
@@ -169,8 +180,7 @@ pub unsafe extern "C" fn leasehold_start(
         if let Some(callbacks) = callbacks {
             builder = builder.hooks(callbacks);
         }
-        let started = builder.start()?;
-        let handle = handle::insert(Object::Node(Arc::new(Member::new(started))))?;
+        let handle = handle::insert(NodeObject::new(builder.start()?))?;
         // SAFETY: the caller's word.
         unsafe { store(node, handle, "node") }
     })
@@ -195,8 +205,8 @@ pub unsafe extern "C" fn leasehold_stop(
 ) -> leasehold_code {
     call(|| {
         not_in_callback()?;
-        let member = handle::get(node)?;
-        let lapses = member.stop()?;
+        let object = handle::get(node)?;
+        let lapses = object.stop()?;
         if left_to_lapse.is_null() {
             return Ok(());
         }
@@ -223,10 +233,10 @@ pub extern "C" fn leasehold_free(node: *mut leasehold_node) -> leasehold_code {
             return Ok(());
         }
         not_in_callback()?;
-        let member = handle::remove(node)?;
+        let object = handle::remove(node)?;
         // It may be stopped already, or be stopped by another thread, which is waited for.
-        let _ = member.stop();
-        let _ = member.stopped.recv();
+        let _ = object.stop();
+        let _ = object.stopped.recv();
         Ok(())
     })
 }

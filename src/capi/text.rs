@@ -1,13 +1,15 @@
 //! Texts and structs that cross the border, copied.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, c_char};
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::code::leasehold_code::{
     LEASEHOLD_E_BUFFER, LEASEHOLD_E_NULL, LEASEHOLD_E_SIZE, LEASEHOLD_E_TEXT,
 };
 use super::code::{Failure, Result};
-use crate::text::{printable, truncated};
+use crate::text::truncated;
 
 /// A text of the caller's.
 ///
@@ -20,6 +22,17 @@ pub(super) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a 
     // SAFETY: it is not null; the rest is the caller's word.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_str().map_err(|_| Failure::new(LEASEHOLD_E_TEXT, format!("{name} is not UTF-8")))
+}
+
+/// A value of the caller's, as JSON.
+///
+/// # Safety
+/// As for [`text_in`].
+pub(super) unsafe fn json_in(value: *const c_char, name: &str) -> Result<Value> {
+    // SAFETY: the caller's word.
+    let text = unsafe { text_in(value, name) }?;
+    let bad = |error| Failure::new(LEASEHOLD_E_TEXT, format!("{name} is not JSON: {error}"));
+    serde_json::from_str(text).map_err(bad)
 }
 
 /// Stores a result.
@@ -77,11 +90,6 @@ pub(super) fn cut<const SIZE: usize>(text: &str) -> [c_char; SIZE] {
         *to = c_char::from_ne_bytes([from]);
     }
     field
-}
-
-/// One line for C.
-pub(super) fn c_line(text: &str) -> CString {
-    CString::new(printable(text)).expect("invariant: printable text has no zero byte")
 }
 
 /// A struct with its size in its first field, by which later versions may add fields at the end.

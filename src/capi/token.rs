@@ -4,8 +4,24 @@ use std::ffi::c_char;
 
 use super::code::leasehold_code::LEASEHOLD_E_NOT_LEADER;
 use super::code::{Failure, call, leasehold_code};
-use super::handle::{self, Object, leasehold_node, leasehold_token};
+use super::handle::{self, Handle};
+use super::node::leasehold_node;
 use super::text::{millis, not_null, store, text_out};
+use crate::leadership::{Leadership, TermCell};
+
+/// The right to act as leader of one term. Freed with `leasehold_token_free`.
+#[derive(Debug)]
+pub struct leasehold_token(());
+
+impl Handle for leasehold_token {
+    const KIND: usize = 3;
+    const NAME: &'static str = "token";
+    type Object = Leadership;
+
+    fn term(token: &Leadership) -> Option<(&TermCell, u64)> {
+        Some((token.cell(), token.epoch().as_u64()))
+    }
+}
 
 /// The token of the present term. `*token` is the caller's, to be freed with
 /// `leasehold_token_free`; it may outlive the node. `LEASEHOLD_E_NOT_LEADER` when the node does not
@@ -19,7 +35,7 @@ pub unsafe extern "C" fn leasehold_token_acquire(
         not_null(token, "token")?;
         let leadership = handle::get(node)?.handle.leadership();
         let not_leading = || Failure::new(LEASEHOLD_E_NOT_LEADER, "not the leader");
-        let handle = handle::insert(Object::Token(leadership.ok_or_else(not_leading)?))?;
+        let handle = handle::insert(leadership.ok_or_else(not_leading)?)?;
         // SAFETY: the caller's word.
         unsafe { store(token, handle, "token") }
     })
@@ -75,5 +91,5 @@ pub unsafe extern "C" fn leasehold_token_session(
 /// Frees a token. Null is ignored. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_token_free(token: *mut leasehold_token) -> leasehold_code {
-    call(|| if token.is_null() { Ok(()) } else { handle::remove(token).map(drop) })
+    call(|| handle::free(token))
 }

@@ -5,17 +5,16 @@ use std::path::Path;
 use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
 
 /// In the order in which a reader wants them.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 10] = [
     "version.rs",
     "code.rs",
-    "handle.rs",
     "config.rs",
     "event.rs",
     "hooks.rs",
     "node.rs",
-    "run.rs",
+    "control.rs",
     "token.rs",
-    "figures.rs",
+    "stats.rs",
     "log.rs",
 ];
 

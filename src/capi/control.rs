@@ -4,9 +4,9 @@ use std::ffi::c_char;
 
 use super::code::leasehold_code::LEASEHOLD_NOTHING;
 use super::code::{Failure, call, leasehold_code};
-use super::config::json_in;
-use super::handle::{self, leasehold_node};
-use super::text::{text_in, text_out, timeout};
+use super::handle;
+use super::node::leasehold_node;
+use super::text::{json_in, text_in, text_out, timeout};
 use crate::health::Responder;
 use crate::lease::Epoch;
 
@@ -91,9 +91,9 @@ pub unsafe extern "C" fn leasehold_transfer(
     node_id: *const c_char,
 ) -> leasehold_code {
     call(|| {
-        let member = handle::get(node)?;
+        let object = handle::get(node)?;
         // SAFETY: the caller's word.
-        Ok(member.handle.transfer_to(unsafe { text_in(node_id, "node_id") }?)?)
+        Ok(object.handle.transfer_to(unsafe { text_in(node_id, "node_id") }?)?)
     })
 }
 
@@ -113,9 +113,9 @@ pub extern "C" fn leasehold_set_healthy(
     healthy: bool,
 ) -> leasehold_code {
     call(|| {
-        let member = handle::get(node)?;
-        member.check_running()?;
-        member.handle.set_healthy(healthy);
+        let object = handle::get(node)?;
+        object.check_running()?;
+        object.handle.set_healthy(healthy);
         Ok(())
     })
 }
@@ -129,11 +129,11 @@ pub unsafe extern "C" fn leasehold_set_meta(
     json: *const c_char,
 ) -> leasehold_code {
     call(|| {
-        let member = handle::get(node)?;
+        let object = handle::get(node)?;
         // SAFETY: the caller's word.
         let meta = unsafe { json_in(json, "meta") }?;
-        member.check_running()?;
-        Ok(member.handle.set_meta(Some(meta).filter(|meta| !meta.is_null()))?)
+        object.check_running()?;
+        Ok(object.handle.set_meta(Some(meta).filter(|meta| !meta.is_null()))?)
     })
 }
 
@@ -159,11 +159,11 @@ pub unsafe extern "C" fn leasehold_leader_meta(
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_serve_health(node: *mut leasehold_node) -> leasehold_code {
     call(|| {
-        let member = handle::get(node)?;
-        let mut health = member.health.lock();
-        member.check_running()?;
+        let object = handle::get(node)?;
+        let mut health = object.health.lock();
+        object.check_running()?;
         if health.is_none() {
-            *health = Some(Responder::of(member.handle.clone())?);
+            *health = Some(Responder::of(object.handle.clone())?);
         }
         Ok(())
     })

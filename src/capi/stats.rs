@@ -4,7 +4,8 @@ use std::ffi::c_char;
 
 use super::code::{call, leasehold_code};
 use super::event::LEASEHOLD_NODE_ID_SIZE;
-use super::handle::{self, leasehold_node};
+use super::handle;
+use super::node::leasehold_node;
 use super::text::{Sized32, cut, fill, millis, size_of_callers, text_out};
 use crate::event::Role;
 use crate::lease::Epoch;
