@@ -111,6 +111,7 @@ pub mod leadership;
 pub mod lease;
 pub mod manager;
 pub mod metrics;
+mod nats;
 mod node;
 mod observer;
 mod renewal;
@@ -129,6 +130,7 @@ pub mod vip;
 #[cfg(not(all(feature = "vip", target_os = "linux", not(leasehold_portable))))]
 #[path = "vip/absent.rs"]
 pub mod vip;
+mod wait;
 
 pub use config::Config;
 pub use error::{Refused, StartError, StoreError, WaitError};

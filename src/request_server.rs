@@ -1,7 +1,7 @@
-//! Where questions are answered: a thread with a connection of its own.
+//! Answers requests, on a thread with a connection of its own.
 //!
-//! It is apart from the renewal thread in everything, so that it can still tell how that one does
-//! when it hangs. What it runs is this library's code only, and nothing of it waits for long.
+//! The thread shares nothing with the renewal thread, so it can still report on that one when it
+//! hangs. It runs this library's code only, none of which waits for long.
 
 use std::io;
 use std::sync::Arc;
@@ -14,28 +14,36 @@ use parking_lot::Mutex;
 use crate::clock::Clock;
 use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
-use crate::store::nats::courier::{Courier, ERROR, ERROR_CODE, Message, Told};
+use crate::nats::connection::{Connection, ConnectionEvent, ConnectionOptions};
+use crate::nats::message::{Headers, Message, SERVICE_ERROR, SERVICE_ERROR_CODE};
 use crate::task::Task;
+use crate::text::excerpt;
 
 /// How long stopping waits for the connection's end.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// The longest wait; the courier has its own reasons to wake up earlier.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest wait; the connection wakes up earlier for reasons of its own.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Requests that may wait on a subject; more are dropped.
+const MAX_WAITING: usize = 128;
+/// A request's body is cut one byte above this, so that it is too long and small.
+const MAX_BODY: usize = 64 * 1024;
+/// Longest reply subject that is responded to, in bytes.
+const MAX_REPLY: usize = 512;
 
-/// Somebody who answers what comes on some subjects.
+/// Responds to requests on some subjects.
 pub(crate) trait Handler: Send {
-    /// Where it listens. Asked once.
+    /// The subjects. Asked for once.
     fn subjects(&self) -> Vec<String>;
 
-    /// The answer to what came on one of them; `None` when it is another handler's.
+    /// The response to a request; `None` when the request is for another handler.
     fn respond(&mut self, message: &Message) -> Option<Response>;
 }
 
-/// What is said.
+/// A response to a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
-    /// Its code and words, when it is an error of the services protocol.
+    /// Code and description, when it is an error of the services protocol.
     pub(crate) error: Option<(u16, String)>,
 }
 
@@ -43,38 +51,35 @@ pub(crate) struct Response {
 #[derive(Debug)]
 pub(crate) struct RequestServer {
     stopping: Arc<AtomicBool>,
-    wake: Sender<()>,
+    waker: Sender<()>,
     _task: Task,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ConnectionState>>,
 }
 
-/// How the connection is.
 #[derive(Clone, Debug, Default)]
-struct State {
+struct ConnectionState {
     server: Option<String>,
     problem: Option<StoreError>,
 }
 
 impl RequestServer {
-    /// Starts the thread, which connects, and connects again, in the background.
+    /// Starts the thread, which connects, and connects again, in the background. `purpose` is added
+    /// to the connection's name.
     pub(crate) fn open(
-        connection: &ConnectionSettings,
-        purpose: &str,
+        settings: &ConnectionSettings,
+        purpose: &'static str,
         clock: Clock,
         handlers: Vec<Box<dyn Handler>>,
     ) -> io::Result<Self> {
-        let (wake, woken) = bounded(1);
+        let (waker, wake) = bounded(1);
         let stopping = Arc::<AtomicBool>::default();
-        let stopped = Arc::clone(&stopping);
-        let state = Arc::<Mutex<State>>::default();
-        let (connection, purpose) = (connection.clone(), purpose.to_owned());
-        let shared = Arc::clone(&state);
-        let task = Task::spawn("leasehold-answer", FAREWELL * 2, move || {
-            let subjects = handlers.iter().flat_map(|handler| handler.subjects()).collect();
-            let courier = Courier::new(&connection, &purpose, subjects, clock.clone());
-            ServerLoop { courier, handlers, state: shared, clock, stopped }.serve(&woken);
+        let state = Arc::<Mutex<ConnectionState>>::default();
+        let settings = settings.clone();
+        let (stopped, shared) = (Arc::clone(&stopping), Arc::clone(&state));
+        let task = Task::spawn("leasehold-answer", CLOSE_TIMEOUT * 2, move || {
+            ServerLoop::new(settings, purpose, clock, handlers, shared).run(&wake, &stopped);
         })?;
-        Ok(Self { stopping, wake, _task: task, state })
+        Ok(Self { stopping, waker, _task: task, state })
     }
 
     /// The server that is connected to.
@@ -82,7 +87,7 @@ impl RequestServer {
         self.state.lock().server.clone()
     }
 
-    /// What went wrong last, while there is no connection, or what the server forbids.
+    /// The last error, while there is no connection; or what the server does not permit.
     pub(crate) fn problem(&self) -> Option<StoreError> {
         self.state.lock().problem.clone()
     }
@@ -92,60 +97,148 @@ impl Drop for RequestServer {
     /// Tells the thread to end; dropping the task waits for that.
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
-        // Full: it wakes up anyway.
-        let _ = self.wake.try_send(());
+        // A full channel wakes it as well.
+        let _ = self.waker.try_send(());
     }
 }
 
-/// The state of the thread.
+/// What the thread runs.
 struct ServerLoop {
-    courier: Courier,
+    settings: ConnectionSettings,
+    connection: Connection,
     handlers: Vec<Box<dyn Handler>>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ConnectionState>>,
     clock: Clock,
-    stopped: Arc<AtomicBool>,
+    /// A request asked for a response where none may be sent, and this was logged.
+    warned: bool,
 }
 
 impl ServerLoop {
-    fn serve(mut self, wake: &Receiver<()>) {
-        while !self.stopped.load(Ordering::SeqCst) {
-            let until = self.clock.now() + LONGEST_WAIT;
-            match self.courier.poll(wake, until) {
-                Some(Told::Message(message)) => self.answer(&message),
-                Some(Told::Connected { server }) => {
-                    *self.state.lock() = State { server: Some(server), problem: None };
-                }
-                Some(Told::Disconnected { error }) => {
-                    log::debug!("nobody can ask: {error}");
-                    *self.state.lock() = State { server: None, problem: Some(error) };
-                }
-                Some(Told::Denied { error, .. }) => {
-                    log::warn!("questions or their answers are not let through: {error}");
-                    self.state.lock().problem = Some(error);
-                }
-                None => {}
-            }
-        }
-        let until = self.clock.now() + FAREWELL;
-        self.courier.close(until);
+    fn new(
+        settings: ConnectionSettings,
+        purpose: &'static str,
+        clock: Clock,
+        handlers: Vec<Box<dyn Handler>>,
+        state: Arc<Mutex<ConnectionState>>,
+    ) -> Self {
+        let options = ConnectionOptions {
+            purpose,
+            subjects: handlers.iter().flat_map(|handler| handler.subjects()).collect(),
+            hints: None,
+            max_waiting: MAX_WAITING,
+            keep_alive: true,
+        };
+        let connection = Connection::new(&settings, options, clock.clone());
+        Self { settings, connection, handlers, state, clock, warned: false }
     }
 
-    fn answer(&mut self, message: &Message) {
-        // What wants no answer changes nothing either.
-        let Some(reply) = &message.reply else { return };
-        let Some(answer) = self.handlers.iter_mut().find_map(|handler| handler.respond(message))
-        else {
+    fn run(mut self, wake: &Receiver<()>, stopped: &AtomicBool) {
+        while !stopped.load(Ordering::SeqCst) {
+            let until = self.clock.now() + LONGEST_WAIT;
+            if let Some(event) = self.connection.poll(wake, until) {
+                self.handle(event);
+            }
+        }
+        let until = self.clock.now() + CLOSE_TIMEOUT;
+        self.connection.close(until);
+    }
+
+    fn handle(&mut self, event: ConnectionEvent) {
+        match event {
+            ConnectionEvent::Message(message) => self.respond(message),
+            ConnectionEvent::Connected { server } => {
+                *self.state.lock() = ConnectionState { server: Some(server), problem: None };
+            }
+            ConnectionEvent::Disconnected { error } => {
+                log::debug!("no requests can be answered: {error}");
+                *self.state.lock() = ConnectionState { server: None, problem: Some(error) };
+            }
+            ConnectionEvent::Denied { error, .. } => {
+                log::warn!("requests or their responses are not permitted: {error}");
+                self.state.lock().problem = Some(error);
+            }
+            ConnectionEvent::Response { .. } | ConnectionEvent::HintsMissed => {}
+        }
+    }
+
+    fn respond(&mut self, mut message: Message) {
+        // A request without a reply subject has no effect either.
+        let Some(reply) = message.reply.clone().filter(|reply| self.may_respond(reply)) else {
             return;
         };
-        let sent = match &answer.error {
-            None => self.courier.send(reply, &[], answer.body),
-            Some((code, words)) => {
-                let code = code.to_string();
-                self.courier.send(reply, &[(ERROR, words), (ERROR_CODE, &code)], answer.body)
-            }
-        };
-        if !sent {
-            log::debug!("an answer was not sent: the connection takes nothing");
+        message.body.truncate(MAX_BODY + 1);
+        let response = self.handlers.iter_mut().find_map(|handler| handler.respond(&message));
+        let Some(Response { body, error }) = response else { return };
+        let mut headers = Headers::default();
+        if let Some((code, description)) = error {
+            headers.add(SERVICE_ERROR, &description);
+            headers.add(SERVICE_ERROR_CODE, &code.to_string());
         }
+        if let Err(error) = self.connection.publish(&reply, headers, body) {
+            log::debug!("a response was not sent: {error}");
+        }
+    }
+
+    fn may_respond(&mut self, reply: &str) -> bool {
+        let may = is_inbox(reply, &self.settings.inbox_prefix, &self.settings.api_prefix);
+        // Logged once: such requests come in numbers.
+        if !may && !std::mem::replace(&mut self.warned, true) {
+            let reply = excerpt(reply);
+            log::warn!(
+                "a request asks for a response on {reply:?}, which is no inbox: none is sent"
+            );
+        }
+        may
+    }
+}
+
+/// Whether a response may go to `reply`. Anyone may write anything into a request: with our
+/// permissions it would otherwise reach a subject that the requester may not publish on, the
+/// lease's key for one. So only inboxes are responded to. They begin with an underscore, as all
+/// clients' reply subjects do, or with the first token of our own inboxes.
+fn is_inbox(reply: &str, own_inboxes: &str, api_prefix: &str) -> bool {
+    let well_formed = reply.len() <= MAX_REPLY
+        && reply.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'>'))
+        && reply.split('.').all(|token| !token.is_empty());
+    let first = |subject: &str| subject.split('.').next().unwrap_or_default().to_owned();
+    let token = first(reply);
+    let system = token.starts_with('$')
+        || token == "cluster"
+        || token.starts_with("cluster_")
+        || token == first(api_prefix);
+    well_formed && !system && (token.starts_with('_') || token == first(own_inboxes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_go_to_inboxes_only() {
+        let may = |reply: &str| is_inbox(reply, "inbox.node-1", "JS.hub.API");
+        for reply in ["_INBOX.a.1", "_INBOX_reader.x", "_R_.abc.def", "inbox.operator.7"] {
+            assert!(may(reply), "{reply}");
+        }
+        for reply in [
+            "$KV.cluster-orders.lease",
+            "$JS.API.STREAM.DELETE.KV_cluster-orders",
+            "$SRV.PING",
+            "cluster.orders.kv.lease",
+            "cluster.orders.health.node-1",
+            "cluster_orders.control.node-1.stepdown",
+            "JS.hub.API.STREAM.DELETE.x",
+            "orders.commands",
+            "",
+            ".",
+            "_INBOX..a",
+            "_INBOX.*",
+            "_INBOX.>",
+            "_INBOX.a b",
+            "_INBOX.a\r\nPUB x 0",
+        ] {
+            assert!(!may(reply), "{reply}");
+        }
+        assert!(!is_inbox("$KV.x", "$KV", "$JS.API"), "an inbox prefix opens no system subject");
+        assert!(!may(&format!("_INBOX.{}", "x".repeat(MAX_REPLY))));
     }
 }

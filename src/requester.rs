@@ -1,126 +1,152 @@
-//! Asking others, and waiting for what they say: on the caller's thread, within a bound.
+//! Sends requests to other nodes and reads the lease's record, on the caller's thread, under a
+//! deadline.
+//!
+//! One requester has one connection, for any number of calls. A caller that needs both the record
+//! and other nodes needs no second connection.
 
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never};
 
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
-use crate::store::nats::courier::{Courier, Message, Told};
+use crate::nats::connection::{Connection, ConnectionEvent, ConnectionOptions};
+use crate::nats::message::{Headers, Message};
+use crate::store::nats::BucketOptions;
+use crate::store::nats::record::RecordClient;
+use crate::store::{Outcome, Request, Snapshot, StoreEvent, Ticket};
 
-/// Answers that are taken to one question asked of all; a flood of them ends there.
-const MAX_ANSWERS: usize = 4096;
+/// Responses that are taken to requests that all nodes answer; a flood of them ends there.
+const MAX_RESPONSES: usize = 4096;
+/// A response's body is cut one byte above this, so that it is too long and small.
+const MAX_BODY: usize = 64 * 1024;
+/// One attempt of several to read the record may take so long.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause before the next attempt.
+const READ_PAUSE: Duration = Duration::from_millis(50);
 
-/// A connection to ask on.
+/// See the [module](self).
 pub(crate) struct Requester {
-    courier: Courier,
+    connection: Connection,
+    api_prefix: String,
     clock: Clock,
-    nobody: Receiver<()>,
+    never: Receiver<()>,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RequestError {
-    /// No responder is subscribed to the subject.
+    /// Nothing is subscribed to the subject.
     NoResponders,
-    /// Nobody said anything in time.
+    /// No response in time. The request may have had an effect.
     TimedOut,
-    /// The server does not let the question through, or there is no connection.
+    /// There is no connection, or the server does not permit the request.
     Store(StoreError),
 }
 
-/// What came, and how long after the question.
+/// A response, and how long after the request it came.
 #[derive(Debug)]
 pub(crate) struct TimedResponse {
     pub(crate) message: Message,
     pub(crate) round_trip: Duration,
-    /// Which of the questions it answers.
-    pub(crate) question: usize,
+    /// The index of the request that it answers.
+    pub(crate) request: usize,
 }
 
 impl Requester {
     /// Connects within `timeout`.
     ///
     /// # Errors
-    /// What the last attempt said; at once when waiting cannot help.
+    /// That of the last attempt to connect; at once when waiting cannot help.
     pub(crate) fn connect(
-        connection: &ConnectionSettings,
+        settings: &ConnectionSettings,
         timeout: Duration,
     ) -> Result<Self, StoreError> {
-        let mut requester = Self::lazy(connection);
+        let mut requester = Self::new(settings);
         let until = requester.clock.now() + timeout;
         requester.connected(until)?;
         Ok(requester)
     }
 
-    /// Connects when it is needed, and in the background until then.
-    pub(crate) fn lazy(connection: &ConnectionSettings) -> Self {
+    /// Connects in the background.
+    pub(crate) fn new(settings: &ConnectionSettings) -> Self {
         let clock = Clock::boot();
-        let courier = Courier::new(connection, "asks", Vec::new(), clock.clone());
-        Self { courier, clock, nobody: never() }
+        let options = ConnectionOptions {
+            purpose: "asks",
+            subjects: Vec::new(),
+            hints: None,
+            max_waiting: MAX_RESPONSES,
+            keep_alive: true,
+        };
+        let connection = Connection::new(settings, options, clock.clone());
+        Self { connection, api_prefix: settings.api_prefix.clone(), clock, never: never() }
     }
 
     /// The server that is connected to.
     pub(crate) fn server(&self) -> Option<&str> {
-        self.courier.server()
+        self.connection.server()
     }
 
     fn connected(&mut self, until: Timestamp) -> Result<(), StoreError> {
         let mut problem = StoreError::TimedOut;
-        // What was told before is old, and what the connection is now is looked at last.
+        // Events that wait are old; what the connection is now is looked at last.
         loop {
-            match self.courier.poll(&self.nobody, Timestamp::ZERO) {
-                Some(Told::Disconnected { error }) if error.may_pass() => problem = error,
-                Some(Told::Disconnected { error }) => return Err(error),
-                Some(_) => {}
-                None if self.courier.server().is_some() => return Ok(()),
-                None if self.clock.now() >= until => return Err(problem),
-                None => self.wait_for_connection(until, &mut problem)?,
+            let ready = match self.connection.next() {
+                None => self.connection.ready().is_ok(),
+                Some(ConnectionEvent::Disconnected { error }) if error.may_pass() => {
+                    problem = error;
+                    continue;
+                }
+                Some(ConnectionEvent::Disconnected { error }) => return Err(error),
+                Some(_) => continue,
+            };
+            if ready {
+                return Ok(());
+            }
+            if !self.connection.wait(&self.never, until) {
+                return Err(problem);
             }
         }
     }
 
-    fn wait_for_connection(
-        &mut self,
-        until: Timestamp,
-        problem: &mut StoreError,
-    ) -> Result<(), StoreError> {
-        match self.courier.poll(&self.nobody, until) {
-            Some(Told::Disconnected { error }) if error.may_pass() => *problem = error,
-            Some(Told::Disconnected { error }) => return Err(error),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Asks one, and returns the first answer.
+    /// Sends one request, and returns the first response.
+    ///
+    /// # Errors
+    /// [`RequestError`].
     pub(crate) fn ask(
         &mut self,
         subject: &str,
         body: &[u8],
         timeout: Duration,
     ) -> Result<TimedResponse, RequestError> {
-        let mut heard = Vec::new();
-        self.ask_until(&[(subject.to_owned(), body.to_owned())], timeout, |found| {
-            heard.push(found);
+        let mut first = None;
+        self.ask_until(&[(subject.to_owned(), body.to_owned())], timeout, |response| {
+            first = Some(response);
             true
         })?;
-        heard.pop().ok_or(RequestError::TimedOut)
+        first.ok_or(RequestError::TimedOut)
     }
 
-    /// Asks all who listen, and returns what was said within `timeout`, which passes unless nobody
-    /// listens on any of the subjects.
+    /// Sends a request on each subject, and returns all responses that come within `timeout`. That
+    /// time passes, unless nothing is subscribed to any of the subjects.
+    ///
+    /// # Errors
+    /// [`StoreError`] when there is no response and no connection, or no permission.
     pub(crate) fn ask_all(
         &mut self,
         subjects: &[String],
         timeout: Duration,
     ) -> Result<Vec<TimedResponse>, StoreError> {
-        self.gather(subjects, timeout, MAX_ANSWERS)
+        self.gather(subjects, timeout, MAX_RESPONSES)
     }
 
-    /// Asks several, and returns the first answer of any of them; none when nobody is there, or
-    /// says anything in time.
+    /// Sends a request on each subject, and returns the first response to any of them, if one comes
+    /// within `timeout`.
+    ///
+    /// # Errors
+    /// As for [`ask_all`](Self::ask_all).
     pub(crate) fn ask_any(
         &mut self,
         subjects: &[String],
@@ -129,78 +155,147 @@ impl Requester {
         self.gather(subjects, timeout, 1)
     }
 
+    /// Reads the lease's record; `None` when there is no bucket. Writes nothing.
+    ///
+    /// The rule is that of the lease store: the record counts only if the bucket is the incarnation
+    /// that was known before. A read that comes to nothing is repeated until `timeout`.
+    ///
+    /// # Errors
+    /// Why the last attempt came to nothing; at once when waiting cannot help.
+    #[allow(dead_code, reason = "the operator commands are about to use it")]
+    pub(crate) fn read_record(
+        &mut self,
+        config: &Config,
+        timeout: Duration,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let until = self.clock.now() + timeout;
+        let bucket = BucketOptions::of(config);
+        loop {
+            self.connected(until)?;
+            let attempt_until = until.min(self.clock.now() + READ_TIMEOUT);
+            match self.read_once(bucket.clone(), attempt_until) {
+                Err(error) if error.may_pass() && self.clock.now() + READ_PAUSE < until => {
+                    std::thread::sleep(READ_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn read_once(
+        &mut self,
+        bucket: BucketOptions,
+        until: Timestamp,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let mut record = RecordClient::new(bucket, &self.api_prefix);
+        self.connection.expect_response(until);
+        record.submit(&mut self.connection, Ticket(0), Request::Read);
+        loop {
+            while let Some(event) = record.next() {
+                match event {
+                    StoreEvent::Completed { outcome: Outcome::Read(snapshot), .. } => {
+                        return Ok(Some(snapshot));
+                    }
+                    StoreEvent::Completed { outcome: Outcome::NoBucket, .. } => return Ok(None),
+                    StoreEvent::Completed { outcome: Outcome::Failed(error), .. }
+                    | StoreEvent::Completed { outcome: Outcome::Unknown(error), .. } => {
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+            }
+            let event = self.connection.poll(&self.never, until).ok_or(StoreError::TimedOut)?;
+            record.handle(&mut self.connection, event);
+        }
+    }
+
     fn gather(
         &mut self,
         subjects: &[String],
         timeout: Duration,
         most: usize,
     ) -> Result<Vec<TimedResponse>, StoreError> {
-        let questions: Vec<_> = subjects.iter().map(|subject| (subject.clone(), vec![])).collect();
-        let mut heard = Vec::new();
-        let ended = self.ask_until(&questions, timeout, |found| {
-            heard.push(found);
-            heard.len() >= most
+        let requests: Vec<_> = subjects.iter().map(|subject| (subject.clone(), vec![])).collect();
+        let mut responses = Vec::new();
+        let ended = self.ask_until(&requests, timeout, |response| {
+            responses.push(response);
+            responses.len() >= most
         });
         match ended {
-            Ok(()) | Err(RequestError::NoResponders | RequestError::TimedOut) => Ok(heard),
-            // What was said is worth more than why no more was.
-            Err(RequestError::Store(_)) if !heard.is_empty() => Ok(heard),
+            Ok(()) | Err(RequestError::NoResponders | RequestError::TimedOut) => Ok(responses),
+            // Responses are worth more than the reason why there are no more.
+            Err(RequestError::Store(_)) if !responses.is_empty() => Ok(responses),
             Err(RequestError::Store(error)) => Err(error),
         }
     }
 
     fn ask_until(
         &mut self,
-        questions: &[(String, Vec<u8>)],
+        requests: &[(String, Vec<u8>)],
         timeout: Duration,
         mut take: impl FnMut(TimedResponse) -> bool,
     ) -> Result<(), RequestError> {
         let until = self.clock.now() + timeout;
         self.connected(until).map_err(RequestError::Store)?;
-        let asked = self.clock.now();
-        let numbers: Vec<_> = questions
-            .iter()
-            .map(|(subject, body)| self.courier.ask(subject, body.clone(), until))
-            .collect();
-        if numbers.contains(&None) {
-            return Err(gone("the connection takes nothing"));
+        self.connection.expect_response(until);
+        let sent_at = self.clock.now();
+        let mut open = Open::default();
+        for (subject, body) in requests {
+            let number = self.connection.request(subject, Headers::default(), body.clone());
+            open.0.push((subject, Some(number.map_err(RequestError::Store)?)));
         }
-        let mut open = vec![true; questions.len()];
-        let mut close = |question: usize, why: RequestError| {
-            open[question] = false;
-            // Others may be answered.
-            if open.contains(&true) { Ok(()) } else { Err(why) }
-        };
         loop {
-            match self.courier.poll(&self.nobody, until).ok_or(RequestError::TimedOut)? {
-                Told::Message(message) if message.answers.is_some() => {
-                    let question = numbers.iter().position(|number| *number == message.answers);
-                    let Some(question) = question else { continue };
-                    if message.nobody {
-                        close(question, RequestError::NoResponders)?;
+            let event = self.connection.poll(&self.never, until).ok_or(RequestError::TimedOut)?;
+            match event {
+                ConnectionEvent::Response { request: number, mut message } => {
+                    let Some(request) = open.index(number) else { continue };
+                    if message.is_no_responders() {
+                        open.close(request, RequestError::NoResponders)?;
                         continue;
                     }
-                    let round_trip = self.clock.now().since(asked);
-                    if take(TimedResponse { message, round_trip, question }) {
+                    message.body.truncate(MAX_BODY + 1);
+                    let round_trip = self.clock.now().since(sent_at);
+                    if take(TimedResponse { message, round_trip, request }) {
                         return Ok(());
                     }
                 }
-                Told::Denied { subject, publish: true, error } => {
-                    let question = questions.iter().position(|(asked, _)| *asked == subject);
-                    if let Some(question) = question {
-                        close(question, RequestError::Store(error))?;
-                    }
+                ConnectionEvent::Denied { subject, publish: true, error } => {
+                    open.deny(&subject, error)?;
                 }
-                // No answer can be heard.
-                Told::Denied { error, .. } | Told::Disconnected { error } => {
+                // No response can arrive.
+                ConnectionEvent::Denied { error, .. } | ConnectionEvent::Disconnected { error } => {
                     return Err(RequestError::Store(error));
                 }
-                Told::Message(_) | Told::Connected { .. } => {}
+                ConnectionEvent::Message(_)
+                | ConnectionEvent::Connected { .. }
+                | ConnectionEvent::HintsMissed => {}
             }
         }
     }
 }
 
-fn gone(reason: &str) -> RequestError {
-    RequestError::Store(StoreError::Disconnected(reason.into()))
+/// Requests to which responses may still come: subject and number, none when it is over.
+#[derive(Default)]
+struct Open<'a>(Vec<(&'a str, Option<u64>)>);
+
+impl Open<'_> {
+    fn index(&self, number: u64) -> Option<usize> {
+        self.0.iter().position(|(_, known)| *known == Some(number))
+    }
+
+    /// Ends a request.
+    ///
+    /// # Errors
+    /// `why` when it was the last one.
+    fn close(&mut self, index: usize, why: RequestError) -> Result<(), RequestError> {
+        self.0[index].1 = None;
+        if self.0.iter().any(|(_, number)| number.is_some()) { Ok(()) } else { Err(why) }
+    }
+
+    fn deny(&mut self, subject: &str, error: StoreError) -> Result<(), RequestError> {
+        match self.0.iter().position(|(asked, _)| *asked == subject) {
+            Some(index) => self.close(index, RequestError::Store(error)),
+            None => Ok(()),
+        }
+    }
 }

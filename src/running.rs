@@ -248,10 +248,5 @@ fn new_session() -> Result<SessionId, StartError> {
 
 /// The store that a configuration names.
 pub(crate) fn nats_store(config: &Config, clock: Clock) -> NatsStore {
-    let bucket = BucketOptions {
-        cluster_id: config.cluster_id().to_owned(),
-        replicas: u8::try_from(config.replicas()).unwrap_or(u8::MAX),
-        min_max_age: config.timing().shortest_max_age(),
-    };
-    NatsStore::new(config.connection().clone(), bucket, clock)
+    NatsStore::new(config.connection(), BucketOptions::of(config), clock)
 }

@@ -24,7 +24,6 @@
 
 pub mod memory;
 pub mod nats;
-mod wait;
 
 use std::fmt;
 use std::sync::Arc;

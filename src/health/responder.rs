@@ -16,9 +16,9 @@ use crate::config::Config;
 use crate::error::{StartError, StoreError};
 use crate::event::Role;
 use crate::lease::Epoch;
+use crate::nats::message::Message;
 use crate::node::NodeHandle;
 use crate::request_server::{Handler, RequestServer, Response};
-use crate::store::nats::courier::Message;
 
 /// All custom values together, as JSON, in bytes.
 pub const MAX_CUSTOM_BYTES: usize = 32 * 1024;

@@ -25,7 +25,7 @@ impl Remote {
 
     /// Connects in the background.
     pub(super) fn lazy(config: &Config) -> Self {
-        let requester = Requester::lazy(config.connection());
+        let requester = Requester::new(config.connection());
         Self { requester, cluster_id: config.cluster_id().to_owned() }
     }
 
@@ -58,7 +58,7 @@ impl Remote {
             Err(RequestError::NoResponders) => {
                 let heard = self.requester.ask(&subjects[1], b"", timeout);
                 let heard = heard.map_err(|unanswered| failed(unanswered, node))?;
-                self.read(&TimedResponse { question: 1, ..heard }, node)
+                self.read(&TimedResponse { request: 1, ..heard }, node)
             }
             Err(unanswered) => Err(failed(unanswered, node)),
         }
@@ -76,7 +76,7 @@ impl Remote {
     /// What was said: a status, or to the second question how healthy a node is.
     fn view(&self, heard: &TimedResponse) -> Option<NodeView> {
         let body = &heard.message.body;
-        let status = if heard.question == 0 {
+        let status = if heard.request == 0 {
             let status = Status::parse(body).ok()?;
             Status { cluster_id: self.cluster_id.clone(), ..status }
         } else {
@@ -93,7 +93,7 @@ impl Remote {
         ];
         let mut heard = self.requester.ask_all(&subjects, timeout)?;
         // A status says more, so it comes first.
-        heard.sort_by_key(|heard| heard.question);
+        heard.sort_by_key(|heard| heard.request);
         let mut views: Vec<NodeView> = Vec::new();
         for view in heard.iter().filter_map(|heard| self.view(heard)) {
             let same = |known: &&NodeView| known.who() == view.who();
@@ -123,7 +123,7 @@ impl Remote {
             Err(unanswered) => return Err(failed(unanswered, node)),
         };
         let reply: Option<Reply> = health::read(&heard.message.body).ok();
-        match (reply, heard.message.error) {
+        match (reply, heard.message.service_error()) {
             (Some(Reply { ok: true, .. }), None) => Ok(()),
             (Some(Reply { error: Some(error), .. }), _) => refused(excerpt(&error)),
             (_, Some((code, words))) => refused(excerpt(&format!("{code}: {words}"))),

@@ -15,9 +15,9 @@ use super::status::Status;
 use super::{control_subject, name, ping_subject, status_subject, status_subject_of_all};
 use crate::clock::Clock;
 use crate::error::{Refused, StartError, StoreError};
+use crate::nats::message::Message;
 use crate::node::{NodeHandle, Wish};
 use crate::request_server::{Handler, RequestServer, Response};
-use crate::store::nats::courier::Message;
 
 /// How long a command waits for the renewal thread, which takes it up at once unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -19,8 +19,8 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
-use crate::store::wait::Waiter;
 use crate::store::{Content, Entry, Outcome, Request, Store, StoreEvent, Ticket};
+use crate::wait::Waiter;
 
 use bucket::Bucket;
 pub use bucket::MemoryBackup;

@@ -201,7 +201,7 @@ pub fn nats_store(
     let config = set(Config::builder(CLUSTER, "node", servers.to_vec())).build().expect("valid");
     let bucket =
         BucketOptions { cluster_id: CLUSTER.into(), replicas, min_max_age: Duration::from_secs(7) };
-    NatsStore::new(config.connection().clone(), bucket, Clock::boot())
+    NatsStore::new(config.connection(), bucket, Clock::boot())
 }
 
 pub fn write(revision: u64, last_seq: Option<u64>, value: &str) -> Request {

@@ -7,7 +7,7 @@ const FILE_LINES: usize = 600;
 const COLUMNS: usize = 100;
 
 /// The only files that may name the client crate.
-const CLIENT_FILES: &str = "src/store/nats";
+const CLIENT_FILES: &str = "src/nats/nats_client";
 
 /// Where unsafe code may be: the border to C, the few system calls that no safe crate offers, and
 /// tests that call C or plant a mistake.

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny};
 use serde_json::json;
 
-use super::jetstream::Subjects;
+use super::stream_config::RawConfig;
+use super::subjects::Subjects;
+use crate::config::Config;
 use crate::error::StoreError;
-use crate::text::excerpt;
+use crate::nats::version::Version;
 
 /// Replicated compare-and-set is atomic from this server version on.
-pub(super) const REPLICAS_SINCE: Version = Version(2, 11, 0);
+const REPLICAS_SINCE: Version = Version(2, 11, 0);
 
 /// What the lease asks of its bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,16 @@ pub struct BucketOptions {
 }
 
 impl BucketOptions {
+    /// The bucket of the cluster that is configured.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            cluster_id: config.cluster_id().to_owned(),
+            replicas: u8::try_from(config.replicas()).unwrap_or(u8::MAX),
+            min_max_age: config.timing().shortest_max_age(),
+        }
+    }
+
     /// The bucket's name.
     #[must_use]
     pub fn bucket(&self) -> String {
@@ -112,128 +122,6 @@ impl BucketOptions {
             )));
         }
         Ok(Some(format!("max_age is {age:?}: a record left alone that long is removed")))
-    }
-}
-
-/// A stream's configuration, as far as it matters here.
-#[derive(Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct RawConfig {
-    pub(super) name: String,
-    pub(super) subjects: Vec<String>,
-    pub(super) retention: String,
-    pub(super) storage: String,
-    pub(super) max_age: i64,
-    pub(super) num_replicas: u8,
-    pub(super) no_ack: bool,
-    pub(super) sealed: bool,
-    pub(super) first_seq: u64,
-    pub(super) persist_mode: String,
-    pub(super) mirror: Option<Present>,
-    pub(super) sources: Option<Vec<Present>>,
-    pub(super) subject_transform: Option<Present>,
-    pub(super) republish: Option<RawRepublish>,
-}
-
-/// Something is there, and what it says is not kept.
-#[derive(Debug, PartialEq)]
-pub(super) struct Present;
-
-impl<'de> Deserialize<'de> for Present {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
-}
-
-/// Which stored messages the server repeats, and where.
-#[derive(Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct RawRepublish {
-    pub(super) src: String,
-    pub(super) dest: String,
-    pub(super) headers_only: bool,
-}
-
-impl RawConfig {
-    /// Why a lease cannot be kept here, if so. `discard`, `deny_delete`, a longer history and the
-    /// like make no difference to a lease.
-    fn unsuitable(&self, key: &str) -> Option<String> {
-        let file = self.storage.is_empty() || self.storage == "file";
-        let limits = self.retention.is_empty() || self.retention == "limits";
-        let async_writes = self.persist_mode == "async";
-        let copied = self.sources.as_ref().is_some_and(|sources| !sources.is_empty());
-        let reason = match () {
-            () if !file => format!("storage is {:?}, and must be \"file\"", self.storage),
-            () if !limits => format!("retention is {:?}, and must be \"limits\"", self.retention),
-            () if async_writes => "persist_mode is \"async\", and must be \"default\"".into(),
-            () if self.mirror.is_some() => "it mirrors another stream".into(),
-            () if copied => "it is filled from other streams".into(),
-            () if self.subject_transform.is_some() => "it renames its subjects".into(),
-            () if self.sealed => "it is sealed, so nothing can be written".into(),
-            () if self.no_ack => "no_ack is set, and writes must be acknowledged".into(),
-            () if !self.subjects.iter().any(|filter| matches(filter, key)) => {
-                format!("its subjects {:?} do not cover {key}", self.subjects)
-            }
-            () => return None,
-        };
-        Some(excerpt(&reason))
-    }
-
-    /// The subject on which the server repeats what is stored under `key`, contents and all.
-    pub(super) fn notice_subject(&self, key: &str) -> Option<String> {
-        let republish = self.republish.as_ref().filter(|republish| !republish.headers_only)?;
-        let filter = if republish.src.is_empty() { ">" } else { &republish.src };
-        let matched = if let Some(prefix) = filter.strip_suffix('>') {
-            key.strip_prefix(prefix)?
-        } else {
-            return (filter == key).then(|| republish.dest.clone()).filter(|dest| is_literal(dest));
-        };
-        let prefix = republish.dest.strip_suffix('>')?;
-        Some(format!("{prefix}{matched}")).filter(|subject| is_literal(subject))
-    }
-}
-
-/// A subject that can be subscribed to as it stands.
-fn is_literal(subject: &str) -> bool {
-    let clean = |token: &str| {
-        !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic() && b != b'*' && b != b'>')
-    };
-    subject.len() <= 256 && subject.split('.').all(clean)
-}
-
-/// Whether a subject filter with NATS wildcards covers `subject`.
-fn matches(filter: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    for wanted in filter.split('.') {
-        match (wanted, tokens.next()) {
-            (">", Some(_)) => return true,
-            ("*", Some(_)) => {}
-            (wanted, Some(token)) if wanted == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
-}
-
-/// A server's version, as far as it is compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version(u32, u32, u32);
-
-impl Version {
-    /// Reads `2.11.3`, `v2.11.3`, `2.12.0-beta.1`; whatever is missing or unreadable is 0.
-    pub(super) fn parse(text: &str) -> Self {
-        let mut numbers = text.trim_start_matches('v').split('.').map(|part| {
-            let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-            part[..digits].parse().unwrap_or(0)
-        });
-        let mut next = || numbers.next().unwrap_or(0);
-        Self(next(), next(), next())
-    }
-}
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
     }
 }
 

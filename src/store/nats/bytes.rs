@@ -4,20 +4,19 @@
 //! panics when one did not: a success that the bytes do not say, an error that is no line for a
 //! log, a value that is longer than it may be.
 
-use std::io::{self, Read, Write};
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::auth::Login;
-use super::bucket::{BucketOptions, Version};
-use super::handshake::Probe;
-use super::jetstream::{self, Ack, Creation, Found, Subjects};
-use super::notice::{self, Violation};
+use super::bucket::BucketOptions;
+use super::jetstream::{self, Ack, Creation, Found};
+use super::notice::parse_notice;
+use super::subjects::Subjects;
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
+use crate::nats::version::Version;
+use crate::nats::{PermissionViolation, bytes as wire};
 use crate::store::{Content, Entry};
 use crate::text::printable;
 
@@ -56,8 +55,10 @@ fn compare(bytes: &[u8], agrees: impl FnOnce(&Value) -> bool) {
     }
 }
 
-fn says_code(said: &Value, codes: [u64; 2]) -> bool {
-    said["error"]["err_code"].as_u64().is_some_and(|code| codes.contains(&code))
+fn has_code(said: &Value, codes: &[u32]) -> bool {
+    said["error"]["err_code"]
+        .as_u64()
+        .is_some_and(|code| codes.iter().any(|one| code == u64::from(*one)))
 }
 
 /// As the acknowledgement of a write.
@@ -71,7 +72,7 @@ pub fn acknowledgement(bytes: &[u8], around: Around<'_>) {
                 stored && said["error"].is_null()
             });
         }
-        Ack::LostRace => compare(bytes, |said| says_code(said, [10071, 10164])),
+        Ack::LostRace => compare(bytes, |said| has_code(said, &jetstream::code::LOST_RACE)),
         Ack::Refused(error) | Ack::Doubtful(error) => check_error(&error),
     }
 }
@@ -88,7 +89,7 @@ pub fn message(bytes: &[u8], around: Around<'_>) {
             });
         }
         Ok(Found::NoMessage | Found::NoBucket) => {
-            compare(bytes, |said| says_code(said, [10037, 10059]));
+            compare(bytes, |said| has_code(said, &[10037, 10059]));
         }
         Err(error) => check_error(&error),
     }
@@ -134,14 +135,13 @@ pub fn notice(bytes: &[u8], around: Around<'_>) {
     let subjects = subjects();
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
     let (block, data) = bytes.split_at(end);
-    if let Ok(headers) = nats::HeaderMap::try_from(block) {
-        let message = nats::Message::new("cluster.t.kv.lease", None, data, Some(headers));
-        if let Some(entry) = within(around, || notice::repeated(&message, &subjects)) {
+    if let Some(message) = wire::message("cluster.t.kv.lease", block, data) {
+        if let Some(entry) = within(around, || parse_notice(&message, &subjects)) {
             check_entry(&entry);
             assert!(matches!(entry.content, Content::Marker) || data.len() >= entry_length(&entry));
         }
     }
-    if let Some(violation) = std::str::from_utf8(bytes).ok().and_then(Violation::parse) {
+    if let Some(violation) = std::str::from_utf8(bytes).ok().and_then(PermissionViolation::parse) {
         assert!(violation.subject.len() < bytes.len());
     }
 }
@@ -153,43 +153,15 @@ fn entry_length(entry: &Entry) -> usize {
     }
 }
 
-/// As all that a server says in a handshake.
+/// As all that a server sends in a handshake.
 pub fn handshake(bytes: &[u8], around: Around<'_>) {
     let config = Config::new("t", "n", ["nats://a.example", "nats://b.example"])
         .expect("invariant: a plain configuration is valid");
-    let connection = config.connection();
-    let probe = Probe {
-        connection,
-        server: &connection.servers[0],
-        login: &Login::None,
-        // Not looked at: a slice of bytes never waits.
-        deadline: Instant::now(),
-        cancelled: &AtomicBool::new(false),
-    };
-    if let Err(error) = within(around, || probe.converse(&mut Server(bytes))) {
+    if let Err(error) = within(around, || wire::handshake(&config, bytes)) {
         check_error(&error);
     }
     let version = Version::parse(&String::from_utf8_lossy(bytes)).to_string();
     assert_eq!(version, Version::parse(&version).to_string());
-}
-
-/// Says what it has to say, and listens to nothing.
-struct Server<'a>(&'a [u8]);
-
-impl Read for Server<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Write for Server<'_> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        Ok(buffer.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

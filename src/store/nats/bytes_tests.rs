@@ -37,6 +37,20 @@ fn the_corpus_of_each_reader_breaks_none() {
     }
 }
 
+#[test]
+fn the_corpus_has_each_code_of_a_lost_race() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/acknowledgement");
+    let files = fs::read_dir(folder).unwrap();
+    let all: Vec<_> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+    for code in jetstream::code::LOST_RACE {
+        let lost = |bytes: &Vec<u8>| {
+            let said = serde_json::from_slice(bytes).unwrap_or_default();
+            has_code(&said, &[code]) && jetstream::parse_ack(bytes, "KV_cluster-t") == Ack::LostRace
+        };
+        assert!(all.iter().any(lost), "{code}");
+    }
+}
+
 const KEYS: [&str; 24] = [
     "error",
     "code",
@@ -80,7 +94,7 @@ fn json_of_ours() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        prop::sample::select(vec![0, 1, 404, 503, 10037, 10058, 10059, 10071, 10164_u64])
+        prop::sample::select(vec![0, 1, 404, 503, 10037, 10058, 10059, 10070, 10071, 10164_u64])
             .prop_map(Value::from),
         any::<f32>().prop_map(Value::from),
         "\\PC{0,20}".prop_map(Value::from),

@@ -1,14 +1,15 @@
-//! Requests on their way: which reply belongs to which ticket, and what is asked next.
+//! Open requests: which response belongs to which ticket, and what is asked next.
 
 use std::collections::BTreeMap;
 
 use crate::error::StoreError;
 use crate::store::{Entry, Incarnation, Ticket};
 
-/// Requests that are remembered; beyond, the oldest is forgotten and a late reply to it ignored.
-pub(super) const MAX_OPEN: usize = 256;
+/// Requests that are remembered. With more, the oldest is forgotten and a late response to it
+/// ignored.
+const MAX_OPEN: usize = 256;
 
-/// What a reply is awaited to.
+/// The question that a response is awaited to.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
     /// A read's first question when no incarnation is known yet: which is it?
@@ -28,41 +29,38 @@ pub(super) enum Step {
     },
     Write,
     Create,
-    /// Nobody answered to the other question: is there any JetStream?
+    /// Nothing responded to the other question: is there any JetStream?
     Account {
         unanswered: StoreError,
     },
 }
 
-/// One request on its way.
+/// One open request.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) ticket: Ticket,
     pub(super) step: Step,
     pub(super) subject: String,
     /// It was reported as unknown, which a definite outcome may still follow.
-    pub(super) told: bool,
+    pub(super) doubted: bool,
 }
 
-/// All of them, by the last token of their reply subject.
+/// All open requests, by the number that their responses carry.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
-    last: u64,
     open: BTreeMap<u64, Exchange>,
     /// Some were forgotten: an error that names only a subject may be about one of them.
     forgotten: bool,
 }
 
 impl Exchanges {
-    /// Remembers a request, and returns its number.
-    pub(super) fn insert(&mut self, exchange: Exchange) -> u64 {
-        self.last += 1;
-        self.open.insert(self.last, exchange);
+    /// Remembers a request. Its number is higher than all before.
+    pub(super) fn insert(&mut self, number: u64, exchange: Exchange) {
+        self.open.insert(number, exchange);
         if self.open.len() > MAX_OPEN {
             self.open.pop_first();
             self.forgotten = true;
         }
-        self.last
     }
 
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Exchange> {
@@ -73,8 +71,8 @@ impl Exchanges {
         self.open.remove(&number)
     }
 
-    /// The requests that a complaint about `subject` may be meant for; and whether it certainly is
-    /// meant for the only one of them.
+    /// The requests that a denial of `subject` may be about, and whether it certainly is about the
+    /// only one of them.
     pub(super) fn about(&self, subject: &str) -> (Vec<u64>, bool) {
         let candidates: Vec<_> = self
             .open
@@ -91,7 +89,7 @@ impl Exchanges {
         self.forgotten = false;
         let open = std::mem::take(&mut self.open);
         let mut tickets: Vec<_> =
-            open.into_values().filter(|exchange| !exchange.told).map(|e| e.ticket).collect();
+            open.into_values().filter(|exchange| !exchange.doubted).map(|e| e.ticket).collect();
         tickets.sort_unstable();
         tickets
     }
@@ -101,28 +99,28 @@ impl Exchanges {
 mod tests {
     use super::*;
 
-    fn exchange(ticket: u64, told: bool) -> Exchange {
-        Exchange { ticket: Ticket(ticket), step: Step::Write, subject: "s".into(), told }
+    fn exchange(ticket: u64, doubted: bool) -> Exchange {
+        Exchange { ticket: Ticket(ticket), step: Step::Write, subject: "s".into(), doubted }
     }
 
     #[test]
-    fn the_oldest_is_forgotten_and_then_no_complaint_is_certain() {
+    fn the_oldest_is_forgotten_and_then_no_denial_is_certain() {
         let mut all = Exchanges::default();
-        let first = all.insert(exchange(1, false));
-        assert_eq!(all.about("s"), (vec![first], true));
-        for ticket in 0..MAX_OPEN as u64 {
-            all.insert(exchange(ticket + 2, true));
+        all.insert(1, exchange(1, false));
+        assert_eq!(all.about("s"), (vec![1], true));
+        for number in 2..MAX_OPEN as u64 + 2 {
+            all.insert(number, exchange(number, true));
         }
-        assert!(all.get_mut(first).is_none());
+        assert!(all.get_mut(1).is_none());
         assert!(!all.about("s").1);
     }
 
     #[test]
-    fn only_what_was_not_reported_yet_is_given_back() {
+    fn clearing_returns_the_tickets_that_were_not_reported_yet() {
         let mut all = Exchanges::default();
-        all.insert(exchange(9, false));
-        all.insert(exchange(7, true));
-        all.insert(exchange(3, false));
+        all.insert(1, exchange(9, false));
+        all.insert(2, exchange(7, true));
+        all.insert(3, exchange(3, false));
         assert_eq!(all.clear(), [Ticket(3), Ticket(9)]);
         assert_eq!(all.clear(), []);
     }

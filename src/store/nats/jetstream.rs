@@ -9,63 +9,28 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::json;
 
-use super::bucket::RawConfig;
+use super::stream_config::RawConfig;
 use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
 use crate::store::{Content, Entry, Incarnation};
 use crate::text::excerpt;
 
 /// Error codes (`err_code`) of the JetStream API.
-mod code {
+pub(super) mod code {
     pub(super) const NO_MESSAGE: u32 = 10037;
     pub(super) const NOT_FOR_ACCOUNT: u32 = 10039;
     pub(super) const NAME_IN_USE: u32 = 10058;
     pub(super) const NO_STREAM: u32 = 10059;
-    /// The newest message is not the expected one, or its name is forgotten.
-    pub(super) const WRONG_LAST_WRITE: u32 = 10070;
-    /// The expected revision does not hold.
-    pub(super) const WRONG_SEQUENCE: u32 = 10071;
     pub(super) const NOT_ENABLED: u32 = 10076;
-    /// The same, found while an other write was on its way through the replicas.
-    pub(super) const WRONG_SEQUENCE_IN_FLIGHT: u32 = 10164;
-}
-
-/// The subjects of one bucket.
-#[derive(Clone, Debug)]
-pub(super) struct Subjects {
-    pub(super) stream: String,
-    /// The key, as the stream knows it.
-    pub(super) key: String,
-    /// Where the key is written: another subject behind a domain or an import.
-    pub(super) write: String,
-    pub(super) get: String,
-    pub(super) info: String,
-    pub(super) create: String,
-    pub(super) account: String,
-}
-
-impl Subjects {
-    pub(super) fn new(bucket: &str, api: &str) -> Self {
-        let stream = format!("KV_{bucket}");
-        let key = format!("$KV.{bucket}.lease");
-        let write = if api == "$JS.API" { key.clone() } else { format!("{api}.{key}") };
-        Self {
-            get: format!("{api}.STREAM.MSG.GET.{stream}"),
-            info: format!("{api}.STREAM.INFO.{stream}"),
-            create: format!("{api}.STREAM.CREATE.{stream}"),
-            account: format!("{api}.INFO"),
-            stream,
-            key,
-            write,
-        }
-    }
-
-    /// The body of the request for the newest message under the key.
-    pub(super) fn get_body(&self) -> Vec<u8> {
-        json!({ "last_by_subj": self.key }).to_string().into_bytes()
-    }
+    /// The codes of a lost race: a condition of the write did not hold.
+    pub(in crate::store::nats) const LOST_RACE: [u32; 3] = [
+        // The newest message is not the named one, or its name is forgotten.
+        10070, // The expected revision does not hold.
+        10071,
+        // The same, found while another write was on its way through the replicas.
+        10164,
+    ];
 }
 
 /// The error part of any answer.
@@ -125,9 +90,7 @@ pub(super) fn parse_ack(body: &[u8], stream: &str) -> Ack {
     };
     if let Some(error) = raw.error {
         return match error.err_code {
-            code::WRONG_SEQUENCE | code::WRONG_SEQUENCE_IN_FLIGHT | code::WRONG_LAST_WRITE => {
-                Ack::LostRace
-            }
+            code if code::LOST_RACE.contains(&code) => Ack::LostRace,
             _ if error.is_doubtful() => Ack::Doubtful(error.into_error()),
             _ => Ack::Refused(error.into_error()),
         };

@@ -1,8 +1,8 @@
 //! Which configurations will do, with the figures in the refusals.
 
 use super::*;
+use crate::store::nats::stream_config::Present;
 
-const KEY: &str = "$KV.cluster-t.lease";
 const SECOND: i64 = 1_000_000_000;
 
 fn check(change: impl FnOnce(&mut RawConfig)) -> Result<Option<String>, String> {
@@ -54,44 +54,4 @@ fn a_longer_max_age_is_accepted_with_a_warning() {
     let warning = check(|config| config.max_age = 7 * SECOND + 1).unwrap().expect("a warning");
     assert!(warning.starts_with("max_age is 7.000000001s"), "{warning}");
     assert_eq!(check(|config| config.max_age = -1), Ok(None));
-}
-
-#[test]
-fn filters_cover_as_nats_says() {
-    for filter in [">", "$KV.>", "$KV.*.lease", "$KV.cluster-t.*", KEY] {
-        assert!(matches(filter, KEY), "{filter}");
-    }
-    for filter in ["", "$KV", "$KV.*", "$KV.cluster-t.lease.>", "$KV.cluster-t.leas"] {
-        assert!(!matches(filter, KEY), "{filter}");
-    }
-}
-
-#[test]
-fn the_notices_subject_follows_the_republish_rule() {
-    let subject = |src: &str, dest: &str, headers_only| {
-        let republish = RawRepublish { src: src.into(), dest: dest.into(), headers_only };
-        RawConfig { republish: Some(republish), ..RawConfig::default() }.notice_subject(KEY)
-    };
-    let found = |text: &str| Some(text.to_owned());
-    assert_eq!(subject("$KV.cluster-t.>", "cluster.t.kv.>", false), found("cluster.t.kv.lease"));
-    assert_eq!(subject(">", "copy.>", false), found("copy.$KV.cluster-t.lease"));
-    assert_eq!(subject("", "copy.>", false), found("copy.$KV.cluster-t.lease"));
-    assert_eq!(subject(KEY, "copy.one", false), found("copy.one"));
-    // Nothing that we could read, follow, or safely subscribe to.
-    assert_eq!(subject("$KV.cluster-t.>", "cluster.t.kv.>", true), None);
-    assert_eq!(subject("$KV.*.lease", "copy.$1", false), None);
-    assert_eq!(subject("$KV.other.>", "copy.>", false), None);
-    assert_eq!(subject(KEY, "copy.one\r\nPUB x 0", false), None);
-    assert_eq!(subject(KEY, "copy.>", false), None);
-    assert_eq!(RawConfig::default().notice_subject(KEY), None);
-}
-
-#[test]
-fn versions_are_read_however_they_are_written() {
-    assert_eq!(Version::parse("2.9.10"), Version(2, 9, 10));
-    assert_eq!(Version::parse("v2.12.0-beta.1"), Version(2, 12, 0));
-    assert_eq!(Version::parse("2.11"), Version(2, 11, 0));
-    assert_eq!(Version::parse("nonsense"), Version::default());
-    assert!(Version::parse("2.9.10") < REPLICAS_SINCE);
-    assert!(Version::parse("2.100.0") > REPLICAS_SINCE);
 }

@@ -1,7 +1,10 @@
 //! Answers as nats-server 2.9.10 and 2.15.1 gave them, and answers that nobody should give.
 
 use super::*;
-use crate::store::nats::bucket::{BucketOptions, Version};
+use crate::nats::version::Version;
+use crate::store::nats::bucket::BucketOptions;
+use crate::store::nats::subjects::Subjects;
+use serde_json::json;
 use std::time::Duration;
 
 const STREAM: &str = "KV_cluster-t";
@@ -49,7 +52,7 @@ fn only_a_revision_of_the_right_stream_without_an_error_is_a_success() {
 }
 
 #[test]
-fn both_codes_of_a_lost_race_are_known() {
+fn a_lost_race_is_recognised() {
     assert_eq!(parse_ack(LOST, STREAM), Ack::LostRace);
     assert_eq!(parse_ack(LOST_IN_FLIGHT, STREAM), Ack::LostRace);
 }

@@ -1,4 +1,4 @@
-//! Who we are: credentials read when a connection is made, for the probe and for the client alike.
+//! Credentials, read for each attempt to connect, for the probe and for the crate.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,7 +18,7 @@ const MAX_CREDENTIALS_BYTES: u64 = 64 * 1024;
 
 /// Credentials ready for use.
 #[derive(Clone)]
-pub(super) enum Login {
+pub(super) enum Credentials {
     None,
     UserPassword(String, Secret),
     Token(Secret),
@@ -26,13 +26,13 @@ pub(super) enum Login {
     Jwt(Secret, Arc<KeyPair>),
 }
 
-impl Login {
+impl Credentials {
     /// The credentials for `server`: its own, when its URL has some. A file is read anew.
     pub(super) fn load(
-        connection: &ConnectionSettings,
+        settings: &ConnectionSettings,
         server: &ServerAddress,
     ) -> Result<Self, StoreError> {
-        let auth = if server.auth == Auth::None { &connection.auth } else { &server.auth };
+        let auth = if server.auth == Auth::None { &settings.auth } else { &server.auth };
         let unusable = |reason: String| StoreError::Credentials(reason.into());
         match auth {
             Auth::None => Ok(Self::None),
@@ -46,7 +46,7 @@ impl Login {
         }
     }
 
-    /// The client's options with these credentials.
+    /// The crate's options with these credentials.
     pub(super) fn options(&self) -> nats::Options {
         match self.clone() {
             Self::None => nats::Options::new(),
@@ -90,16 +90,16 @@ impl Login {
 }
 
 fn sign(key: &KeyPair, nonce: &[u8]) -> Vec<u8> {
-    // A pair made from a seed can sign; an empty signature would be refused by the server.
+    // A pair made from a seed can sign. The server would refuse an empty signature.
     key.sign(nonce).unwrap_or_default()
 }
 
 fn key_pair(seed: &str) -> Result<Arc<KeyPair>, String> {
-    // The library's error says nothing of the seed but which check failed.
+    // The error names the check that failed, and nothing of the seed.
     KeyPair::from_seed(seed.trim()).map(Arc::new).map_err(|e| format!("nkey seed: {e}"))
 }
 
-fn read_credentials(path: &Path) -> Result<Login, String> {
+fn read_credentials(path: &Path) -> Result<Credentials, String> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
     file.take(MAX_CREDENTIALS_BYTES)
@@ -108,7 +108,7 @@ fn read_credentials(path: &Path) -> Result<Login, String> {
     let mut blocks = blocks(&text);
     let jwt = blocks.next().ok_or("no JWT in it")?;
     let seed = blocks.next().ok_or("no nkey seed in it")?;
-    Ok(Login::Jwt(Secret::new(jwt), key_pair(seed)?))
+    Ok(Credentials::Jwt(Secret::new(jwt), key_pair(seed)?))
 }
 
 /// The contents between the `-----BEGIN …` and `------END …` lines of a credentials file, which
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credentials_file_is_taken_apart() {
+    fn a_credentials_file_has_a_jwt_and_a_seed() {
         let text = "-----BEGIN NATS USER JWT-----\r\neyJ0.abc\n------END NATS USER JWT------\n\n\
                     *** IMPORTANT ***\n-----BEGIN USER NKEY SEED-----\nSUAX\n\
                     ------END USER NKEY SEED------\n";
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_something_else_has_no_blocks() {
+    fn other_files_have_no_blocks() {
         assert_eq!(blocks("-----BEGIN A-----\n-----END A-----\nx").count(), 0);
         assert_eq!(blocks("").count(), 0);
     }

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Select, TryRecvError, never};
 
 /// What `poll` knows of its `wake` channel.
 #[derive(Debug)]
-pub(super) struct Waiter {
+pub(crate) struct Waiter {
     /// A message was taken, and not yet reported: something that happened before it came first.
     woken: bool,
     /// Nobody can send any more; such a channel is always ready, and would spin.
@@ -23,7 +23,7 @@ impl Default for Waiter {
 impl Waiter {
     /// Takes a message from `wake`. To be called *before* looking for events, so that what happened
     /// before the wake-up is told before it.
-    pub(super) fn look(&mut self, wake: &Receiver<()>) {
+    pub(crate) fn look(&mut self, wake: &Receiver<()>) {
         match wake.try_recv() {
             Ok(()) => (self.woken, self.deserted) = (true, false),
             Err(TryRecvError::Empty) => self.deserted = false,
@@ -32,13 +32,13 @@ impl Waiter {
     }
 
     /// Whether there was a message that was not reported yet.
-    pub(super) fn take(&mut self) -> bool {
+    pub(crate) fn take(&mut self) -> bool {
         std::mem::take(&mut self.woken)
     }
 
     /// Sleeps until `wake` or one of the channels that `add` names has something, at most so long.
     /// Takes nothing.
-    pub(super) fn sleep<'a>(
+    pub(crate) fn sleep<'a>(
         &'a self,
         wake: &'a Receiver<()>,
         at_most: Duration,

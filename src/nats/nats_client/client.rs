@@ -1,0 +1,271 @@
+//! A client: one connection that was made, until it ends.
+//!
+//! The crate would reconnect by itself, but without the probe. Here its disconnect callback ends
+//! the client instead, and the owner builds a new one.
+
+use std::iter::once;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Receiver, Select, Sender};
+
+use super::echo::Echo;
+use super::reaper::{Shared, echo_subject};
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::nats::PermissionViolation;
+use crate::nats::message::{Message, Outgoing};
+use crate::nats::version::Version;
+use crate::task::spawn;
+
+/// So many messages are taken in a row before the owner gets to do other things.
+const BATCH: usize = 64;
+
+/// What a client reports.
+pub(crate) enum Incoming {
+    /// A response to the request of that number.
+    Response { request: u64, message: Message },
+    /// A message on one of the subjects.
+    Message(Message),
+    /// The subscription to hints has begun; earlier hints may have been missed.
+    Resubscribed,
+    /// The server refused to let this client publish on, or subscribe to, a subject.
+    Denied { subject: String, publish: bool, error: StoreError },
+    /// Another error, in the server's words.
+    ServerError(String),
+    /// The connection has ended. Without a reason, the server closed it.
+    Closed(Option<&'static str>),
+}
+
+/// What became of a message that was to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Yes,
+    /// Not now: the crate's lock is taken, or its buffer full.
+    Busy,
+    /// The client has ended, which it reports.
+    Closed,
+}
+
+/// A connection that stands, or stood a moment ago. Dropping it ends it.
+pub(crate) struct NatsClient {
+    /// The number of the attempt that made it.
+    pub(super) number: u64,
+    pub(crate) server: String,
+    pub(crate) version: Version,
+    /// Whether it is encrypted.
+    pub(super) secure: bool,
+    /// Responses come on subjects of this and a number.
+    pub(crate) inbox_prefix: String,
+    pub(super) hint_subject: Option<String>,
+    pub(super) inbox: Receiver<nats::Message>,
+    pub(super) subjects: Vec<Receiver<nats::Message>>,
+    pub(super) hints: Option<Receiver<nats::Message>>,
+    pub(super) max_waiting: usize,
+    pub(super) waker: Sender<()>,
+    pub(super) echo: Option<Echo>,
+    /// Counts messages, so that subjects take turns.
+    pub(super) received: usize,
+    /// Sending failed.
+    pub(super) broken: bool,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl NatsClient {
+    /// The next thing that happened. `None` when there is nothing, and after each batch of
+    /// messages.
+    pub(crate) fn next(&mut self, now: Timestamp) -> Option<Incoming> {
+        // Looked at first: what arrived before the end is in the channels then.
+        let lost = self.broken || self.shared.lost.load(Ordering::SeqCst);
+        if let Some(incoming) = self.next_message(now).or_else(|| self.next_report(now)) {
+            return Some(incoming);
+        }
+        if lost && self.receivers().all(Receiver::is_empty) {
+            return Some(Incoming::Closed(None));
+        }
+        self.keep_alive(now)
+    }
+
+    fn next_message(&mut self, now: Timestamp) -> Option<Incoming> {
+        self.received += 1;
+        if self.received % (BATCH + 1) == 0 {
+            return None;
+        }
+        let count = self.receivers().count();
+        for turn in 0..count {
+            let index = (self.received + turn) % count;
+            let message = self.receivers().nth(index)?.try_recv();
+            let Ok(message) = message else { continue };
+            self.received_something(now);
+            if index > 0 {
+                return Some(Incoming::Message(convert(message)));
+            }
+            let number = message.subject.strip_prefix(&self.inbox_prefix);
+            let number = number.and_then(|number| number.strip_prefix('.')?.parse().ok());
+            // Number 0 is an echo.
+            if let Some(request) = number.filter(|number| *number > 0) {
+                return Some(Incoming::Response { request, message: convert(message) });
+            }
+        }
+        None
+    }
+
+    fn next_report(&mut self, now: Timestamp) -> Option<Incoming> {
+        if self.take_resubscribed() {
+            return Some(Incoming::Resubscribed);
+        }
+        while let Some(text) = self.shared.next_error() {
+            self.received_something(now);
+            let Some(violation) = PermissionViolation::parse(&text) else {
+                return Some(Incoming::ServerError(text));
+            };
+            // A refused echo serves its purpose as well.
+            if self.echo.is_none() || violation.subject != echo_subject(&self.inbox_prefix) {
+                let (subject, publish) = (violation.subject.to_owned(), violation.publish);
+                let error = StoreError::Permission(text.as_str().into());
+                return Some(Incoming::Denied { subject, publish, error });
+            }
+        }
+        None
+    }
+
+    fn received_something(&mut self, now: Timestamp) {
+        if let Some(echo) = &mut self.echo {
+            echo.received(now);
+        }
+    }
+
+    /// Makes something arrive where nothing does, and gives up a connection on which nothing does.
+    fn keep_alive(&mut self, now: Timestamp) -> Option<Incoming> {
+        let echo = self.echo.as_mut().filter(|echo| now >= echo.next_at(now))?;
+        if echo.is_silent(now) {
+            return Some(Incoming::Closed(Some("it sends nothing any more")));
+        }
+        echo.sent(now);
+        // An echo that cannot be sent now is made up for by the next one.
+        let _ = self.publish(&echo_subject(&self.inbox_prefix), None, None, b"");
+        None
+    }
+
+    /// Sends without blocking.
+    pub(crate) fn send(&mut self, message: &Outgoing) -> Sent {
+        let headers = (!message.headers.is_empty()).then(|| message.headers.iter().collect());
+        self.publish(&message.subject, message.reply.as_deref(), headers.as_ref(), &message.body)
+    }
+
+    fn publish(
+        &mut self,
+        subject: &str,
+        reply: Option<&str>,
+        headers: Option<&nats::HeaderMap>,
+        body: &[u8],
+    ) -> Sent {
+        let open = self.shared.open.lock();
+        let sent = open.as_ref().map_or(Some(Err(())), |client| {
+            let connection = &client.connection;
+            let sent = connection.try_publish_with_reply_or_headers(subject, reply, headers, body);
+            sent.map(|sent| sent.map_err(drop))
+        });
+        drop(open);
+        match sent {
+            None => Sent::Busy,
+            Some(Ok(())) => Sent::Yes,
+            Some(Err(())) => {
+                self.broken = true;
+                Sent::Closed
+            }
+        }
+    }
+
+    /// A response is expected until `until`.
+    pub(crate) fn expect_response(&mut self, until: Timestamp) {
+        if let Some(echo) = &mut self.echo {
+            echo.expect_response(until);
+        }
+    }
+
+    /// When something needs to be done if nothing happens.
+    pub(crate) fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.echo.as_ref().map(|echo| echo.next_at(now))
+    }
+
+    /// Adds all that can become ready to `select`.
+    pub(crate) fn wait_on<'a>(&'a self, select: &mut Select<'a>) {
+        for receiver in self.receivers() {
+            select.recv(receiver);
+        }
+    }
+
+    fn receivers(&self) -> impl Iterator<Item = &Receiver<nats::Message>> {
+        once(&self.inbox).chain(&self.subjects).chain(&self.hints)
+    }
+
+    /// Whether the server said that it is going to shut down.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.shared.leaving.load(Ordering::SeqCst)
+    }
+
+    /// The subject of hints that it is subscribed to, or is about to be.
+    pub(crate) fn hint_subject(&self) -> Option<&str> {
+        self.hint_subject.as_deref()
+    }
+
+    /// Subscribes to hints on another subject than before, on a helper thread. The result is
+    /// [`Incoming::Resubscribed`].
+    pub(crate) fn resubscribe(&mut self, subject: &str) {
+        self.hint_subject = Some(subject.to_owned());
+        let (shared, waker) = (Arc::clone(&self.shared), self.waker.clone());
+        let max_waiting = self.max_waiting;
+        let subject = subject.to_owned();
+        let work = move || {
+            let connection = shared.open.lock().as_ref().map(|client| client.connection.clone());
+            let Some(Ok(new)) = connection.map(|connection| connection.subscribe(&subject)) else {
+                return;
+            };
+            new.set_message_limits(max_waiting);
+            let receiver = new.receiver().clone();
+            let unneeded = match shared.open.lock().as_mut() {
+                Some(client) => client.hints.replace(new),
+                None => Some(new),
+            };
+            *shared.resubscribed.lock() = Some((subject, receiver));
+            // Not under the lock: that waits for the crate's own.
+            drop(unneeded);
+            wake(&waker);
+        };
+        // Without a thread there are no hints, and reading goes on.
+        let _ = spawn("leasehold-subscribe", work);
+    }
+
+    /// Takes a new subscription into use. True when there was one.
+    fn take_resubscribed(&mut self) -> bool {
+        match self.shared.resubscribed.lock().take() {
+            Some((subject, receiver)) if self.hint_subject.as_ref() == Some(&subject) => {
+                self.hints = Some(receiver);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Drop for NatsClient {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+/// Wakes the owner of a connection.
+pub(super) fn wake(waker: &Sender<()>) {
+    // A full channel wakes it as well.
+    let _ = waker.try_send(());
+}
+
+pub(super) fn convert(message: nats::Message) -> Message {
+    let nats::Message { subject, reply, data: body, headers, .. } = message;
+    let pairs = headers
+        .iter()
+        .flat_map(|headers| headers.iter())
+        .flat_map(|(name, values)| values.iter().map(move |value| (name.clone(), value.clone())));
+    Message { subject, reply, headers: pairs.collect(), body }
+}
