@@ -1,47 +1,78 @@
-//! The election, as a function from what happened to what to do next.
+//! The election, as a function: time and events go in, changes and commands come out.
 //!
-//! It knows no thread, no clock and no NATS: time and events come in through [`Election::step`],
-//! changes and commands go out. The renewal thread drives one; so can a simulator, or a runtime of
-//! one's own.
+//! An [`Election`] is the state machine of one node. It has no thread and no clock, and it does not
+//! know NATS. Its caller reads the clock, calls [`Election::step`] and carries out the [`Step`]
+//! that comes back. The renewal thread of a node is such a caller; the simulator in
+//! `tests/simulation` is another.
 //!
-//! # The record
-//! One record under one key, written by compare-and-set only, never deleted. It names the holder,
-//! its session (new for every start), the epoch of the term, and the number of the write, so that
-//! (session, epoch, number) names one write and no other.
+//! # Words
+//! * The **record** is one JSON document under one key of one bucket. It is written by
+//!   compare-and-set only, and never deleted. It names the **holder** of the lease.
+//! * A **session** is one start of one node: 128 random bits.
+//! * A **term** is a time during which one session holds the lease. It has a number, its **epoch**,
+//!   which is higher than that of every earlier term.
+//! * Every write of a session has a number that this session never uses again. So (session, epoch,
+//!   number) names one write and no other.
+//! * A holder **renews** its term by writing the record again. A node without a term **challenges**
+//!   by writing the record in its own name, with a new epoch. A holder **releases** the lease by
+//!   writing a record that names no holder and is marked `clean`.
+//! * *D* is the time to live of the lease. *ρ* bounds how far the rate of any host's clock departs
+//!   from true time. *L* = *D*·(1−*ρ*)/(1+*ρ*) is how long a stored write keeps its term valid.
 //!
 //! # Why at most one node leads
-//! 1. A leader counts its term from *before* it sent the last write that was stored, and ends it
-//!    `L = D·(1−ρ)/(1+ρ)` later on its own clock: at the latest `D/(1+ρ)` of true time later.
-//! 2. A challenger acts `D` on its own clock after it *saw* that write: at the earliest `D/(1+ρ)`
-//!    of true time after. Seeing comes after storing, storing after sending.
-//! 3. Its write is stored only if that revision is still the newest, so no renewal can have been
-//!    stored meanwhile. Stale reads and late notices only make it wait longer or lose the race.
-//! 4. Every other way to the lease passes through the holder: it released (`clean`) after its work
-//!    had stopped; or the writer is the holder itself, whose own term has ended.
+//! Let node A lead, and let node B take the lease over from it.
 //!
-//! No wall clock is read, and no clock of two hosts compared. What no lease can do is stop a
-//! process between its check and its act: that is what the epoch is for, wherever the effect lands.
+//! 1. **A stops in time.** A counts its term from the moment *before* it sent the last write that
+//!    was stored, and stops leading *L* later on its own clock. That clock may be slow, so this is
+//!    at most *L*/(1−*ρ*) = *D*/(1+*ρ*) of true time after that moment.
+//! 2. **B waits long enough.** B challenges only after it has known that write for *D* on its own
+//!    clock. That clock may be fast, so this is at least *D*/(1+*ρ*) of true time after B first saw
+//!    the write. B saw it after it was stored, and it was stored after A sent it.
+//! 3. **Nothing came in between.** B's challenge is stored only if the revision that B waited for
+//!    is still the newest. So no later renewal of A was stored, and both steps are about the same
+//!    write.
 //!
-//! # What is easily got wrong
-//! * *A read is not a renewal.* A record that is read back proves a write stored; what counts is
-//!   when that write was sent, and only if it is remembered.
-//! * *An ended term stays ended*, whatever acknowledgement comes late. [`TermCell`] sees to it.
-//! * *Absence is an observation.* A deleted key must stand for `D` like any record, and is then
-//!   taken with two conditions, the second of which proves that nothing was written meanwhile.
-//! * *A challenge whose outcome came too late* may stand in the store as a held record that nobody
-//!   serves. It is overwritten by a release once, and its node stays back, or else one slow node
-//!   would keep everyone from ever waiting out `D`.
-//! * *A notice is hearsay.* It may delay a challenge, or hurry a read; it never makes or ends a
-//!   term. A noticed release may be challenged before it is read, but a compare-and-set by revision
-//!   would not make that safe: to whoever can guess the number of the holder's next renewal, it is
-//!   that renewal which is overwritten. So a clean release has a name that no other write ever has
-//!   (session, epoch, number), and such a challenge is stored only while the release of that name
-//!   is the newest write of all. Its writer's work had stopped when it sent it, and nothing came
-//!   after it. A forged notice can name a release that was never stored, that was refused, or that
-//!   is no longer the newest: none of these stands, and the challenge has no effect. If it names
-//!   the release that does stand, it told the truth.
-//! * *A store that went back* would hang everyone who ignores lower revisions for ever: after two
-//!   reads a TTL apart that show less than is known, what they show counts.
+//! Hence A has stopped before B begins. A stale read or a late notice makes B wait longer, or makes
+//! its challenge fail. Neither lets B begin earlier.
+//!
+//! B does not wait *D* in three cases, and in none of them is another node leading:
+//!
+//! * The record is a clean release. Its writer ended its term, and its work had stopped, before it
+//!   sent the release.
+//! * The record is a held one of B's own session, and B's term has ended.
+//! * B found no bucket a moment ago, and the bucket that it finds now was never written to. This
+//!   assumes that no operator deletes the bucket under a live leader. A node that saw a held record
+//!   in the deleted bucket waits *D* all the same, and with `strict_bootstrap` every node does.
+//!
+//! No wall clock is read, and no two clocks are compared. The argument assumes that clock rates
+//! stay within *ρ*, and that the store keeps what it has acknowledged. A lease cannot stop a
+//! process between its check and its act; the epoch guards against that, see
+//! [`fence`](crate::fence).
+//!
+//! # Rules that keep the argument true
+//! * **A read is not a renewal.** A record that is read back proves that a write was stored. The
+//!   term counts from when that write was sent, and only if this node remembers having sent it.
+//! * **An ended term stays ended**, however late an acknowledgement arrives. [`TermCell`] enforces
+//!   it.
+//! * **Absence is an observation.** A deleted key has to be absent for *D*, like any held record.
+//!   The challenge then has two conditions: there is no record, and nothing was written into the
+//!   bucket since it was looked at. The second proves that no holder wrote meanwhile.
+//! * **A challenge can succeed too late.** When its outcome is known only after *L*, the node does
+//!   not lead, but its record may be the current one. The node overwrites it with a release once,
+//!   and does not challenge again for *D* to 2·*D*. Otherwise one slow node would keep all others
+//!   from ever waiting out *D*.
+//! * **A notice proves nothing.** Every client that may publish on its subject can forge one. A
+//!   notice may delay a challenge or cause a read. It never begins or ends a term.
+//! * **A noticed release is challenged by its name.** This saves the read between two leaders. The
+//!   revision alone would be no safe condition: a forger that guesses the revision of the holder's
+//!   next renewal could have that renewal overwritten. So the condition names the release by its
+//!   session, epoch and number, and holds only while that release is the newest write in the
+//!   bucket. Its writer's work had stopped before it sent the release, and nothing was written
+//!   after it. A notice that names a release which was never stored, or is not the newest write,
+//!   only makes the challenge fail.
+//! * **A store can go back**, restored from a backup or after a lost write. Lower revisions that
+//!   were ignored for ever would stop the cluster. After two reads, *D* apart, that show less than
+//!   is known, what they show counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +84,9 @@ use crate::leadership::TermCell;
 use crate::lease::{Epoch, Lease};
 use crate::store::{Outcome, Snapshot, StoreEvent, Ticket};
 
+mod act;
 mod bucket;
+mod challenge;
 mod interface;
 mod notice;
 mod phase;
@@ -66,7 +99,7 @@ mod schedule;
 mod term;
 #[cfg(test)]
 mod tests;
-mod unread;
+mod unconfirmed;
 mod view;
 
 pub use interface::{Change, Command, Counters, Input, Settings, Step};
@@ -99,8 +132,7 @@ pub struct Election {
 }
 
 impl Election {
-    /// An election that has seen nothing yet. It asks for nothing before
-    /// [`StoreEvent::Connected`].
+    /// An election that knows nothing yet. It sends no request before [`StoreEvent::Connected`].
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -120,13 +152,13 @@ impl Election {
         }
     }
 
-    /// The cell that says whether this node leads; shared with whoever asks.
+    /// The cell that says whether this node leads. Share it with the threads that ask.
     #[must_use]
     pub fn cell(&self) -> &Arc<TermCell> {
         &self.cell
     }
 
-    /// Leader from the beginning of a term until it resigns or ends.
+    /// Leader from the beginning of a term until the term is resigned or ends.
     #[must_use]
     pub fn role(&self) -> Role {
         if matches!(self.phase, Phase::Holding { resignation: None, .. }) {
@@ -136,26 +168,27 @@ impl Election {
         }
     }
 
-    /// Whether a term is being given back: its work is brought to an end, or its lease released.
+    /// Whether a resigned term is draining, or its release is being written.
     #[must_use]
     pub fn is_resigning(&self) -> bool {
         matches!(self.phase, Phase::Holding { resignation: Some(_), .. } | Phase::Releasing(_))
     }
 
-    /// The epoch of the term that this node holds, if it holds one.
+    /// The epoch of the term that this node holds, led or resigned.
     #[must_use]
     pub fn held_epoch(&self) -> Option<Epoch> {
         self.term().map(|term| term.epoch)
     }
 
-    /// The highest epoch this node has seen or heard of; `None` before the first.
+    /// The highest epoch this node knows, from reads, notices and own writes; `None` before the
+    /// first.
     #[must_use]
     pub fn highest_epoch(&self) -> Option<Epoch> {
-        let heard = self.view.newest().and_then(|observed| observed.lease());
-        Epoch::new(self.view.highest_epoch()).max(heard.map(|lease| lease.epoch))
+        let newest = self.view.newest().and_then(|newest| newest.lease());
+        Epoch::new(self.view.highest_epoch()).max(newest.map(|lease| lease.epoch))
     }
 
-    /// The holder and epoch that were last told by [`Change::LeaderChanged`].
+    /// The holder and epoch of the last [`Change::LeaderChanged`].
     #[must_use]
     pub fn reported_leader(&self) -> Option<&(String, Epoch)> {
         self.reported.leader.as_ref()
@@ -167,51 +200,51 @@ impl Election {
         self.settings.timing.ttl()
     }
 
-    /// Whether a held record of this session stands, as far as is known.
+    /// Whether the current record says that this session holds the lease, as far as is known.
     #[must_use]
     pub fn has_unreleased_lease(&self) -> bool {
-        let lease = self.view.confirmed().and_then(|observed| observed.lease());
-        lease.is_some_and(|lease| self.is_held_here(lease))
+        let lease = self.view.confirmed().and_then(|confirmed| confirmed.lease());
+        lease.is_some_and(|lease| self.is_own_held(lease))
     }
 
-    /// A record that says this session holds the lease, whether or not its term goes on.
-    fn is_held_here(&self, lease: &Lease) -> bool {
+    /// Whether a record says that this session holds the lease. Its term may have ended.
+    fn is_own_held(&self, lease: &Lease) -> bool {
         lease.session == Some(self.settings.session) && !lease.is_released()
     }
 
-    /// The application value of the record that stands, whoever wrote it.
+    /// The application value in the newest record known.
     #[must_use]
     pub fn leader_meta(&self) -> Option<&serde_json::Value> {
         self.view.newest()?.lease()?.meta.as_ref()
     }
 
-    /// The newest revision known; 0 before the first.
+    /// The newest revision known, confirmed or noticed; 0 before the first.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        self.view.newest().map_or(0, |observed| observed.revision)
+        self.view.newest().map_or(0, |newest| newest.revision)
     }
 
-    /// When a term that this node holds ends if no renewal succeeds.
+    /// When the term that this node holds ends if no renewal succeeds.
     #[must_use]
     pub fn held_until(&self) -> Option<Timestamp> {
         self.term().map(|term| term.deadline)
     }
 
-    /// How often what happened.
+    /// Counters since the start.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Takes in what happened and says what to do.
+    /// Takes an input and returns what to do.
     ///
-    /// `now` is read from the clock after the input was there, and before the step is carried out:
-    /// a write counts from it.
+    /// Read `now` from the clock after the input has arrived and before the step is carried out: a
+    /// write counts from it.
     pub fn step(&mut self, now: Timestamp, input: Input) -> Step {
-        // Expiry before anything the input says: a renewal acknowledged too late may already
-        // compete with a successor.
+        // Expiry comes before the input: when a renewal is acknowledged too late, a successor may
+        // lead already.
         self.expire(now);
-        self.take(now, input);
+        self.handle(now, input);
         self.check_timeouts(now);
         self.act(now);
         self.report_leader(now);
@@ -220,7 +253,7 @@ impl Election {
         std::mem::replace(&mut self.out, Step::empty())
     }
 
-    fn take(&mut self, now: Timestamp, input: Input) {
+    fn handle(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Tick => {}
             Input::Store(event) => self.on_store(now, event),
@@ -237,11 +270,11 @@ impl Election {
         match event {
             StoreEvent::Completed { ticket, outcome } => self.on_completed(now, ticket, outcome),
             StoreEvent::Notice(entry) => {
-                let heard = self.view.notice(now, entry, self.settings.session);
-                self.on_notice(now, heard);
+                let verdict = self.view.notice(now, entry, self.settings.session);
+                self.on_notice(now, verdict);
             }
-            // A holder learns of a foreign write by its next renewal; its own writes are hinted at
-            // too.
+            // A holder learns of another node's write by its next renewal. Most hints are about
+            // its own writes.
             StoreEvent::Hint if self.term().is_some() => {}
             StoreEvent::Hint => self.read_soon(now),
             StoreEvent::Connected { server } => self.on_connected(now, server),
@@ -262,27 +295,27 @@ impl Election {
     }
 
     fn on_disconnected(&mut self, now: Timestamp, error: StoreError) {
-        let news =
+        let new =
             std::mem::take(&mut self.connected) || self.reported.problem.as_ref() != Some(&error);
         self.view.disconnected();
         self.schedule.read_first = true;
         if let Some(pending) = self.requests.abandon() {
             self.on_unknown(now, pending.kind);
         }
-        if news {
+        if new {
             self.reported.problem = Some(error.clone());
             self.out.changes.push(Change::Disconnected { error });
         }
     }
 
-    fn on_notice(&mut self, now: Timestamp, heard: NoticeVerdict) {
-        match heard {
+    fn on_notice(&mut self, now: Timestamp, verdict: NoticeVerdict) {
+        match verdict {
             NoticeVerdict::Ignored => {}
-            // A leader confirms by a read before it deposes itself; its deadline stands meanwhile.
+            // A leader reads before it gives up its term. Its deadline holds meanwhile.
             NoticeVerdict::Held if self.term().is_some() => self.read_soon(now),
             NoticeVerdict::Held => self.report_record(),
             NoticeVerdict::Unconfirmed => self.read_soon(now),
-            // At once, if not even that has to be waited for: see `challenge_unconfirmed`.
+            // Read at once, unless the release can be challenged unread, see `unconfirmed`.
             NoticeVerdict::LikelyReleased => self.schedule.next_read_at = Some(now),
         }
     }
@@ -296,7 +329,7 @@ impl Election {
             self.counters.last_round_trip = now.since(pending.sent);
         }
         match (outcome, pending) {
-            // Counted however late it comes: what matters is when the write was sent.
+            // It counts however late it comes: what matters is when the write was sent.
             (Outcome::Stored { revision }, _) => self.on_stored(now, ticket, revision),
             (_, None) => {}
             (Outcome::LostRace, Some(_)) => self.on_lost_race(now),
@@ -322,7 +355,8 @@ impl Election {
             self.out.changes.push(Change::CorruptRecord { revision, reason });
         }
         self.after_read(now, verdict);
-        // The answer may be that of an earlier read, and older than the notice it was to settle.
+        // This may be the answer to an earlier read, and older than the notice that a read was to
+        // confirm.
         if self.view.needs_confirmation() {
             self.read_soon(now);
         }
@@ -332,7 +366,7 @@ impl Election {
         match verdict {
             ReadVerdict::Unchanged | ReadVerdict::Behind => None,
             ReadVerdict::Changed | ReadVerdict::NewIncarnation | ReadVerdict::WentBack => {
-                self.view.confirmed().map(|observed| &observed.record)
+                self.view.confirmed().map(|confirmed| &confirmed.record)
             }
         }
     }
@@ -341,11 +375,11 @@ impl Election {
         self.counters.failures += 1;
         self.report_problem(error);
         let timing = &self.settings.timing;
-        // A holder has until its deadline and tries often; a follower has all the time there is.
+        // A holder has to renew before its deadline and retries often. A follower has time.
         let held = self.term().is_some();
         let pause = if held { timing.retry_wait() } else { timing.renew_interval() };
         self.schedule.not_before = now + pause;
-        // A holder that may not read can still renew; whether it may, the next write tells.
+        // A holder that is not permitted to read may still be permitted to renew.
         self.schedule.next_read_at =
             (!held || kind == Kind::Write).then_some(self.schedule.not_before);
         if kind == Kind::Write {
@@ -366,7 +400,7 @@ impl Election {
         if let Some(overdue) = self.requests.overdue(now, timeout) {
             self.on_unknown(now, overdue.kind);
         }
-        if self.requests.is_unresponsive() {
+        if self.requests.gives_up_connection() {
             self.connected = false;
             self.counters.abandoned_connections += 1;
             self.out.command = Some(Command::Reconnect);
@@ -374,10 +408,10 @@ impl Election {
         self.end_overdue_phase(now);
     }
 
-    /// A read is due, but not more often than one per request timeout: hints cost nothing to forge.
+    /// Makes a read due, at most one per request timeout: hints and notices can be forged.
     fn read_soon(&mut self, now: Timestamp) {
-        let spaced =
-            self.view.last_read().map_or(now, |last| last + self.settings.timing.request_timeout());
+        let spacing = self.settings.timing.request_timeout();
+        let spaced = self.view.last_read().map_or(now, |last| last + spacing);
         self.schedule.read_by(spaced.max(now));
     }
 }

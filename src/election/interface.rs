@@ -1,4 +1,4 @@
-//! What goes into an election and what comes out of it.
+//! The inputs and outputs of an election.
 
 use std::time::Duration;
 
@@ -9,65 +9,66 @@ use crate::lease::{Epoch, Lease, SessionId};
 use crate::store::{Expect, StoreEvent, Ticket};
 use crate::timing::Timing;
 
-/// Who takes part, and how.
+/// The settings of one node, fixed from its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// This node's id.
     pub node_id: String,
-    /// This start's session: 128 random bits.
+    /// The session of this start: 128 random bits.
     pub session: SessionId,
     /// The durations.
     pub timing: Timing,
-    /// How long the node stays back after a term it gave back. Default: the TTL; zero is allowed.
+    /// How long this node does not challenge after a term that it resigned. Default: the TTL; zero
+    /// is allowed.
     pub cooldown: Duration,
-    /// How long the work of a resigned term may take to end.
+    /// How long the work of a resigned term may take to stop.
     pub drain_timeout: Duration,
-    /// Wait a TTL even in a bucket that is surely new.
+    /// Wait a TTL even in a new bucket.
     pub strict_bootstrap: bool,
-    /// Take no part: never write.
+    /// Only observe: never write and never lead.
     pub observer: bool,
-    /// The application value that the record carries while this node leads.
+    /// The application value in the record while this node leads.
     pub meta: Option<serde_json::Value>,
 }
 
-/// What happened.
+/// Something that happened, or a command to this node.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Time passed.
     Tick,
-    /// The store tells something.
+    /// The store reports an event.
     Store(StoreEvent),
-    /// Give the term back, because of `Reason`; a transfer names the successor.
+    /// Resign the term, for that reason; a transfer names the successor.
     Resign(Reason),
     /// The work of that term has stopped.
     Drained(Epoch),
-    /// End the cooldown.
+    /// End the cooldown, so that this node may challenge.
     Promote,
     /// Whether this node is fit to lead.
     SetHealthy(bool),
     /// A new application value for the record.
     SetMeta(Option<serde_json::Value>),
-    /// Give back what is held and stop, by then at the latest.
+    /// Resign and release a term that is held, then stop.
     Stop {
-        /// The bound.
+        /// When to stop at the latest.
         until: Timestamp,
     },
 }
 
-/// What to do after one input, in this order: tell the changes, carry out the command, and call
-/// again at `wake_at` if nothing happens before.
+/// What the caller does after one input, in this order: it reports the changes, carries out the
+/// command, and calls again at `wake_at` unless there is an input before.
 #[derive(Debug)]
 #[must_use = "a step that is not carried out stalls the election"]
 pub struct Step {
-    /// Told first: a deposed leader must hear it before anything else happens.
+    /// Report these first: a leader that lost its term must learn it before anything else happens.
     pub changes: Vec<Change>,
-    /// At most one a step.
+    /// At most one per step.
     pub command: Option<Command>,
     /// When to call again with [`Input::Tick`].
     pub wake_at: Timestamp,
-    /// Why the input was refused, if it was; nothing changed then.
+    /// Why the input was refused, if it was. It changed nothing then.
     pub refused: Option<Refused>,
-    /// The election has stopped: drop it.
+    /// The election has stopped. Drop it.
     pub finished: bool,
 }
 
@@ -84,12 +85,12 @@ impl Step {
     }
 }
 
-/// What changed.
+/// A change that the application should know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// A term began.
     BecameLeader(Epoch),
-    /// The term's work is to stop; answer with [`Input::Drained`].
+    /// A term was resigned: its work is to stop. Answer with [`Input::Drained`] when it has.
     Resigning {
         /// The term.
         epoch: Epoch,
@@ -103,7 +104,7 @@ pub enum Change {
         /// Why.
         cause: Cause,
     },
-    /// Another holder is known, or none.
+    /// The leader, as far as this node knows; `None` when no leader is known.
     LeaderChanged(Option<(String, Epoch)>),
     /// The store is connected.
     Connected {
@@ -126,17 +127,17 @@ pub enum Change {
         /// What is wrong.
         reason: String,
     },
-    /// The store complains.
+    /// The store reported an error. It is tried again.
     Problem(StoreError),
 }
 
-/// What to have the store do.
+/// A request to the store.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "one a step, and carried out at once")]
+#[allow(clippy::large_enum_variant, reason = "one per step, and carried out at once")]
 pub enum Command {
     /// Read the record.
     Read(Ticket),
-    /// Write the record under that condition.
+    /// Write the record if a condition holds.
     Write {
         /// The request's number.
         ticket: Ticket,
@@ -152,27 +153,27 @@ pub enum Command {
         /// The first revision to be handed out.
         first_seq: u64,
     },
-    /// Give the connection up and build another.
+    /// Drop the connection and make another.
     Reconnect,
 }
 
-/// How often what happened since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Renewals that were stored.
     pub renewals: u64,
-    /// Requests the store refused.
+    /// Requests that failed: they had no effect.
     pub failures: u64,
     /// Requests whose outcome was unknown at first.
     pub unknown_outcomes: u64,
-    /// Writes that came second.
+    /// Writes whose condition did not hold.
     pub lost_races: u64,
     /// Connections that were made.
     pub connections: u64,
-    /// Connections given up because nothing was answered in time.
+    /// Connections dropped because two requests in a row were not answered in time.
     pub abandoned_connections: u64,
     /// Terms led.
     pub terms: u64,
-    /// From sending the newest answered request to its answer.
+    /// The time from sending the newest answered request to its answer.
     pub last_round_trip: Duration,
 }

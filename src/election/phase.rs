@@ -1,4 +1,4 @@
-//! What a node is doing: it follows, challenges, holds a term, releases it, or has stopped.
+//! What a node is doing, and what it may have left in the store.
 
 use super::Timestamp;
 use crate::event::Reason;
@@ -7,6 +7,7 @@ use crate::store::Expect;
 
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// No term is held, and none is sought at the moment.
     Following,
     /// A write that begins a term is under way, or its outcome is unknown.
     Challenging(Challenge),
@@ -24,6 +25,7 @@ pub(super) enum Phase {
 pub(super) struct Challenge {
     pub(super) epoch: Epoch,
     pub(super) expect: Expect,
+    /// When its newest write was sent.
     pub(super) sent: Timestamp,
     pub(super) tries: u32,
     /// One of its writes may still be stored.
@@ -34,7 +36,7 @@ pub(super) struct Challenge {
 #[derive(Clone, Debug)]
 pub(super) struct Term {
     pub(super) epoch: Epoch,
-    /// The newest own revision.
+    /// The revision of its newest write.
     pub(super) revision: u64,
     pub(super) deadline: Timestamp,
     pub(super) renew_at: Timestamp,
@@ -46,18 +48,18 @@ pub(super) struct Resignation {
     pub(super) reason: Reason,
     pub(super) successor: Option<String>,
     /// When the drain is given up.
-    pub(super) bound: Timestamp,
+    pub(super) give_up_at: Timestamp,
     /// The work of the term has stopped.
     pub(super) drained: bool,
 }
 
+/// The release of a term that has ended.
 #[derive(Clone, Debug)]
 pub(super) struct Release {
-    pub(super) epoch: Epoch,
-    pub(super) successor: Option<String>,
-    pub(super) ended: Timestamp,
+    pub(super) term: EndedTerm,
+    pub(super) ended_at: Timestamp,
     /// When the release is given up.
-    pub(super) until: Timestamp,
+    pub(super) give_up_at: Timestamp,
 }
 
 /// Held records of this session that may be in the store although it holds no term.
@@ -73,7 +75,21 @@ pub(super) struct Leftover {
     pub(super) retaken: u64,
 }
 
-/// A term that has ended, as far as a release of it is concerned.
+impl Leftover {
+    /// A resigned term ended without a release.
+    pub(super) fn add(&mut self, ended: EndedTerm, drained: bool) {
+        *if drained { &mut self.to_release } else { &mut self.undrained } = Some(ended);
+    }
+
+    /// The work of that term has stopped, after the term ended.
+    pub(super) fn drained(&mut self, epoch: Epoch) {
+        if let Some(ended) = self.undrained.take_if(|ended| ended.epoch == epoch) {
+            self.to_release = Some(ended);
+        }
+    }
+}
+
+/// What a release needs to know about the term that it releases.
 #[derive(Clone, Debug)]
 pub(super) struct EndedTerm {
     pub(super) epoch: Epoch,

@@ -1,4 +1,4 @@
-//! When a follower may challenge, and when anything is next to be done.
+//! When a follower may challenge, and when the next step is due.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use super::record::{Observation, Record};
 use super::{Election, Timestamp};
 use crate::lease::{Epoch, Lease};
 
-/// How often an observer looks, at the least.
+/// The longest time between two reads of an observer, unless the TTL is longer.
 const OBSERVER_POLL: Duration = Duration::from_secs(30);
 
-/// When to challenge what stands.
+/// When to challenge the newest record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) at: Timestamp,
-    /// Only on the strength of a read that was sent a moment before that time, or later.
+    /// A read has to confirm the record first, sent a moment before that time or later.
     pub(super) confirm: bool,
 }
 
 impl Election {
-    /// When what is known may be challenged; `None` when nothing is known yet.
+    /// When the newest record may be challenged; `None` when no record is known yet.
     pub(super) fn challenge_plan(&self) -> Option<Plan> {
-        let observed = self.view.newest()?;
-        let mut plan = self.classify(observed);
+        let mut plan = self.classify(self.view.newest()?);
         plan.at = plan.at.max(self.view.no_challenge_before());
         Some(plan)
     }
 
+    /// How long to wait for a record, by what it is.
     fn classify(&self, observed: &Observation) -> Plan {
         let after = |wait| Plan { at: observed.first_seen + wait, confirm: true };
         let at_once = Plan { at: observed.first_seen, confirm: false };
@@ -44,31 +44,34 @@ impl Election {
         }
     }
 
-    /// From when on a read is wanted before `plan` is carried out; `None` when there is none, or
+    /// From when on a read is due before `plan` is carried out; `None` when no read is needed, or
     /// it was sent.
     ///
-    /// It is sent a little early, so that the challenge is not late for it. What it shows need not
-    /// be what is overwritten: that is up to the challenge's condition, and no renewal passes it.
+    /// The read is sent a little early, so that it does not delay the challenge. A renewal may be
+    /// stored between the two: the condition of the challenge fails then.
     pub(super) fn confirming_read_at(&self, plan: &Plan) -> Option<Timestamp> {
         let from = plan.at - self.settings.timing.confirm_lead();
         let unread = self.view.last_read().is_none_or(|sent| sent < from);
         (plan.confirm && unread).then_some(from)
     }
 
-    /// How long a release is left to others: to its successor, and to anybody by who released it.
+    /// How long this node leaves a release to other nodes: to its successor, and to all of them if
+    /// it is this node's own release.
     pub(super) fn successor_grace(&self, release: &Lease) -> Duration {
-        let for_me = release.successor.as_ref().is_some_and(|id| *id == self.settings.node_id);
-        let mine = release.session == Some(self.settings.session);
-        if mine || (release.successor.is_some() && !for_me) {
+        let for_this_node =
+            release.successor.as_ref().is_some_and(|id| *id == self.settings.node_id);
+        let own = release.session == Some(self.settings.session);
+        if own || (release.successor.is_some() && !for_this_node) {
             self.settings.timing.successor_wait()
         } else {
             Duration::ZERO
         }
     }
 
-    /// A held record of this very session, whose term has ended: nobody else can be leading by it.
+    /// Whether this is a held record of this session, whose term has ended. No other node can lead
+    /// by it, so it needs no wait; but it is challenged like this only once.
     fn may_retake_own(&self, lease: &Lease, revision: u64) -> bool {
-        self.is_held_here(lease)
+        self.is_own_held(lease)
             && self.leftover.retaken != revision
             && self.schedule.cooldown.is_none()
     }
@@ -83,7 +86,7 @@ impl Election {
             && self.view.bucket().behind_since().is_none()
     }
 
-    /// When a follower looks although it has no other reason to.
+    /// When a follower reads although it has no other reason to.
     pub(super) fn poll_at(&self) -> Option<Timestamp> {
         let ttl = self.settings.timing.ttl();
         let last = self.view.last_read()?;
@@ -93,21 +96,21 @@ impl Election {
         if let Some(behind) = self.view.bucket().behind_since() {
             return Some(behind + self.view.longest_ttl());
         }
-        // Once it was read its epoch is remembered, so that it is not given again should the bucket
-        // go away, and a release of it can be taken over without another read.
+        // A term that was read has two advantages: its epoch is not given again even if the bucket
+        // is lost, and its release can be challenged unread.
         if self.view.noticed_other_term() && !self.settings.observer {
             return Some(last + self.settings.timing.request_timeout());
         }
         Some(match (self.settings.observer, self.view.trusts_notices()) {
             (true, _) => last + ttl.max(OBSERVER_POLL),
             (false, true) => last + 3 * ttl,
-            // Deaf to notices, it must look before the record it knows has stood for a TTL, or it
-            // would take every living leader for gone.
+            // Without notices it has to read twice per TTL, or every record would seem expired.
             (false, false) => last + ttl / 2,
         })
     }
 
-    /// Who holds the lease, as far as can be known: nobody is known to once its TTL has passed.
+    /// The holder of the lease, as far as this node knows. It is unknown once the record's TTL has
+    /// passed.
     pub(super) fn leader(&self, now: Timestamp) -> Option<(String, Epoch)> {
         if let Some(term) = self.term() {
             return Some((self.settings.node_id.clone(), term.epoch));
@@ -118,14 +121,13 @@ impl Election {
     }
 
     fn leader_known_until(&self) -> Option<Timestamp> {
-        let observed = self.view.newest()?;
-        let lease = observed
-            .lease()
-            .filter(|lease| !lease.is_released() && lease.session != Some(self.settings.session))?;
-        Some(observed.first_seen + self.view.holder_wait(lease))
+        let newest = self.view.newest()?;
+        let foreign = |lease: &&Lease| lease.session != Some(self.settings.session);
+        let lease = newest.lease().filter(|lease| !lease.is_released()).filter(foreign)?;
+        Some(newest.first_seen + self.view.holder_wait(lease))
     }
 
-    /// The next moment at which anything changes by itself.
+    /// When the next step is due if there is no input before.
     pub(super) fn wake_at(&self, now: Timestamp) -> Timestamp {
         let request = self
             .requests
@@ -147,7 +149,7 @@ impl Election {
         .unwrap_or(Timestamp::MAX)
     }
 
-    /// When the next request is to be sent, if one may be sent.
+    /// When the next request is due.
     fn next_request_at(&self) -> Option<Timestamp> {
         let phase = match &self.phase {
             Phase::Holding { term, .. } => Some(term.renew_at),
@@ -165,7 +167,7 @@ impl Election {
             || self.schedule.cooldown.is_some()
             || self.view.bucket().behind_since().is_some();
         let next = |plan: Plan| self.confirming_read_at(&plan).unwrap_or(plan.at);
-        // Where there is no bucket one is made, which needs no plan.
+        // A missing bucket is created without waiting.
         let missing = self.view.bucket().is_missing().then_some(Timestamp::ZERO);
         let planned = missing.or_else(|| self.challenge_plan().map(next));
         let challenge = planned.map(|at| at.max(self.schedule.back_off_until));

@@ -1,5 +1,5 @@
-//! What was asked of the store: the one request that is awaited, and the writes that may still
-//! turn out to have been stored.
+//! The requests to the store: the one that is awaited, and the writes that may still turn out to be
+//! stored.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::clock::Timestamp;
 use crate::lease::Lease;
 use crate::store::{Incarnation, Ticket};
 
-/// How many writes are remembered. More than fit into any term: what is older counts for nothing.
+/// How many writes are remembered: more than a term can send before its deadline.
 const REMEMBERED: usize = 32;
 
-/// What a write is for.
+/// The purpose of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Challenge,
@@ -19,14 +19,14 @@ pub(super) enum Purpose {
     Release,
 }
 
-/// A write of this session, named by its number and epoch.
+/// A write of this session.
 #[derive(Clone, Debug)]
 pub(super) struct OwnWrite {
     pub(super) lease: Lease,
     pub(super) purpose: Purpose,
-    /// The bucket it was meant for.
+    /// The bucket that it was sent to.
     pub(super) incarnation: Option<Incarnation>,
-    /// Read from the clock before it was sent.
+    /// What the clock read before it was sent.
     pub(super) sent: Timestamp,
 }
 
@@ -45,20 +45,22 @@ pub(super) struct Pending {
     pub(super) sent: Timestamp,
 }
 
-/// At most one request is awaited; one counter numbers them all, so no number is ever reused.
+/// All requests of a session. At most one is awaited. One counter numbers them all, so that no
+/// number is used twice.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     last: u64,
     pending: Option<Pending>,
-    /// The read that the awaited one repeats: a read takes two round trips, and where the two take
-    /// longer than one timeout its repetition would come no sooner, nor the one after that.
+    /// The read that timed out and that the awaited read repeats. Its answer counts too: a read
+    /// takes two round trips, and where these take longer than the timeout, no repetition is
+    /// faster.
     late_read: Option<Pending>,
     writes: VecDeque<OwnWrite>,
     timeouts_in_a_row: u32,
 }
 
 impl Requests {
-    /// The number that the next request will bear.
+    /// The number of the next request.
     pub(super) fn next_number(&self) -> u64 {
         self.last + 1
     }
@@ -67,6 +69,7 @@ impl Requests {
         self.pending
     }
 
+    /// Numbers a request that is sent now.
     pub(super) fn open(&mut self, kind: Kind, now: Timestamp) -> Ticket {
         debug_assert!(self.pending.is_none(), "one request is awaited at a time");
         self.last += 1;
@@ -84,12 +87,12 @@ impl Requests {
         self.writes.push_back(write);
     }
 
-    /// The remembered write of that number, for as long as it is remembered.
+    /// The write of that number, if it is remembered.
     pub(super) fn write(&self, number: u64) -> Option<&OwnWrite> {
         self.writes.iter().find(|write| write.lease.write == number)
     }
 
-    /// The remembered write that a record is, if it is one.
+    /// The remembered write that stored this record.
     pub(super) fn write_of(&self, lease: &Lease) -> Option<&OwnWrite> {
         self.write(lease.write).filter(|write| {
             write.lease.session == lease.session && write.lease.epoch == lease.epoch
@@ -101,7 +104,7 @@ impl Requests {
         self.pending.is_some_and(|pending| pending.kind == Kind::Write)
     }
 
-    /// Takes the awaited request if `ticket` is its, or that of the read which it repeats.
+    /// Takes the awaited request if `ticket` is its own, or that of the read which it repeats.
     pub(super) fn close(&mut self, ticket: Ticket) -> Option<Pending> {
         let late = self.late_read.take_if(|late| late.ticket == ticket.0);
         let closed = late.or_else(|| self.pending.take_if(|pending| pending.ticket == ticket.0))?;
@@ -109,13 +112,13 @@ impl Requests {
         Some(closed)
     }
 
-    /// Takes the awaited request, whichever it is.
+    /// Takes the awaited request.
     pub(super) fn abandon(&mut self) -> Option<Pending> {
         self.late_read = None;
         self.pending.take()
     }
 
-    /// Takes the awaited request if it was sent `timeout` ago or earlier.
+    /// Takes the awaited request if it has timed out.
     pub(super) fn overdue(&mut self, now: Timestamp, timeout: Duration) -> Option<Pending> {
         let overdue = self.pending.take_if(|pending| now >= pending.sent + timeout)?;
         self.timeouts_in_a_row += 1;
@@ -123,18 +126,19 @@ impl Requests {
         Some(overdue)
     }
 
-    /// The server answers.
+    /// The server has answered.
     pub(super) fn answered(&mut self) {
         self.timeouts_in_a_row = 0;
     }
 
-    /// Whether the connection should be given up: two requests in a row went unanswered.
-    pub(super) fn is_unresponsive(&mut self) -> bool {
-        let deaf = self.timeouts_in_a_row >= 2;
-        if deaf {
+    /// Whether the connection is to be dropped, because two requests in a row have timed out. The
+    /// count starts anew then.
+    pub(super) fn gives_up_connection(&mut self) -> bool {
+        let unresponsive = self.timeouts_in_a_row >= 2;
+        if unresponsive {
             self.timeouts_in_a_row = 0;
             self.late_read = None;
         }
-        deaf
+        unresponsive
     }
 }

@@ -1,8 +1,8 @@
-//! The end of a term that is given back: resign, drain, release, stay back.
+//! The orderly end of a term: resign, drain, release, cool down; and the end of the node.
 
 use std::time::Duration;
 
-use super::phase::{EndedTerm, Phase, Release, Resignation, Term};
+use super::phase::{EndedTerm, Phase, Release, Resignation};
 use super::requests::Purpose;
 use super::{Change, Election, Timestamp};
 use crate::error::Refused;
@@ -10,6 +10,7 @@ use crate::event::{Cause, Reason};
 use crate::lease::{Epoch, Lease};
 
 impl Election {
+    /// Ends what has taken too long.
     pub(super) fn end_overdue_phase(&mut self, now: Timestamp) {
         match &self.phase {
             Phase::Challenging(challenge)
@@ -18,12 +19,12 @@ impl Election {
                 self.abandon_challenge(now);
             }
             Phase::Holding { resignation: Some(resignation), .. }
-                if now >= resignation.bound && !resignation.drained =>
+                if now >= resignation.give_up_at && !resignation.drained =>
             {
                 let cause = Cause::DrainTimedOut(resignation.reason.clone());
                 self.lose(now, cause);
             }
-            Phase::Releasing(release) if now >= release.until => self.release_timed_out(),
+            Phase::Releasing(release) if now >= release.give_up_at => self.release_timed_out(),
             _ => {}
         }
         self.end_cooldown(now);
@@ -36,15 +37,16 @@ impl Election {
         }
     }
 
+    /// When the phase ends by itself.
     pub(super) fn phase_ends_at(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Following | Phase::Stopped => None,
             Phase::Challenging(challenge) => Some(challenge.sent + self.settings.timing.validity()),
             Phase::Holding { term, resignation: None } => Some(term.deadline),
             Phase::Holding { term, resignation: Some(resignation) } => {
-                Some(term.deadline.min(resignation.bound))
+                Some(term.deadline.min(resignation.give_up_at))
             }
-            Phase::Releasing(release) => Some(release.until),
+            Phase::Releasing(release) => Some(release.give_up_at),
         }
     }
 
@@ -59,10 +61,9 @@ impl Election {
             _ => None,
         };
         match &mut self.phase {
-            Phase::Holding { term, resignation: None } => {
-                let term = term.clone();
-                let bound = now + self.settings.drain_timeout;
-                self.start_drain(term, Resignation { reason, successor, bound, drained: false });
+            Phase::Holding { resignation: None, .. } => {
+                let give_up_at = now + self.settings.drain_timeout;
+                self.start_drain(Resignation { reason, successor, give_up_at, drained: false });
                 Ok(())
             }
             Phase::Holding { resignation: Some(resignation), .. } => {
@@ -73,11 +74,12 @@ impl Election {
         }
     }
 
-    /// `is_leader()` is false from here on; the lease is held until the work has stopped.
-    fn start_drain(&mut self, term: Term, resignation: Resignation) {
+    /// From here on this node does not lead. It holds the lease until the work has stopped.
+    fn start_drain(&mut self, started: Resignation) {
+        let Phase::Holding { term, resignation } = &mut self.phase else { return };
         self.cell.end();
-        let (epoch, reason) = (term.epoch, resignation.reason.clone());
-        self.phase = Phase::Holding { term, resignation: Some(resignation) };
+        let (epoch, reason) = (term.epoch, started.reason.clone());
+        *resignation = Some(started);
         self.out.changes.push(Change::Resigning { epoch, reason });
     }
 
@@ -86,16 +88,13 @@ impl Election {
             Phase::Holding { term, resignation: Some(resignation) } if term.epoch == epoch => {
                 resignation.drained = true;
             }
-            // The drain ended after its term did: if the record still is of that term, it may yet
-            // be released.
-            _ => {
-                let late = self.leftover.undrained.take_if(|lapsed| lapsed.epoch == epoch);
-                self.leftover.to_release = late.or(self.leftover.to_release.take());
-            }
+            // The term ended before its drain. If its record is still the current one, it may be
+            // released now.
+            _ => self.leftover.drained(epoch),
         }
     }
 
-    /// The work has stopped and no write is under way: the term ends, and only then it is released.
+    /// Once the work has stopped and no write is awaited, the term ends. Only then it is released.
     pub(super) fn finish_drain(&mut self, now: Timestamp) {
         let Phase::Holding { term, resignation: Some(resignation) } = &self.phase else { return };
         if !resignation.drained || self.requests.is_writing() {
@@ -104,9 +103,9 @@ impl Election {
         let (epoch, resignation) = (term.epoch, resignation.clone());
         self.end_term(epoch, Cause::Resigned(resignation.reason));
         self.schedule.cool_down(now, self.settings.cooldown);
-        let until = self.stop_by.unwrap_or(now + self.settings.timing.ttl());
-        let successor = resignation.successor;
-        self.phase = Phase::Releasing(Release { epoch, successor, ended: now, until });
+        let give_up_at = self.stop_by.unwrap_or(now + self.settings.timing.ttl());
+        let term = EndedTerm { epoch, successor: resignation.successor };
+        self.phase = Phase::Releasing(Release { term, ended_at: now, give_up_at });
     }
 
     pub(super) fn set_healthy(&mut self, now: Timestamp, healthy: bool) {
@@ -139,55 +138,52 @@ impl Election {
 
     // Release.
 
-    /// Whether an own record stands that is to be overwritten by a release.
+    /// Whether the current record is an own one that is to be overwritten by a release.
     pub(super) fn has_leftover(&self) -> bool {
-        self.leftover
-            .to_release
-            .as_ref()
-            .is_some_and(|cleanup| self.own_record_stands(cleanup.epoch))
+        let ended = self.leftover.to_release.as_ref();
+        ended.is_some_and(|ended| self.own_record_stands(ended.epoch))
     }
 
-    /// The release to send, once the renewal loop finds its own record without a term.
+    /// The term whose record is to be overwritten by a release. It is returned once.
     pub(super) fn take_leftover(&mut self) -> Option<EndedTerm> {
         if self.has_leftover() { self.leftover.to_release.take() } else { None }
     }
 
-    pub(super) fn release(&mut self, now: Timestamp, epoch: Epoch, successor: Option<String>) {
-        let Some(standing) = self.view.confirmed() else { return };
-        let expect = standing.expect();
+    pub(super) fn release(&mut self, now: Timestamp, term: EndedTerm) {
+        let Some(current) = self.view.confirmed() else { return };
+        let expect = current.expect();
         let lease = Lease {
             node_id: String::new(),
             clean: true,
-            successor,
+            successor: term.successor,
             meta: None,
-            ..self.held_record(epoch)
+            ..self.held_record(term.epoch)
         };
         self.write(now, Purpose::Release, expect, lease);
     }
 
     pub(super) fn released(&mut self, revision: u64) {
         let Phase::Releasing(release) = &self.phase else { return };
-        let back = release.ended + 2 * self.settings.timing.successor_wait();
-        if release.successor.is_some() {
-            self.schedule.cool_down_early(revision, back);
+        if release.term.successor.is_some() {
+            let at = release.ended_at + 2 * self.settings.timing.successor_wait();
+            self.schedule.cool_down_early(revision, at);
         }
         self.phase = Phase::Following;
     }
 
-    /// The release could not be sent in time: others must wait, and so must this node.
+    /// The release could not be written in time. The other nodes have to wait for the lease to
+    /// expire, and this one has to wait longer.
     fn release_timed_out(&mut self) {
         let Phase::Releasing(release) = &self.phase else { return };
-        let (ended, epoch) = (release.ended, release.epoch);
-        let successor = release.successor.clone();
-        self.leftover.to_release = Some(EndedTerm { epoch, successor });
-        self.schedule.cool_down(ended, self.unreleased_cooldown());
+        let (term, ended_at) = (release.term.clone(), release.ended_at);
+        self.leftover.add(term, true);
+        self.schedule.cool_down(ended_at, self.unreleased_cooldown());
         self.phase = Phase::Following;
     }
 
-    // Stay back.
+    // Cool down.
 
-    /// How long to stay back after a term that was resigned but not released: long enough for
-    /// others to wait it out first.
+    /// The cooldown after a term that was resigned but not released: other nodes take over first.
     pub(super) fn unreleased_cooldown(&self) -> Duration {
         self.settings.cooldown.max(self.settings.timing.expiry_cooldown())
     }
@@ -208,23 +204,25 @@ impl Election {
         let until = self.stop_by.map_or(until, |earlier| earlier.min(until));
         self.stop_by = Some(until);
         match &mut self.phase {
-            Phase::Holding { term, resignation: None } => {
-                let term = term.clone();
+            Phase::Holding { resignation: None, .. } => {
                 let reason = Reason::Stop;
-                let resignation =
-                    Resignation { reason, successor: None, bound: until, drained: false };
-                self.start_drain(term, resignation);
+                self.start_drain(Resignation {
+                    reason,
+                    successor: None,
+                    give_up_at: until,
+                    drained: false,
+                });
             }
             Phase::Holding { resignation: Some(resignation), .. } => {
-                resignation.bound = resignation.bound.min(until);
+                resignation.give_up_at = resignation.give_up_at.min(until);
             }
-            Phase::Releasing(release) => release.until = release.until.min(until),
+            Phase::Releasing(release) => release.give_up_at = release.give_up_at.min(until),
             Phase::Challenging(_) => self.abandon_challenge(now),
             Phase::Following | Phase::Stopped => {}
         }
     }
 
-    /// Stops when nothing is left to be given back, or nothing can be.
+    /// Stops when nothing is left to be released, or nothing can be released.
     pub(super) fn finish_stop(&mut self) {
         let waits = self.connected
             && self.leftover.to_release.is_some()

@@ -1,12 +1,12 @@
-//! When this node may send its next request, and when it must.
+//! When this node may send its next request, and when it has to.
 
 use std::time::Duration;
 
 use super::Timestamp;
 use crate::lease::SessionId;
 
-/// The moments that this node has set itself. The waits for other nodes are not among them: these
-/// follow from the record, see [`challenge_plan`](super::Election::challenge_plan).
+/// The moments that follow from what this node did. The waits for other nodes follow from the
+/// record instead, see [`challenge_plan`](super::Election::challenge_plan).
 #[derive(Debug)]
 pub(super) struct Schedule {
     /// When a read is due.
@@ -17,8 +17,7 @@ pub(super) struct Schedule {
     pub(super) back_off_until: Timestamp,
     /// No challenge is sent while there is one.
     pub(super) cooldown: Option<Cooldown>,
-    /// The next request after an unconfirmed release was challenged is a read, and so is the first
-    /// one on a connection.
+    /// No unconfirmed release is challenged before the next read.
     pub(super) read_first: bool,
     random: u64,
 }
@@ -52,7 +51,7 @@ impl Schedule {
         self.next_read_at = Some(self.next_read_at.map_or(at, |due| due.min(at)));
     }
 
-    /// No challenge for one to two TTLs. The random part keeps two nodes from colliding for ever.
+    /// No challenge for one to two TTLs. The random part keeps two nodes from always colliding.
     pub(super) fn back_off(&mut self, now: Timestamp, ttl: Duration) {
         let share = u32::try_from(self.random() % 1_000).unwrap_or(0);
         self.back_off_until = now + ttl + ttl * share / 1_000;

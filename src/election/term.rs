@@ -1,17 +1,13 @@
-//! The life of a term, from the challenge to its loss.
+//! The life of a term: it begins, is renewed, and is lost.
 
-use super::phase::{Challenge, EndedTerm, Phase, Term};
-use super::record::{Observation, Record};
-use super::requests::{Kind, OwnWrite, Purpose};
+use super::phase::{EndedTerm, Phase, Term};
+use super::record::Record;
+use super::requests::{OwnWrite, Purpose};
 use super::view::ReadVerdict;
-use super::{Change, Command, Election, Timestamp};
-use crate::error::StoreError;
+use super::{Change, Election, Timestamp};
 use crate::event::Cause;
-use crate::lease::{Epoch, Lease};
-use crate::store::{Expect, Ticket};
-
-/// How often a challenge is repeated whose outcome stays unknown.
-const CHALLENGE_TRIES: u32 = 3;
+use crate::lease::Epoch;
+use crate::store::Ticket;
 
 impl Election {
     pub(super) fn term(&self) -> Option<&Term> {
@@ -28,12 +24,11 @@ impl Election {
         }
     }
 
-    // What ends by itself.
-
+    /// Ends a term whose deadline has passed.
     pub(super) fn expire(&mut self, now: Timestamp) {
         let expired = match &self.phase {
             // Another thread may have found the deadline past before this one did. The cell of a
-            // resigned term has ended anyway.
+            // resigned term has ended in any case.
             Phase::Holding { term, resignation } => {
                 now >= term.deadline || (resignation.is_none() && self.cell.has_ended())
             }
@@ -46,116 +41,6 @@ impl Election {
         }
     }
 
-    // What is to be asked next.
-
-    /// Sends the next request, if one is due and none is awaited.
-    pub(super) fn act(&mut self, now: Timestamp) {
-        self.finish_drain(now);
-        self.finish_stop();
-        let busy = self.requests.pending().is_some() || self.out.command.is_some();
-        if busy || !self.connected || now < self.schedule.not_before {
-            return;
-        }
-        if self.challenge_unconfirmed(now) {
-            return;
-        }
-        if self.schedule.next_read_at.is_some_and(|due| now >= due) {
-            return self.read(now);
-        }
-        match &self.phase {
-            Phase::Following => self.follow(now),
-            Phase::Holding { term, .. } if now >= term.renew_at => {
-                self.renew(now);
-            }
-            Phase::Releasing(release) => {
-                let (epoch, successor) = (release.epoch, release.successor.clone());
-                self.release(now, epoch, successor);
-            }
-            Phase::Challenging(_) | Phase::Holding { .. } | Phase::Stopped => {}
-        }
-    }
-
-    fn follow(&mut self, now: Timestamp) {
-        if let Some(cleanup) = self.take_leftover() {
-            return self.release(now, cleanup.epoch, cleanup.successor);
-        }
-        if self.poll_at().is_none_or(|at| now >= at) {
-            return self.read(now);
-        }
-        if !self.is_eligible(now) {
-            return;
-        }
-        if self.view.bucket().is_missing() {
-            return self.create_bucket(now);
-        }
-        let Some(plan) = self.challenge_plan() else { return };
-        match self.confirming_read_at(&plan) {
-            Some(from) if now >= from => self.read(now),
-            None if now >= plan.at => self.challenge(now),
-            _ => {}
-        }
-    }
-
-    fn read(&mut self, now: Timestamp) {
-        self.schedule.next_read_at = None;
-        let ticket = self.requests.open(Kind::Read, now);
-        self.out.command = Some(Command::Read(ticket));
-    }
-
-    fn create_bucket(&mut self, now: Timestamp) {
-        let ticket = self.requests.open(Kind::Create, now);
-        let first_seq = self.view.highest_epoch().saturating_add(1);
-        self.out.command = Some(Command::CreateBucket { ticket, first_seq });
-    }
-
-    pub(super) fn write(&mut self, now: Timestamp, purpose: Purpose, expect: Expect, lease: Lease) {
-        let ticket = self.requests.open(Kind::Write, now);
-        debug_assert_eq!(ticket.0, lease.write, "a write bears the number of its request");
-        let incarnation = self.view.bucket().incarnation().cloned();
-        self.requests.remember(OwnWrite { lease: lease.clone(), purpose, incarnation, sent: now });
-        self.out.command = Some(Command::Write { ticket, expect, lease });
-    }
-
-    pub(super) fn held_record(&self, epoch: Epoch) -> Lease {
-        Lease {
-            node_id: self.settings.node_id.clone(),
-            session: Some(self.settings.session),
-            epoch,
-            write: self.requests.next_number(),
-            ttl: Some(self.settings.timing.ttl()),
-            clean: false,
-            successor: None,
-            meta: self.settings.meta.clone(),
-        }
-    }
-
-    // Challenge.
-
-    fn challenge(&mut self, now: Timestamp) {
-        let Some(observed) = self.view.newest() else { return };
-        let Some(epoch) = self.view.next_epoch(observed) else {
-            return self.report_problem(StoreError::EpochsExhausted);
-        };
-        let (expect, revision) = (observed.expect(), observed.revision);
-        if observed.lease().is_some_and(|lease| lease.session == Some(self.settings.session)) {
-            self.leftover.retaken = revision;
-        }
-        self.send_challenge(now, epoch, expect, 1);
-    }
-
-    pub(super) fn send_challenge(
-        &mut self,
-        now: Timestamp,
-        epoch: Epoch,
-        expect: Expect,
-        tries: u32,
-    ) {
-        let lease = self.held_record(epoch);
-        let unknown = tries > 1;
-        self.phase = Phase::Challenging(Challenge { epoch, expect, sent: now, tries, unknown });
-        self.write(now, Purpose::Challenge, expect, lease);
-    }
-
     pub(super) fn write_is_unknown(&mut self, now: Timestamp) {
         self.renewal_failed(now);
         if let Phase::Challenging(challenge) = &mut self.phase {
@@ -163,7 +48,7 @@ impl Election {
         }
     }
 
-    /// The newest write had no effect; earlier ones of a challenge may still.
+    /// The newest write had no effect. Earlier writes of a challenge may still have one.
     pub(super) fn write_failed(&mut self, now: Timestamp) {
         self.renewal_failed(now);
         if matches!(&self.phase, Phase::Challenging(challenge) if !challenge.unknown) {
@@ -177,61 +62,10 @@ impl Election {
         self.write_failed(now);
     }
 
-    fn after_read_while_challenging(&mut self, now: Timestamp, verdict: ReadVerdict) {
-        let Phase::Challenging(challenge) = &self.phase else { return };
-        // The same number in another bucket, or in one that went back, is another record. One that
-        // was challenged by hearsay is read for the first time now.
-        let same = match verdict {
-            ReadVerdict::Unchanged | ReadVerdict::Behind => true,
-            ReadVerdict::Changed => challenge.expect.release.is_some(),
-            ReadVerdict::NewIncarnation | ReadVerdict::WentBack => false,
-        };
-        let standing = self.view.confirmed().filter(|s| same && s.meets(challenge.expect));
-        // That may turn out to be left to somebody else for a moment.
-        let left =
-            |s: &Observation| s.lease().is_some_and(|lease| !self.successor_grace(lease).is_zero());
-        let by_hearsay = challenge.expect.release.is_some();
-        let unchanged = standing.filter(|s| !(by_hearsay && left(s))).map(Observation::expect);
-        let in_time = now < challenge.sent + self.settings.timing.validity();
-        if unchanged.is_none() && !self.own_record_stands(challenge.epoch) {
-            // What it was conditional on is gone, or never was: none of its writes is stored, nor
-            // can be but over a clean release.
-            self.phase = Phase::Following;
-        } else if let Some(expect) =
-            unchanged.filter(|_| in_time && challenge.tries < CHALLENGE_TRIES && self.may_lead())
-        {
-            let epoch = challenge.epoch;
-            self.send_challenge(now, epoch, expect, challenge.tries + 1);
-        } else {
-            self.abandon_challenge(now);
-        }
-    }
-
-    /// Nothing ran under it. Should it turn out to be stored, it is released, and meanwhile the
-    /// node stays back.
-    pub(super) fn abandon_challenge(&mut self, now: Timestamp) {
-        let Phase::Challenging(challenge) = &self.phase else { return };
-        self.leftover.to_release = Some(EndedTerm { epoch: challenge.epoch, successor: None });
-        self.phase = Phase::Following;
-        self.schedule.back_off(now, self.settings.timing.ttl());
-        self.schedule.next_read_at = Some(now);
-    }
-
-    pub(super) fn own_record_stands(&self, epoch: Epoch) -> bool {
-        let lease = self.view.confirmed().and_then(|observed| observed.lease());
-        lease.is_some_and(|lease| lease.epoch == epoch && self.is_held_here(lease))
-    }
-
-    fn may_lead(&self) -> bool {
-        self.healthy && self.stop_by.is_none()
-    }
-
-    // Lead and renew.
-
     pub(super) fn on_stored(&mut self, now: Timestamp, ticket: Ticket, revision: u64) {
         let Some(write) = self.requests.write(ticket.0).cloned() else { return };
         if write.incarnation.as_ref() != self.view.bucket().incarnation() {
-            // Stored in a bucket that is gone, and with it the term; but not its epoch.
+            // Its bucket is gone, and its term with it. Its epoch is not given again.
             return self.view.remember_epoch(write.lease.epoch);
         }
         self.view.written(now, revision, write.lease.clone());
@@ -241,7 +75,7 @@ impl Election {
         self.write_is_stored(now, &write, revision);
     }
 
-    /// A write of ours is known to be stored, by its acknowledgement or by a read.
+    /// An own write is known to be stored, by its acknowledgement or by a read.
     fn write_is_stored(&mut self, now: Timestamp, write: &OwnWrite, revision: u64) {
         let until = write.sent + self.settings.timing.validity();
         let epoch = write.lease.epoch;
@@ -256,10 +90,10 @@ impl Election {
             (Phase::Holding { term, .. }, _) if term.epoch == epoch => {
                 self.extend(now, write.sent);
             }
-            (Phase::Releasing(release), Purpose::Release) if release.epoch == epoch => {
+            (Phase::Releasing(release), Purpose::Release) if release.term.epoch == epoch => {
                 self.released(revision);
             }
-            // Of an ended epoch: what it wrote is cleaned up when it is found standing.
+            // Its epoch has ended. If its record is the current one, it is released later.
             _ => {}
         }
     }
@@ -267,8 +101,8 @@ impl Election {
     fn begin_term(&mut self, write: &OwnWrite, revision: u64, until: Timestamp) {
         let epoch = write.lease.epoch;
         let renew_at = write.sent + self.settings.timing.renew_interval();
-        // An earlier challenge that came to nothing may have had the same epoch. Nothing of it can
-        // be stored any more, and what stands is not to be released but by this term's end.
+        // An abandoned challenge may have had the same epoch. None of its writes can be stored any
+        // more, and the record of this term must not be released before the term ends.
         self.leftover.to_release = None;
         self.cell.begin(epoch, until);
         let term = Term { epoch, revision, deadline: until, renew_at };
@@ -277,9 +111,9 @@ impl Election {
         self.out.changes.push(Change::BecameLeader(epoch));
     }
 
-    fn renew(&mut self, now: Timestamp) {
-        let Some(standing) = self.view.confirmed() else { return };
-        let expect = standing.expect();
+    pub(super) fn renew(&mut self, now: Timestamp) {
+        let Some(current) = self.view.confirmed() else { return };
+        let expect = current.expect();
         let renew_at = now + self.settings.timing.renew_interval();
         let Some(term) = self.term_mut() else { return };
         term.renew_at = renew_at;
@@ -288,7 +122,7 @@ impl Election {
         self.write(now, Purpose::Renewal, expect, lease);
     }
 
-    /// The renewal is to be repeated, as soon as a read has shown that it must be.
+    /// The renewal is sent again, as soon as a read has shown that it is necessary.
     fn renewal_failed(&mut self, now: Timestamp) {
         if let Some(term) = self.term_mut() {
             term.renew_at = now;
@@ -303,19 +137,18 @@ impl Election {
             return self.lose(now, Cause::Expired);
         }
         let Some(term) = self.term_mut() else { return };
-        let news = until > term.deadline;
+        let later = until > term.deadline;
         term.deadline = term.deadline.max(until);
         term.renew_at = term.renew_at.max(renew_at);
-        self.counters.renewals += u64::from(news);
+        self.counters.renewals += u64::from(later);
     }
 
-    // What a read says about a term.
-
+    /// Draws the conclusions from a read for what this node is doing.
     pub(super) fn after_read(&mut self, now: Timestamp, verdict: ReadVerdict) {
-        if let Some((write, revision)) = self.own_write_read() {
+        if let Some((write, revision)) = self.own_write_shown() {
             self.write_is_stored(now, &write, revision);
         }
-        // Not to be believed yet. What is written meanwhile fails, and must not fail all the time.
+        // It does not count yet, and a write would fail until it does. Do not retry at full speed.
         if verdict == ReadVerdict::Behind {
             self.schedule.not_before = now + self.settings.timing.retry_wait();
         }
@@ -323,7 +156,7 @@ impl Election {
             Phase::Holding { .. } => self.check_term(now, verdict),
             Phase::Challenging(_) => self.after_read_while_challenging(now, verdict),
             Phase::Releasing(release) => {
-                if !self.own_record_stands(release.epoch) {
+                if !self.own_record_stands(release.term.epoch) {
                     self.phase = Phase::Following;
                 }
             }
@@ -331,23 +164,24 @@ impl Election {
         }
     }
 
-    /// The remembered write that the newest read shows. It counts as its acknowledgement, from when
-    /// it was sent; a record whose write is forgotten is a base for the next one and no more.
-    fn own_write_read(&self) -> Option<(OwnWrite, u64)> {
+    /// The remembered write that the newest read shows, and its revision. The read counts as its
+    /// acknowledgement, from when the write was sent. A record whose write is forgotten can be
+    /// renewed, but extends nothing.
+    fn own_write_shown(&self) -> Option<(OwnWrite, u64)> {
         if self.view.bucket().behind_since().is_some() {
             return None;
         }
-        let observed = self.view.confirmed()?;
-        let write = self.requests.write_of(observed.lease()?)?;
+        let current = self.view.confirmed()?;
+        let write = self.requests.write_of(current.lease()?)?;
         let here = write.incarnation.as_ref() == self.view.bucket().incarnation();
-        here.then(|| (write.clone(), observed.revision))
+        here.then(|| (write.clone(), current.revision))
     }
 
     fn check_term(&mut self, now: Timestamp, verdict: ReadVerdict) {
         match verdict {
             ReadVerdict::NewIncarnation => return self.lose(now, Cause::BucketReplaced),
             ReadVerdict::WentBack => return self.lose(now, Cause::StoreWentBack),
-            // The renewals go on; the deadline stands.
+            // The renewals go on, and the deadline holds.
             ReadVerdict::Behind => return,
             ReadVerdict::Changed | ReadVerdict::Unchanged => {}
         }
@@ -356,10 +190,11 @@ impl Election {
         }
     }
 
+    /// Why the term has to end, by the record that was read; `None` when it is of the term.
     fn cause_in_record(&mut self) -> Option<Cause> {
         let session = self.settings.session;
-        let observed = self.view.confirmed()?;
-        let (record, revision) = (observed.record.clone(), observed.revision);
+        let current = self.view.confirmed()?;
+        let (record, revision) = (current.record.clone(), current.revision);
         let term = self.term_mut()?;
         match record {
             Record::Lease(lease) if lease.session == Some(session) && lease.epoch == term.epoch => {
@@ -372,8 +207,8 @@ impl Election {
             }
             Record::Marker => Some(Cause::Deleted),
             Record::Undecodable(_) => Some(Cause::Corrupted),
-            // Purged, but nothing was written since our own newest write: to be renewed under both
-            // conditions.
+            // The record was purged, and nothing was written since this node's newest write. It is
+            // renewed under both conditions.
             Record::Absent if revision == term.revision => None,
             Record::Absent => Some(Cause::Deleted),
         }
@@ -388,24 +223,20 @@ impl Election {
         }
     }
 
-    /// Ends the term, then tells it.
+    /// Ends the term, and only then reports it.
     pub(super) fn end_term(&mut self, epoch: Epoch, cause: Cause) {
         self.cell.end();
         self.out.changes.push(Change::LostLeadership { epoch, cause });
     }
 
-    /// The term ends without a release.
+    /// Ends the term without a release.
     pub(super) fn lose(&mut self, now: Timestamp, cause: Cause) {
         let Some(epoch) = self.held_epoch() else { return };
         self.end_term(epoch, cause);
         self.schedule.next_read_at = Some(now);
         if let Phase::Holding { resignation: Some(resignation), .. } = &self.phase {
-            let late = Some(EndedTerm { epoch, successor: resignation.successor.clone() });
-            *if resignation.drained {
-                &mut self.leftover.to_release
-            } else {
-                &mut self.leftover.undrained
-            } = late;
+            let ended = EndedTerm { epoch, successor: resignation.successor.clone() };
+            self.leftover.add(ended, resignation.drained);
             self.schedule.cool_down(now, self.unreleased_cooldown());
         }
         self.phase = Phase::Following;

@@ -1,7 +1,5 @@
-//! What a node knows of the record, since when, and how well.
-//!
-//! What was read stands; what was only noticed delays or hurries, and falls to the first read that
-//! contradicts it.
+//! What this node knows about the record: what it has read or written, and what it was only
+//! notified of.
 
 use std::time::Duration;
 
@@ -12,16 +10,17 @@ use super::record::{Observation, Record};
 use crate::lease::{Epoch, Lease, SessionId};
 use crate::store::{Entry, Snapshot};
 
-/// What a read came to.
+/// What follows from a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadVerdict {
+    /// The record is the one that was known.
     Unchanged,
     Changed,
     /// The bucket is another one than before.
     NewIncarnation,
-    /// Less than what is known stood there; it does not count until it is seen again.
+    /// The revision is lower than the known one. It does not count yet.
     Behind,
-    /// Less than what is known stood there for a TTL.
+    /// The revision has been lower than the known one for a TTL. It counts now.
     WentBack,
 }
 
@@ -38,8 +37,8 @@ pub(super) struct RecordView {
     notices: Notices,
     highest_epoch: u64,
     longest_ttl: Duration,
-    /// A holder in an earlier bucket, or of a record that the store lost, may believe in its lease
-    /// until then.
+    /// Until then a holder that this node can no longer see may lead: one in an earlier bucket, or
+    /// one whose record the store has lost.
     no_challenge_before: Timestamp,
     last_read: Option<Timestamp>,
 }
@@ -62,12 +61,12 @@ impl RecordView {
         &self.bucket
     }
 
-    /// The newest revision that was read or written here.
+    /// The newest record that this node has read or written.
     pub(super) fn confirmed(&self) -> Option<&Observation> {
         self.confirmed.as_ref()
     }
 
-    /// The newest revision that one may act upon, hearsay included.
+    /// The newest record that this node acts upon: the noticed holder, or else the confirmed one.
     pub(super) fn newest(&self) -> Option<&Observation> {
         self.notices.holder().or(self.confirmed())
     }
@@ -93,25 +92,25 @@ impl RecordView {
         self.last_read
     }
 
-    /// How long a holder's record is waited for: what it says, else the longest ever seen.
+    /// How long a held record is waited for: the TTL in it, or else the longest TTL ever seen.
     pub(super) fn holder_wait(&self, lease: &Lease) -> Duration {
         lease.ttl.unwrap_or(self.longest_ttl)
     }
 
-    /// The epoch of a term that would follow `observed`; `None` when there are no more.
+    /// The epoch of a term that follows `observed`; `None` when the epochs are used up.
     ///
-    /// Where no record of ours tells the epoch, revisions do: they rise with every write, and every
-    /// term costs at least one.
+    /// Without a record that has a session, the revision stands in for the epoch: it is higher than
+    /// any epoch, as every term takes at least one write.
     pub(super) fn next_epoch(&self, observed: &Observation) -> Option<Epoch> {
-        let told = match observed.lease() {
+        let last = match observed.lease() {
             Some(lease) if lease.session.is_some() => lease.epoch.as_u64(),
             Some(lease) => lease.epoch.as_u64().max(observed.revision),
             None => observed.revision,
         };
-        Epoch::new(told.max(self.highest_epoch).saturating_add(1))
+        Epoch::new(last.max(self.highest_epoch).saturating_add(1))
     }
 
-    /// Takes in a read that was sent at `sent` and answered at `now`.
+    /// Takes a read that was sent at `sent` and answered at `now`.
     pub(super) fn read(
         &mut self,
         now: Timestamp,
@@ -132,7 +131,7 @@ impl RecordView {
         if replaced { ReadVerdict::NewIncarnation } else { verdict }
     }
 
-    /// Takes in that there is no bucket.
+    /// Takes a read that found no bucket.
     pub(super) fn bucket_missing(&mut self, now: Timestamp, sent: Timestamp) {
         self.last_read = Some(sent);
         if self.bucket.incarnation().is_some() {
@@ -141,7 +140,7 @@ impl RecordView {
         self.bucket = Bucket::Missing(now);
     }
 
-    /// Takes in a write of this node that was stored.
+    /// Takes a write of this node that was stored.
     pub(super) fn written(&mut self, now: Timestamp, revision: u64, lease: Lease) {
         let record = Record::Lease(lease);
         self.learn(&record);
@@ -153,7 +152,7 @@ impl RecordView {
         self.confirm(Observation { revision, record, first_seen: now });
     }
 
-    /// Takes in a notice.
+    /// Takes a notice.
     pub(super) fn notice(&mut self, now: Timestamp, entry: Entry, own: SessionId) -> NoticeVerdict {
         let known = self.highest_shown.max(self.notices.highest());
         let confirmed = self.confirmed().map_or(0, |confirmed| confirmed.revision);
@@ -172,7 +171,7 @@ impl RecordView {
         self.notices.add(observed, entry, verdict)
     }
 
-    /// A noticed release of the term that was last read, if it is the newest there is word of.
+    /// A noticed clean release of the term that was last read, if nothing newer is known.
     pub(super) fn unconfirmed_release(&self) -> Option<&Observation> {
         let noticed = self.notices.unconfirmed()?;
         let release = noticed.lease().filter(|lease| lease.clean)?;
@@ -181,19 +180,19 @@ impl RecordView {
         (newest && ends_term(release, read)).then_some(noticed)
     }
 
-    /// Whether something was noticed that only a read can settle.
+    /// Whether there is a notice that only a read can settle.
     pub(super) fn needs_confirmation(&self) -> bool {
         self.notices.unconfirmed().is_some()
     }
 
-    /// Whether a term is known by notice only.
+    /// Whether the notices name a term that was not read yet.
     pub(super) fn noticed_other_term(&self) -> bool {
         let term = |s: &Observation| s.lease().map(|lease| (lease.session, lease.epoch));
         let noticed = self.notices.holder().and_then(term);
         noticed.is_some() && noticed != self.confirmed().and_then(term)
     }
 
-    /// Notices are heard again after a reconnect; what was seen keeps its moment.
+    /// Notices count again. What was seen before keeps its time.
     pub(super) fn connected(&mut self) {
         self.notices.connected();
     }
@@ -202,12 +201,12 @@ impl RecordView {
         self.bucket.disconnected();
     }
 
-    /// A release that is likely names the very term that is known.
+    /// Whether a release ends the very term that is known.
     fn ends_known_term(&self, release: &Lease) -> bool {
         self.newest().and_then(Observation::lease).is_some_and(|held| ends_term(release, held))
     }
 
-    /// An epoch that was there once is never given again, whatever became of its bucket.
+    /// An epoch that existed is never given again, whatever became of its bucket.
     pub(super) fn remember_epoch(&mut self, epoch: Epoch) {
         self.highest_epoch = self.highest_epoch.max(epoch.as_u64());
     }
@@ -218,8 +217,7 @@ impl RecordView {
         self.longest_ttl = self.longest_ttl.max(lease.ttl.unwrap_or_default());
     }
 
-    /// The bucket went away, and with it what was known of it. Whoever held a lease in it may
-    /// believe so for a TTL from now at the longest: its last renewal came before.
+    /// Forgets the record: its bucket or the store's newest writes are lost.
     fn forget(&mut self, now: Timestamp) {
         let known = self.newest().is_some();
         self.confirmed = None;
@@ -228,16 +226,17 @@ impl RecordView {
         self.bucket.set_behind_since(None);
         // Also when the last read showed no record: a holder renews over a purged one.
         if known {
-            self.spare_lost_holder(now);
+            self.wait_for_lost_holder(now);
         }
     }
 
-    /// A holder may believe in a lease that this node can no longer see, for a TTL from now at the
-    /// longest: its last renewal came before.
-    fn spare_lost_holder(&mut self, now: Timestamp) {
+    /// A holder that this node can no longer see may lead for a TTL from now at the longest: its
+    /// last renewal was sent before now.
+    fn wait_for_lost_holder(&mut self, now: Timestamp) {
         self.no_challenge_before = self.no_challenge_before.max(now + self.longest_ttl);
     }
 
+    /// Compares a read with what is known.
     fn compare(
         &mut self,
         now: Timestamp,
@@ -278,7 +277,7 @@ impl RecordView {
         let settled = self.notices.settle(sent, shown, entry);
         self.highest_shown = self.highest_shown.max(settled.passed);
         if settled.lost_holder {
-            self.spare_lost_holder(now);
+            self.wait_for_lost_holder(now);
         }
         settled.noticed_at
     }
