@@ -146,6 +146,6 @@ pub use node::{Node, NodeBuilder, NodeHandle, Pulse, Stats, Status, Stopped, Tra
 pub use observer::Observer;
 
 /// What the README shows compiles.
-#[cfg(all(doctest, feature = "vip", target_os = "linux"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

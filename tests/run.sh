@@ -137,6 +137,12 @@ package() {
     cargo package --locked --all-features "${dirty[@]}"
 }
 
+# The command of the README that installs `leasehold`.
+install() {
+    CARGO_INSTALL_ROOT=$PWD/target/install cargo install --locked --path . --features cli
+    target/install/bin/leasehold version
+}
+
 # Another seed each time; the first line tells which.
 soak() {
     local servers
@@ -156,6 +162,7 @@ run_all() {
     section "Races" races
     section "Rust $MSRV" oldest_rust
     section "Package" package
+    section "Install" install
 }
 
 run_long() {

@@ -7,4 +7,5 @@ mod support;
 
 mod commands;
 mod daemon;
+mod readme;
 mod story;
