@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, ConfigError, check_meta, check_node_id};
+use crate::config::{Config, ConfigError, InvalidId, check_meta, check_node_id};
 use crate::election::{Election, Input, Settings};
 use crate::error::{Refused, StartError, StoreError, WaitError};
 use crate::event::{Reason, Role};
@@ -116,9 +116,9 @@ impl Deref for Running {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {
-    /// It is no node id.
+    /// The text is not a node id.
     #[error(transparent)]
-    NodeId(#[from] ConfigError),
+    NodeId(#[from] InvalidId),
     /// The node refused.
     #[error(transparent)]
     Refused(#[from] Refused),

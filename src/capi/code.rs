@@ -129,7 +129,7 @@ impl From<WaitError> for Failure {
 impl From<TransferError> for Failure {
     fn from(error: TransferError) -> Self {
         match error {
-            TransferError::NodeId(error) => error.into(),
+            TransferError::NodeId(error) => Self::of(LEASEHOLD_E_CONFIG, &error),
             TransferError::Refused(refused) => refused.into(),
         }
     }

@@ -323,20 +323,20 @@ enum leasehold_code leasehold_config_load(const char *file, struct leasehold_con
 // an nkey.
 enum leasehold_code leasehold_config_parse(const char *text, struct leasehold_config **config);
 
-// Sets a text by its key in the file, `"nats.credentials"` for example. An unknown key, and a
-// value that the key cannot have whatever the others are, is refused at once; how timers fit
-// together, and what is in files that are named here, is checked when a node is started, or by
-// `leasehold_config_check`. A list, as `"nats.servers"` is, takes `leasehold_config_set_json`.
-// Does not block, and reads no file.
+// Sets a text by its key in the file, `"nats.credentials"` for example. An empty text is the
+// default. An unknown key, and a value that the key cannot have whatever the others are, is
+// refused at once. How settings fit together is checked when a node is started, or by
+// `leasehold_config_check`, as are the files that are named here. A list, as `"nats.servers"` is,
+// takes `leasehold_config_set_json`. Does not block, and reads no file.
 enum leasehold_code leasehold_config_set_text(struct leasehold_config *config,
                                               const char *key,
                                               const char *value);
 
 // Sets a number, `"election.leaseTtlMs"` for example. As `leasehold_config_set_text`; the message
-// names the field and its range. Of a timer that is what it can be at all: how much of that is
-// left by the other timers is said when a node is started, or by `leasehold_config_check`. 0 is
-// the default of `"election.leaseTtlMs"`, `"election.renewIntervalMs"` and `"vip.netmask"`, as in
-// the file.
+// names the field and its range. A timer's range is the widest that it can have: what the other
+// timers leave of it is checked when a node is started, or by `leasehold_config_check`. 0 is the
+// default of `"election.leaseTtlMs"`, `"election.renewIntervalMs"` and `"vip.netmask"`, as in the
+// file.
 enum leasehold_code leasehold_config_set_number(struct leasehold_config *config,
                                                 const char *key,
                                                 int64_t value);
@@ -346,9 +346,10 @@ enum leasehold_code leasehold_config_set_flag(struct leasehold_config *config,
                                               const char *key,
                                               bool value);
 
-// Sets anything, as JSON: `"election.meta"`, `"nats.servers"`, which is a list of texts, or a
-// whole section, which replaces the one before. `null` is the default. As
-// `leasehold_config_set_text`.
+// Sets any value, as JSON: `"election.meta"`, `"nats.servers"`, which is a list of texts, or a
+// whole section. A section replaces the one before: what it does not name gets its default, so
+// `"nats"` without `servers` is accepted here, and refused when a node is started, or by
+// `leasehold_config_check`. `null` is the default. As `leasehold_config_set_text`.
 enum leasehold_code leasehold_config_set_json(struct leasehold_config *config,
                                               const char *key,
                                               const char *value);

@@ -9,6 +9,7 @@ use super::code::leasehold_code::{
     LEASEHOLD_E_BUFFER, LEASEHOLD_E_NULL, LEASEHOLD_E_SIZE, LEASEHOLD_E_TEXT,
 };
 use super::code::{Failure, Result};
+use crate::config::parse_json;
 use crate::text::truncated;
 
 /// A text of the caller's.
@@ -31,8 +32,7 @@ pub(super) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a 
 pub(super) unsafe fn json_in(value: *const c_char, name: &str) -> Result<Value> {
     // SAFETY: the caller's word.
     let text = unsafe { text_in(value, name) }?;
-    let bad = |error| Failure::new(LEASEHOLD_E_TEXT, format!("{name} is not JSON: {error}"));
-    serde_json::from_str(text).map_err(bad)
+    parse_json(text).map_err(|error| Failure::new(LEASEHOLD_E_TEXT, format!("{name}: {error}")))
 }
 
 /// Stores a result.

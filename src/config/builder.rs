@@ -1,338 +1,217 @@
-//! Collects what is wished for; [`ConfigBuilder::build`] is the one place that judges it.
+//! The builder: collects settings, and checks them at the end.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Config;
-use super::connection::{Auth, ConnectionSettings, Secret, Tls};
+use super::connection::{Secret, Tls};
 use super::error::ConfigError;
+use super::nats::connection;
+use super::options::{self, Row, row_doc};
+use super::settings::{Setting, Settings};
 use super::vip::VipConfig;
-use super::{ids, limits, reach, servers};
-use crate::lease::MAX_META_BYTES;
-use crate::timing::{DEFAULT_DRIFT_PERCENT, DEFAULT_RENEW_INTERVAL, DEFAULT_TTL, Timing};
 
-/// A configuration in the making. Setters take anything; [`build`](Self::build) checks all of it.
+use crate::timing::Timing;
+
+/// Builder of a [`Config`], validated by [`build`](Self::build).
 ///
-/// Durations count in whole milliseconds, fractions are dropped. Each setter names its path in the
-/// JSON file, default and range.
-#[derive(Clone, Debug, PartialEq)]
+/// Each method names the key of the setting in the JSON file, its range and its default. Durations
+/// count in whole milliseconds, fractions are dropped.
+#[derive(Clone, Debug, Default, PartialEq)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ConfigBuilder {
-    pub(super) cluster_id: String,
-    pub(super) node_id: String,
-    pub(super) servers: Vec<Secret>,
-    pub(super) auth: Auth,
-    pub(super) nkey_file: Option<PathBuf>,
-    pub(super) tls: Tls,
-    pub(super) js_domain: Option<String>,
-    pub(super) api_prefix: Option<String>,
-    pub(super) inbox_prefix: Option<String>,
-    pub(super) replicas: u64,
-    pub(super) connect_timeout: Duration,
-    pub(super) reconnect_wait: Duration,
-    pub(super) start_disconnected: bool,
-    pub(super) lease_ttl: Duration,
-    pub(super) renew_interval: Duration,
-    pub(super) request_timeout: Option<Duration>,
-    pub(super) clock_drift_percent: u32,
-    pub(super) cooldown: Option<Duration>,
-    pub(super) drain_timeout: Duration,
-    pub(super) stop_timeout: Duration,
-    pub(super) strict_bootstrap: bool,
-    pub(super) meta: Option<Value>,
-    pub(super) event_capacity: usize,
-    pub(super) vip: Option<VipConfig>,
+    pub(super) settings: Settings,
+}
+
+/// Methods that set one row of the option table.
+macro_rules! setters {
+    ($($name:ident($type:ty) => $row:ident, $value:expr;)*) => {
+        impl ConfigBuilder {
+            $(
+                #[doc = row_doc!($row)]
+                pub fn $name(self, value: $type) -> Self {
+                    self.with(&options::$row, $value(value))
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    cluster_id(impl Into<String>) => CLUSTER_ID, text;
+    node_id(impl Into<String>) => NODE_ID, text;
+    replicas(u64) => REPLICAS, Value::from;
+    connect_timeout(Duration) => CONNECT_TIMEOUT, millis;
+    reconnect_wait(Duration) => RECONNECT_WAIT, millis;
+    start_disconnected(bool) => START_DISCONNECTED, Value::from;
+    lease_ttl(Duration) => LEASE_TTL, millis;
+    renew_interval(Duration) => RENEW_INTERVAL, millis;
+    request_timeout(Duration) => REQUEST_TIMEOUT, millis;
+    clock_drift_percent(u32) => CLOCK_DRIFT, Value::from;
+    cooldown(Duration) => COOLDOWN, millis;
+    drain_timeout(Duration) => DRAIN_TIMEOUT, millis;
+    stop_timeout(Duration) => STOP_TIMEOUT, millis;
+    strict_bootstrap(bool) => STRICT_BOOTSTRAP, Value::from;
+    event_capacity(usize) => EVENT_CAPACITY, Value::from;
+    js_domain(impl Into<String>) => DOMAIN, text;
+    api_prefix(impl Into<String>) => API_PREFIX, text;
+    inbox_prefix(impl Into<String>) => INBOX_PREFIX, text;
 }
 
 impl ConfigBuilder {
-    /// Who we are and where the servers are; everything else has a default.
-    pub(super) fn new(cluster_id: String, node_id: String, servers: Vec<Secret>) -> Self {
-        Self {
-            cluster_id,
-            node_id,
-            servers,
-            auth: Auth::None,
-            nkey_file: None,
-            tls: Tls::default(),
-            js_domain: None,
-            api_prefix: None,
-            inbox_prefix: None,
-            replicas: 1,
-            connect_timeout: Duration::from_secs(5),
-            reconnect_wait: Duration::from_secs(2),
-            start_disconnected: false,
-            lease_ttl: DEFAULT_TTL,
-            renew_interval: DEFAULT_RENEW_INTERVAL,
-            request_timeout: None,
-            clock_drift_percent: DEFAULT_DRIFT_PERCENT,
-            cooldown: None,
-            drain_timeout: Duration::from_secs(10),
-            stop_timeout: Duration::from_secs(5),
-            strict_bootstrap: false,
-            meta: None,
-            event_capacity: 256,
-            vip: None,
-        }
+    fn with(mut self, row: &Row, value: Value) -> Self {
+        self.settings.set(row, Some(Setting::Plain(value)));
+        self
     }
 
-    /// Another cluster than before. `clusterId`: 1 to 64 characters of `A-Z a-z 0-9 - _`.
-    pub fn cluster_id(self, cluster_id: impl Into<String>) -> Self {
-        Self { cluster_id: cluster_id.into(), ..self }
+    fn with_secret(mut self, row: &Row, text: impl Into<String>) -> Self {
+        self.settings.set(row, Some(Setting::Secret(Secret::new(text))));
+        self
     }
 
-    /// Another node than before. `nodeId`: as the cluster's, and `.` inside.
-    pub fn node_id(self, node_id: impl Into<String>) -> Self {
-        Self { node_id: node_id.into(), ..self }
+    #[doc = row_doc!(SERVERS)]
+    pub fn servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
+        let servers = servers.into_iter().map(Secret::new).collect();
+        self.settings.set(&options::SERVERS, Some(Setting::Secrets(servers)));
+        self
     }
 
-    /// Other servers than before. `nats.servers`: `nats://`, `tls://` or bare `host[:port]`,
-    /// default port 4222, `user:password@` or `token@` percent-encoded, several in one text
-    /// separated by commas; 1 to 64 in all.
-    pub fn servers<S: Into<String>>(self, servers: impl IntoIterator<Item = S>) -> Self {
-        Self { servers: servers.into_iter().map(Secret::new).collect(), ..self }
+    #[doc = row_doc!(CREDENTIALS)]
+    ///
+    /// This method and the next four replace each other: the last call counts.
+    pub fn credentials_file(self, file: impl AsRef<Path>) -> Self {
+        self.without_auth().with(&options::CREDENTIALS, path(file))
     }
 
-    /// A credentials file as `nsc` writes it. `nats.credentials`, default none. Replaces other
-    /// credentials given before, as the next four setters do.
-    pub fn credentials_file(self, file: impl Into<PathBuf>) -> Self {
-        self.auth(Auth::CredentialsFile(file.into()))
-    }
-
-    /// User and password. `nats.user`, `nats.password`, default none.
+    /// User name and password: `nats.user` and `nats.password`.
     pub fn user_password(self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.auth(Auth::UserPassword { user: user.into(), password: Secret::new(password) })
+        self.without_auth()
+            .with(&options::USER, text(user))
+            .with_secret(&options::PASSWORD, password)
     }
 
-    /// A token. `nats.token`, default none.
+    #[doc = row_doc!(TOKEN)]
     pub fn token(self, token: impl Into<String>) -> Self {
-        self.auth(Auth::Token(Secret::new(token)))
+        self.without_auth().with_secret(&options::TOKEN, token)
     }
 
-    /// The seed of a user nkey (`SU…`). `nats.nkey`, default none.
+    #[doc = row_doc!(NKEY)]
     pub fn nkey_seed(self, seed: impl Into<String>) -> Self {
-        self.auth(Auth::NkeySeed(Secret::new(seed)))
+        self.without_auth().with_secret(&options::NKEY, seed)
     }
 
-    /// A file that holds the seed of a user nkey, read when the configuration is built; saving it
-    /// saves the file's name, not the seed. `nats.nkeyFile`, default none.
-    pub fn nkey_file(self, file: impl Into<PathBuf>) -> Self {
-        Self { auth: Auth::None, nkey_file: Some(file.into()), ..self }
+    #[doc = row_doc!(NKEY_FILE)]
+    ///
+    /// Saving the configuration saves the file's name, not the seed.
+    pub fn nkey_file(self, file: impl AsRef<Path>) -> Self {
+        self.without_auth().with(&options::NKEY_FILE, path(file))
     }
 
-    fn auth(self, auth: Auth) -> Self {
-        Self { auth, nkey_file: None, ..self }
+    fn without_auth(mut self) -> Self {
+        use options::{CREDENTIALS, NKEY, NKEY_FILE, PASSWORD, TOKEN, USER};
+        for row in [&CREDENTIALS, &USER, &PASSWORD, &TOKEN, &NKEY, &NKEY_FILE] {
+            self.settings.set(row, None);
+        }
+        self
     }
 
-    /// Transport security. `nats.tls.required`, `.ca`, `.cert`, `.key`; default: when the server or
-    /// a `tls://` address asks for it, with the system's authorities.
-    pub fn tls(self, tls: Tls) -> Self {
-        Self { tls, ..self }
+    /// Transport security: `nats.tls`.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        use options::{TLS_CA, TLS_CERT, TLS_KEY, TLS_REQUIRED};
+        let files = [(&TLS_CA, tls.ca_file), (&TLS_CERT, tls.cert_file), (&TLS_KEY, tls.key_file)];
+        for (row, file) in files {
+            self.settings.set(row, file.map(|file| Setting::Plain(path(file))));
+        }
+        self.with(&TLS_REQUIRED, tls.required.into())
     }
 
-    /// The JetStream domain, for leaf nodes. `nats.domain`, default none; one token. Excludes
-    /// [`api_prefix`](Self::api_prefix).
-    pub fn js_domain(self, domain: impl Into<String>) -> Self {
-        Self { js_domain: Some(domain.into()), ..self }
+    #[doc = row_doc!(META)]
+    ///
+    /// `null` is none.
+    pub fn meta(mut self, meta: Value) -> Self {
+        let meta = Some(meta).filter(|meta| !meta.is_null());
+        self.settings.set(&options::META, meta.map(Setting::Plain));
+        self
     }
 
-    /// Where the JetStream API answers, for imports from another account. `nats.apiPrefix`, default
-    /// `$JS.API`; tokens without wildcards.
-    pub fn api_prefix(self, prefix: impl Into<String>) -> Self {
-        Self { api_prefix: Some(prefix.into()), ..self }
-    }
-
-    /// First token or tokens of reply subjects, for accounts that may not use all inboxes.
-    /// `nats.inboxPrefix`, default `_INBOX`; tokens without wildcards.
-    pub fn inbox_prefix(self, prefix: impl Into<String>) -> Self {
-        Self { inbox_prefix: Some(prefix.into()), ..self }
-    }
-
-    /// Replicas of the bucket, when this node creates it: 1, 3 or 5. `nats.replicas`, default 1.
-    pub fn replicas(self, replicas: u64) -> Self {
-        Self { replicas, ..self }
-    }
-
-    /// How long one attempt to connect may take, handshake included, and how long a start waits for
-    /// a server. `nats.connectTimeoutMs`, default 5 s, 100 ms to 300 s.
-    pub fn connect_timeout(self, timeout: Duration) -> Self {
-        Self { connect_timeout: whole(timeout), ..self }
-    }
-
-    /// The longest pause between attempts to connect; the first is immediate.
-    /// `nats.reconnectWaitMs`, default 2 s, 10 ms to 300 s.
-    pub fn reconnect_wait(self, wait: Duration) -> Self {
-        Self { reconnect_wait: whole(wait), ..self }
-    }
-
-    /// Whether a node starts, and keeps trying, when no server can be reached within the connect
-    /// timeout. `nats.startDisconnected`, default false: the start fails then.
-    pub fn start_disconnected(self, start: bool) -> Self {
-        Self { start_disconnected: start, ..self }
-    }
-
-    /// How long others wait before they take over a lease that is not renewed; one value per
-    /// cluster. `election.leaseTtlMs`, default 10 s, 147 ms (123 ms with a request timeout, both at
-    /// the default drift) to 1 h; bounded below by the renew interval too, see [`Timing::new`].
-    pub fn lease_ttl(self, ttl: Duration) -> Self {
-        Self { lease_ttl: whole(ttl), ..self }
-    }
-
-    /// How often the leader renews. `election.renewIntervalMs`, default 3 s, at least 60 ms (twice
-    /// the request timeout, when that is given); bounded above by the TTL, see [`Timing::new`].
-    pub fn renew_interval(self, interval: Duration) -> Self {
-        Self { renew_interval: whole(interval), ..self }
-    }
-
-    /// How long an answer of a server is waited for. `election.requestTimeoutMs`, default a third
-    /// of the renew interval or less (1 s with the defaults), 20 ms to half the renew interval.
-    pub fn request_timeout(self, timeout: Duration) -> Self {
-        Self { request_timeout: Some(whole(timeout)), ..self }
-    }
-
-    /// How far any one host's clock rate may depart from true time.
-    /// `election.clockDriftPercent`, default 10, 1 to 50 percent.
-    pub fn clock_drift_percent(self, percent: u32) -> Self {
-        Self { clock_drift_percent: percent, ..self }
-    }
-
-    /// How long this node leaves the lead to others after a term of its own.
-    /// `election.cooldownMs`, default the TTL (a little more after a term that lapsed), 0 to 24 h.
-    pub fn cooldown(self, cooldown: Duration) -> Self {
-        Self { cooldown: Some(whole(cooldown)), ..self }
-    }
-
-    /// How long the work may take to finish when the node steps down, before the lease is left to
-    /// lapse instead of being released. `election.drainTimeoutMs`, default 10 s, 0 to 1 h.
-    pub fn drain_timeout(self, timeout: Duration) -> Self {
-        Self { drain_timeout: whole(timeout), ..self }
-    }
-
-    /// How long stopping a node may take, draining and releasing included.
-    /// `election.stopTimeoutMs`, default 5 s, 100 ms to 1 h.
-    pub fn stop_timeout(self, timeout: Duration) -> Self {
-        Self { stop_timeout: whole(timeout), ..self }
-    }
-
-    /// Whether the first election in a new bucket waits a TTL, in case another bucket of this name
-    /// was deleted under a live leader. `election.strictBootstrap`, default false.
-    pub fn strict_bootstrap(self, strict: bool) -> Self {
-        Self { strict_bootstrap: strict, ..self }
-    }
-
-    /// A value that the leader's record carries, an address for example. `election.meta`, default
-    /// none; at most 4096 bytes of JSON. `null` is none.
-    pub fn meta(self, meta: Value) -> Self {
-        Self { meta: Some(meta).filter(|meta| !meta.is_null()), ..self }
-    }
-
-    /// How many events wait for a caller who does not fetch them, before the least important are
-    /// dropped. `election.eventCapacity`, default 256, 16 to 65536.
-    pub fn event_capacity(self, events: usize) -> Self {
-        Self { event_capacity: events, ..self }
-    }
-
-    /// The virtual IP that follows the leader. `vip`, default none. It needs a lease that passes
+    /// Virtual IP that follows the leader: `vip`, default none. It needs a lease that passes
     /// [`Timing::check_virtual_ip`]: at a renew interval of 3 s a TTL of at least 8.556 s.
     pub fn vip(self, vip: VipConfig) -> Self {
-        Self { vip: Some(vip), ..self }
+        let VipConfig { address, netmask, interface } = vip;
+        self.with(&options::VIP_ADDRESS, text(address.to_string()))
+            .with(&options::VIP_NETMASK, netmask.into())
+            .with(&options::VIP_INTERFACE, interface.into())
     }
 
-    /// No virtual IP after all.
-    pub fn without_vip(self) -> Self {
-        Self { vip: None, ..self }
+    /// Removes the virtual IP.
+    pub fn without_vip(mut self) -> Self {
+        self.settings.replace("vip", Settings::default());
+        self
     }
 
-    /// Checks all of it.
+    /// Sets the value at a key of the file, or a whole section, which replaces the one before.
+    /// Checks each value on its own, not together with others. Reads no file.
+    #[cfg(all(feature = "capi", unix))]
+    pub(crate) fn set(&mut self, key: &str, value: Value) -> Result<(), ConfigError> {
+        let settings = super::json::read_at(key, value)?;
+        settings.check_values()?;
+        self.settings.replace(key, settings);
+        Ok(())
+    }
+
+    /// Checks the settings.
     ///
     /// # Errors
-    /// The first field at fault, with what would be accepted. Reads one file, when all else is
-    /// accepted: the nkey's, if any.
+    /// The first field at fault, with what would be accepted. Reads one file, when everything else
+    /// is accepted: that of `nats.nkeyFile`, if it is set.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let (mut connection, timing) = self.check()?;
-        if let Some(file) = &self.nkey_file {
-            connection.auth = reach::seed_in(file)?;
-        }
-        Ok(Config { given: self, timing, connection })
-    }
-
-    /// Checks all but what is in a file, and does not block.
-    pub(super) fn check(&self) -> Result<(ConnectionSettings, Timing), ConfigError> {
-        ids::check_cluster_id(&self.cluster_id)?;
-        ids::check_node_id(&self.node_id)?;
-        let connection = self.connection()?;
-        self.check_ranges()?;
-        let timing = Timing::new(
-            self.lease_ttl,
-            self.renew_interval,
-            self.request_timeout,
-            self.clock_drift_percent,
-        )?;
-        if self.vip.is_some() {
+        self.settings.check_combination()?;
+        // Before each value alone: these errors say what the other timers leave room for.
+        let timing = self.timing()?;
+        let vip = self.virtual_ip()?;
+        if vip.is_some() {
             timing.check_virtual_ip()?;
         }
-        self.meta.as_ref().map_or(Ok(()), check_meta)?;
-        Ok((connection, timing))
-    }
-
-    fn check_ranges(&self) -> Result<(), ConfigError> {
-        self.cooldown.map_or(Ok(()), |cooldown| limits::COOLDOWN.check_duration(cooldown))?;
-        limits::DRAIN_TIMEOUT.check_duration(self.drain_timeout)?;
-        limits::STOP_TIMEOUT.check_duration(self.stop_timeout)?;
-        limits::EVENT_CAPACITY.check(self.event_capacity as u64)?;
-        limits::CONNECT_TIMEOUT.check_duration(self.connect_timeout)?;
-        limits::RECONNECT_WAIT.check_duration(self.reconnect_wait)?;
-        limits::REPLICAS.check(self.replicas)?;
-        if self.replicas % 2 == 1 { Ok(()) } else { Err(limits::REPLICAS.refuse(self.replicas)) }
-    }
-
-    fn connection(&self) -> Result<ConnectionSettings, ConfigError> {
-        reach::check_tls(&self.tls)?;
-        Ok(ConnectionSettings {
-            servers: servers::parse_all(&self.servers)?,
-            auth: reach::auth(&self.auth, self.nkey_file.as_deref())?,
-            tls: self.tls.clone(),
-            api_prefix: reach::api_prefix(self.js_domain.as_deref(), self.api_prefix.as_deref())?,
-            inbox_prefix: reach::inbox_prefix(self.inbox_prefix.as_deref())?,
-            connect_timeout: self.connect_timeout,
-            reconnect_wait: self.reconnect_wait,
-            name: format!("leasehold/{}/{}", self.cluster_id, self.node_id),
-        })
-    }
-
-    /// Whether the file of this configuration is for its owner's eyes only.
-    pub(super) fn holds_secret(&self) -> bool {
-        let in_auth = match self.auth {
-            Auth::UserPassword { .. } | Auth::Token(_) | Auth::NkeySeed(_) => true,
-            Auth::None | Auth::CredentialsFile(_) => false,
+        let given = match vip.clone() {
+            Some(vip) => self.vip(vip),
+            None => self.without_vip(),
         };
-        in_auth || self.servers.iter().any(servers::holds_secret)
+        given.settings.check_values()?;
+        Ok(Config { connection: connection(&given.settings)?, given, timing, vip })
+    }
+
+    fn timing(&self) -> Result<Timing, ConfigError> {
+        let settings = &self.settings;
+        Ok(Timing::new(
+            settings.duration(&options::LEASE_TTL),
+            settings.duration(&options::RENEW_INTERVAL),
+            settings.optional_duration(&options::REQUEST_TIMEOUT),
+            u32::try_from(settings.number(&options::CLOCK_DRIFT)).unwrap_or(u32::MAX),
+        )?)
+    }
+
+    /// Without an address there is no virtual IP, whatever else the section says: as in go-cluster.
+    fn virtual_ip(&self) -> Result<Option<VipConfig>, ConfigError> {
+        let settings = &self.settings;
+        let Some(address) = settings.text(&options::VIP_ADDRESS) else { return Ok(None) };
+        let interface = settings.text(&options::VIP_INTERFACE).unwrap_or_default();
+        let vip = VipConfig::parse(address, interface)?;
+        vip.with_netmask(settings.number(&options::VIP_NETMASK)).map(Some)
     }
 }
 
-/// Checks a value for the leader's record: at most [`MAX_META_BYTES`] of JSON, and not nested so
-/// deeply that readers refuse it.
-///
-/// # Errors
-/// Says how long it is, or that it is nested too deeply.
-pub fn check_meta(meta: &Value) -> Result<(), ConfigError> {
-    let text = meta.to_string();
-    let refuse = |why: String| Err(ConfigError::invalid("election.meta", why));
-    if text.len() > MAX_META_BYTES {
-        return refuse(format!(
-            "is {} bytes of JSON, must be at most {MAX_META_BYTES}",
-            text.len()
-        ));
-    }
-    // As deep as it will ever stand, in the file; a parser's bound on depth then refuses it here.
-    let placed = format!("{{\"election\":{{\"meta\":{text}}}}}");
-    if serde_json::from_str::<Value>(&placed).is_err() {
-        return refuse("is nested too deeply".to_owned());
-    }
-    Ok(())
+fn text(text: impl Into<String>) -> Value {
+    Value::String(text.into())
 }
 
-fn whole(duration: Duration) -> Duration {
-    Duration::from_millis(limits::millis(duration))
+/// U+FFFD stands for bytes that are not UTF-8; the check of a path refuses it.
+fn path(path: impl AsRef<Path>) -> Value {
+    path.as_ref().to_string_lossy().into()
+}
+
+/// Whole milliseconds.
+fn millis(duration: Duration) -> Value {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into()
 }

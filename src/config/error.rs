@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::options;
 use crate::timing::TimingError;
 
 /// A configuration that is not accepted. Nothing was started and nothing was written.
@@ -21,7 +22,7 @@ pub enum ConfigError {
         /// The field.
         path: String,
         /// Under which condition; empty, or begins with a blank.
-        when: &'static str,
+        when: String,
     },
     /// A value breaks a rule that is more than a range.
     #[error("{path} {problem}")]
@@ -65,16 +66,10 @@ pub enum ConfigError {
         /// The nearest known key or what took its place; empty, or begins with a comma.
         hint: String,
     },
-    /// A key stands twice in one object.
-    #[error("{path} appears twice")]
-    DuplicateKey {
-        /// The key.
-        path: String,
-    },
-    /// The text is not JSON.
+    /// The text is not JSON, or a key stands twice in one object.
     #[error("not valid JSON: {reason}")]
     Syntax {
-        /// What was expected, with line and column.
+        /// The fault, with line and column.
         reason: String,
     },
     /// The text is longer than any configuration.
@@ -120,8 +115,7 @@ impl ConfigError {
             | Self::Expected { path, .. }
             | Self::Conflict { path, .. }
             | Self::Timing { path, .. }
-            | Self::UnknownKey { path, .. }
-            | Self::DuplicateKey { path } => Some(path),
+            | Self::UnknownKey { path, .. } => Some(path),
             Self::InFile { source, .. } => source.path(),
             Self::Syntax { .. } | Self::TooLong { .. } | Self::Read { .. } | Self::Write { .. } => {
                 None
@@ -130,11 +124,23 @@ impl ConfigError {
     }
 
     pub(super) fn missing(path: &str) -> Self {
-        Self::Missing { path: path.to_owned(), when: "" }
+        Self::Missing { path: path.to_owned(), when: String::new() }
+    }
+
+    pub(super) fn missing_when(path: &str, other: &str) -> Self {
+        Self::Missing { path: path.to_owned(), when: format!(" when {other} is set") }
     }
 
     pub(super) fn invalid(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Invalid { path: path.into(), problem: problem.into() }
+    }
+
+    pub(super) fn expected(
+        path: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self::Expected { path: path.into(), expected: expected.into(), found: found.into() }
     }
 
     pub(super) fn conflict(path: &str, other: &'static str) -> Self {
@@ -144,15 +150,17 @@ impl ConfigError {
 
 impl From<TimingError> for ConfigError {
     fn from(source: TimingError) -> Self {
-        let field = match source {
-            TimingError::Drift { .. } => "clockDriftPercent",
-            TimingError::Ttl { .. } | TimingError::TtlTooShortForVirtualIp { .. } => "leaseTtlMs",
+        let row = match source {
+            TimingError::Drift { .. } => &options::CLOCK_DRIFT,
+            TimingError::Ttl { .. } | TimingError::TtlTooShortForVirtualIp { .. } => {
+                &options::LEASE_TTL
+            }
             TimingError::RequestTimeoutTooShort { .. }
-            | TimingError::RequestTimeoutTooLong { .. } => "requestTimeoutMs",
+            | TimingError::RequestTimeoutTooLong { .. } => &options::REQUEST_TIMEOUT,
             TimingError::RenewIntervalTooShort { .. }
-            | TimingError::RenewIntervalTooLong { .. } => "renewIntervalMs",
+            | TimingError::RenewIntervalTooLong { .. } => &options::RENEW_INTERVAL,
         };
-        Self::Timing { path: format!("election.{field}"), source }
+        Self::Timing { path: row.path.to_owned(), source }
     }
 }
 

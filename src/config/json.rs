@@ -1,235 +1,204 @@
-//! The JSON file: the format of go-cluster v1, and new optional keys beside its own.
-
-use std::path::Path;
-use std::time::Duration;
+//! The JSON file: the format of go-cluster v1, and further optional keys. Read and written by the
+//! option table.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::builder::ConfigBuilder;
-use super::connection::{Auth, Secret, Tls};
-use super::error::ConfigError;
-use super::limits::{self, Limit};
-use super::tree::{Section, Tree};
-use super::vip::VipConfig;
+use super::connection::Secret;
+use super::error::{ConfigError, quoted};
+use super::options::{self, Kind, Row, kind_of};
+use super::settings::{Setting, Settings};
+use super::strict_json;
 
-/// Takes a text apart. What it says is judged by the builder.
-pub(super) fn read(text: &str) -> Result<ConfigBuilder, ConfigError> {
-    let mut top = Section::top(Tree::parse(text)?)?;
-    let cluster_id = top.text("clusterId")?.unwrap_or_default();
-    let node_id = top.text("nodeId")?.unwrap_or_default();
-    let mut builder = ConfigBuilder::new(cluster_id, node_id, Vec::new());
-    read_nats(top.section("nats")?, &mut builder)?;
-    builder.vip = read_vip(top.section("vip")?)?;
-    read_election(top.section("election")?, &mut builder)?;
-    top.finish()?;
-    Ok(builder)
+/// Reads a file's text. Values are checked when the configuration is built.
+pub(super) fn read(text: &str) -> Result<Settings, ConfigError> {
+    let mut settings = Settings::default();
+    read_section(&mut settings, "", strict_json::parse(text)?)?;
+    Ok(settings)
 }
 
-fn read_nats(mut nats: Section, builder: &mut ConfigBuilder) -> Result<(), ConfigError> {
-    builder.servers = nats.secrets("servers")?;
-    read_auth(&mut nats, builder)?;
-    builder.tls = read_tls(nats.section("tls")?)?;
-    builder.js_domain = nats.text("domain")?;
-    builder.api_prefix = nats.text("apiPrefix")?;
-    builder.inbox_prefix = nats.text("inboxPrefix")?;
-    set(&mut builder.replicas, nats.number(&limits::REPLICAS)?);
-    set(&mut builder.connect_timeout, nats.millis(&limits::CONNECT_TIMEOUT)?);
-    set(&mut builder.reconnect_wait, nats.millis(&limits::RECONNECT_WAIT)?);
-    set(&mut builder.start_disconnected, nats.flag("startDisconnected")?);
-    nats.finish()
+/// Reads a value that a file could have at a key: that of one setting, or a whole section.
+#[cfg(all(feature = "capi", unix))]
+pub(super) fn read_at(key: &str, value: Value) -> Result<Settings, ConfigError> {
+    // More than any key has; without a bound, nested objects could exhaust the stack.
+    const PARTS: usize = 4;
+    let parts: Vec<&str> = key.splitn(PARTS, '.').collect();
+    let enclose =
+        |inner, key: &&str| Value::Object([((*key).to_owned(), inner)].into_iter().collect());
+    let mut settings = Settings::default();
+    read_section(&mut settings, "", parts.iter().rev().fold(value, enclose))?;
+    Ok(settings)
 }
 
-fn read_auth(nats: &mut Section, builder: &mut ConfigBuilder) -> Result<(), ConfigError> {
-    let mut ways: Vec<(&'static str, Auth)> = Vec::new();
-    if let Some(file) = nats.text("credentials")? {
-        ways.push(("nats.credentials", Auth::CredentialsFile(file.into())));
-    }
-    match (nats.text("user")?, nats.secret("password")?) {
-        (None, None) => {}
-        (user, password) => {
-            // One without the other is left to the builder, which asks for the missing one.
-            let (user, password) = (user.unwrap_or_default(), password.unwrap_or(Secret::new("")));
-            ways.push(("nats.user", Auth::UserPassword { user, password }));
+/// `null` counts as absent, as it does for Go.
+fn read_section(settings: &mut Settings, section: &str, value: Value) -> Result<(), ConfigError> {
+    let fields = match value {
+        Value::Null => return Ok(()),
+        Value::Object(fields) => fields,
+        other => {
+            let path = if section.is_empty() { "the configuration" } else { section };
+            return Err(ConfigError::expected(path, "an object", kind_of(&other)));
+        }
+    };
+    let children = options::children(section);
+    for (key, value) in fields {
+        let path = joined(section, &key);
+        match options::find(&path) {
+            Some(row) => settings.set(row, read_value(row, value)?),
+            None if children.contains(&path.as_str()) => read_section(settings, &path, value)?,
+            None => return Err(unknown(path, &key, &children)),
         }
     }
-    if let Some(token) = nats.secret("token")? {
-        ways.push(("nats.token", Auth::Token(token)));
-    }
-    if let Some(seed) = nats.secret("nkey")? {
-        ways.push(("nats.nkey", Auth::NkeySeed(seed)));
-    }
-    builder.nkey_file = nats.text("nkeyFile")?.map(Into::into);
-    if builder.nkey_file.is_some() {
-        ways.push(("nats.nkeyFile", Auth::None));
-    }
-    if let [(one, _), (other, _), ..] = ways[..] {
-        return Err(ConfigError::conflict(one, other));
-    }
-    set(&mut builder.auth, ways.pop().map(|(_, auth)| auth));
     Ok(())
 }
 
-fn read_tls(mut tls: Section) -> Result<Tls, ConfigError> {
-    let read = Tls {
-        required: tls.flag("required")?.unwrap_or_default(),
-        ca_file: tls.text("ca")?.map(Into::into),
-        cert_file: tls.text("cert")?.map(Into::into),
-        key_file: tls.text("key")?.map(Into::into),
+/// `null`, an empty text, and 0 for a number of go-cluster mean the default: its files have them
+/// for settings that are not set.
+fn read_value(row: &Row, value: Value) -> Result<Option<Setting>, ConfigError> {
+    Ok(Some(match (&row.kind, value) {
+        (_, Value::Null) => return Ok(None),
+        (Kind::Text(_) | Kind::Secret(_), Value::String(text)) if text.is_empty() => {
+            return Ok(None);
+        }
+        (Kind::Number(_), value) if value == 0 && row.is_of_go_cluster() => return Ok(None),
+        (Kind::Secret(_), Value::String(text)) => Setting::Secret(Secret::new(text)),
+        (Kind::Servers, Value::Array(list)) => Setting::Secrets(read_list(row, list)?),
+        (Kind::Text(_), value @ Value::String(_)) => Setting::Plain(value),
+        (Kind::Flag, value @ Value::Bool(_)) => Setting::Plain(value),
+        (Kind::Number(_), value) if value.is_u64() => Setting::Plain(value),
+        (Kind::Meta, value) => Setting::Plain(value),
+        (_, value) => return Err(row.mismatch(&value)),
+    }))
+}
+
+fn read_list(row: &Row, list: Vec<Value>) -> Result<Vec<Secret>, ConfigError> {
+    let text = |(index, item)| match item {
+        Value::String(text) => Ok(Secret::new(text)),
+        other => {
+            Err(ConfigError::expected(format!("{}[{index}]", row.path), "a text", kind_of(&other)))
+        }
     };
-    tls.finish()?;
-    Ok(read)
+    list.into_iter().enumerate().map(text).collect()
 }
 
-/// Without an address there is no virtual IP, whatever else the section says: so in go-cluster.
-fn read_vip(mut vip: Section) -> Result<Option<VipConfig>, ConfigError> {
-    let address = vip.text("address")?;
-    let netmask = vip.number(&limits::NETMASK)?.unwrap_or(0);
-    let interface = vip.text("interface")?.unwrap_or_default();
-    vip.finish()?;
-    address.map(|address| VipConfig::parse(&address, &interface)?.with_netmask(netmask)).transpose()
+/// `path.key`; a key that is not plain is quoted, escaped and cut.
+fn joined(path: &str, key: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'[' | b']');
+    let plain = (1..=64).contains(&key.len()) && key.bytes().all(plain);
+    let key = if plain { key.to_owned() } else { quoted(key) };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
-fn read_election(mut section: Section, builder: &mut ConfigBuilder) -> Result<(), ConfigError> {
-    let election = &mut section;
-    // Go writes zero for a timer that is not set; no other timer can be in its files.
-    let v1 = |timer: Option<Duration>| timer.filter(|timer| !timer.is_zero());
-    set(&mut builder.lease_ttl, v1(election.millis(&limits::LEASE_TTL)?));
-    set(&mut builder.renew_interval, v1(election.millis(&limits::RENEW_INTERVAL)?));
-    builder.request_timeout = election.millis(&limits::REQUEST_TIMEOUT)?;
-    let drift = election.number(&limits::CLOCK_DRIFT)?;
-    set(&mut builder.clock_drift_percent, drift.map(|n| u32::try_from(n).unwrap_or(u32::MAX)));
-    builder.cooldown = election.millis(&limits::COOLDOWN)?;
-    set(&mut builder.drain_timeout, election.millis(&limits::DRAIN_TIMEOUT)?);
-    set(&mut builder.stop_timeout, election.millis(&limits::STOP_TIMEOUT)?);
-    set(&mut builder.strict_bootstrap, election.flag("strictBootstrap")?);
-    let capacity = election.number(&limits::EVENT_CAPACITY)?;
-    set(&mut builder.event_capacity, capacity.map(|n| usize::try_from(n).unwrap_or(usize::MAX)));
-    builder.meta = election.value("meta")?;
-    section.finish()
+/// The error for a key that is in no row, with the nearest known key.
+fn unknown(path: String, key: &str, known: &[&'static str]) -> ConfigError {
+    let known: Vec<_> = known.iter().copied().map(last).collect();
+    let hint = match (replacement(&path), nearest(key, &known)) {
+        (Some(hint), _) => format!(", {hint}"),
+        (None, Some(known)) => format!(", did you mean {known}?"),
+        (None, None) => format!(", known here are {}", known.join(", ")),
+    };
+    ConfigError::UnknownKey { path, hint }
 }
 
-fn set<T>(slot: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *slot = value;
+/// What replaces keys that later versions of go-cluster have.
+fn replacement(path: &str) -> Option<&'static str> {
+    match path {
+        "election.heartbeatIntervalMs" => Some("its name here is renewIntervalMs"),
+        "nats.maxReconnects" => Some("a node here never gives up reconnecting"),
+        _ => None,
     }
 }
 
-/// The text of a configuration that was built. go-cluster's keys are always written, new ones only
-/// when they are not at their default: what v1 can express, v1 can read.
-pub(super) fn write(given: &ConfigBuilder) -> String {
-    let file = Object::default()
-        .put("clusterId", Some(given.cluster_id.as_str()))
-        .put("nodeId", Some(given.node_id.as_str()))
-        .section("nats", write_nats(given))
-        .section("vip", given.vip.as_ref().map(write_vip).unwrap_or_default())
-        .section("election", write_election(given));
+/// The known key that takes the fewest edits to reach, unless that would be a guess.
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    const LONGEST: usize = 64;
+    if key.len() > LONGEST {
+        return None;
+    }
+    let measured = known.iter().map(|candidate| (edits(key, candidate), *candidate));
+    let (distance, candidate) = measured.min()?;
+    (distance <= candidate.len() / 3 + 1).then_some(candidate)
+}
+
+/// Characters to insert, delete or replace (Levenshtein's distance), without regard to case.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (line, a) in from.to_lowercase().chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, b) in to.iter().enumerate() {
+            let replace = diagonal + usize::from(a != *b);
+            diagonal = row[column + 1];
+            row[column + 1] = replace.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+/// Writes the settings of a built configuration as a file's text, in the order of the table.
+/// Defaults are left out, except where go-cluster writes them: it can read what it can express.
+pub(super) fn write(settings: &Settings) -> String {
+    let file = Written { path: "", settings };
     serde_json::to_string_pretty(&file).expect("invariant: keys are texts") + "\n"
 }
 
-fn write_nats(given: &ConfigBuilder) -> Object {
-    let plain = plain();
-    let servers: Vec<&str> = given.servers.iter().map(Secret::expose).collect();
-    write_auth(given, Object::default().put("servers", Some(servers)))
-        .section("tls", write_tls(&given.tls))
-        .put("domain", given.js_domain.clone())
-        .put("apiPrefix", given.api_prefix.clone())
-        .put("inboxPrefix", given.inbox_prefix.clone())
-        .put("replicas", changed(given.replicas, &plain.replicas))
-        .millis(&limits::CONNECT_TIMEOUT, changed(given.connect_timeout, &plain.connect_timeout))
-        .millis(&limits::RECONNECT_WAIT, changed(given.reconnect_wait, &plain.reconnect_wait))
-        .put("startDisconnected", changed(given.start_disconnected, &plain.start_disconnected))
+/// A setting, or a section with what is set in it.
+struct Written<'a> {
+    path: &'static str,
+    settings: &'a Settings,
 }
 
-fn write_auth(given: &ConfigBuilder, nats: Object) -> Object {
-    let nats = nats.put("nkeyFile", given.nkey_file.as_deref().map(text_of));
-    match &given.auth {
-        Auth::None => nats,
-        Auth::UserPassword { user, password } => {
-            nats.put("user", Some(user.as_str())).put("password", Some(password.expose()))
-        }
-        Auth::Token(token) => nats.put("token", Some(token.expose())),
-        Auth::NkeySeed(seed) => nats.put("nkey", Some(seed.expose())),
-        Auth::CredentialsFile(file) => nats.put("credentials", Some(text_of(file))),
-    }
-}
-
-fn write_tls(tls: &Tls) -> Object {
-    Object::default()
-        .put("required", changed(tls.required, &false))
-        .put("ca", tls.ca_file.as_deref().map(text_of))
-        .put("cert", tls.cert_file.as_deref().map(text_of))
-        .put("key", tls.key_file.as_deref().map(text_of))
-}
-
-fn write_vip(vip: &VipConfig) -> Object {
-    Object::default()
-        .put("address", Some(vip.address().to_string()))
-        .put("netmask", Some(vip.netmask()))
-        .put("interface", Some(vip.interface()))
-}
-
-fn write_election(given: &ConfigBuilder) -> Object {
-    let plain = plain();
-    let drift = changed(given.clock_drift_percent, &plain.clock_drift_percent);
-    Object::default()
-        .millis(&limits::LEASE_TTL, Some(given.lease_ttl))
-        .millis(&limits::RENEW_INTERVAL, Some(given.renew_interval))
-        .millis(&limits::REQUEST_TIMEOUT, given.request_timeout)
-        .put("clockDriftPercent", drift)
-        .millis(&limits::COOLDOWN, given.cooldown)
-        .millis(&limits::DRAIN_TIMEOUT, changed(given.drain_timeout, &plain.drain_timeout))
-        .millis(&limits::STOP_TIMEOUT, changed(given.stop_timeout, &plain.stop_timeout))
-        .put("strictBootstrap", changed(given.strict_bootstrap, &plain.strict_bootstrap))
-        .put("eventCapacity", changed(given.event_capacity, &plain.event_capacity))
-        .put("meta", given.meta.clone())
-}
-
-/// All defaults.
-fn plain() -> ConfigBuilder {
-    ConfigBuilder::new(String::new(), String::new(), Vec::new())
-}
-
-/// What is to be written of an option: nothing, when it is at its default.
-fn changed<T: PartialEq>(value: T, default: &T) -> Option<T> {
-    (value != *default).then_some(value)
-}
-
-fn text_of(path: &Path) -> String {
-    path.to_str().expect("invariant: paths in a built configuration are UTF-8").to_owned()
-}
-
-/// An object whose keys keep the order in which people expect them.
-#[derive(Default)]
-struct Object(Vec<(&'static str, Item)>);
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Item {
-    Value(Value),
-    Object(Object),
-}
-
-impl Object {
-    fn put(mut self, key: &'static str, value: Option<impl Into<Value>>) -> Self {
-        self.0.extend(value.map(|value| (key, Item::Value(value.into()))));
-        self
-    }
-
-    fn millis(self, limit: &Limit, value: Option<Duration>) -> Self {
-        self.put(limit.key(), value.map(limits::millis))
-    }
-
-    fn section(mut self, key: &'static str, section: Self) -> Self {
-        if !section.0.is_empty() {
-            self.0.push((key, Item::Object(section)));
-        }
-        self
-    }
-}
-
-impl Serialize for Object {
+impl Serialize for Written<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, item)| (key, item)))
+        let settings = self.settings;
+        match options::find(self.path).map(|row| settings.get(row)) {
+            Some(Some(Setting::Plain(value))) => value.serialize(serializer),
+            Some(Some(Setting::Secret(secret))) => serializer.serialize_str(secret.expose()),
+            Some(Some(Setting::Secrets(list))) => {
+                serializer.collect_seq(list.iter().map(Secret::expose))
+            }
+            Some(None) => serializer.serialize_unit(),
+            None => {
+                let children = options::children(self.path).into_iter();
+                let written = children.filter(|path| settings.has(path));
+                serializer.collect_map(written.map(|path| (last(path), Written { path, settings })))
+            }
+        }
+    }
+}
+
+/// The last part of a path.
+fn last(path: &'static str) -> &'static str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_on_one_line_whatever_the_key() {
+        assert_eq!(joined("", "nats"), "nats");
+        assert_eq!(joined("nats", "a b\n"), "nats.\"a b\\n\"");
+        assert!(joined("nats", &"x".repeat(100_000)).len() < 100);
+    }
+
+    #[test]
+    fn edits_are_counted_without_case() {
+        assert_eq!(edits("", ""), 0);
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(edits("clusterID", "clusterId"), 0);
+        assert_eq!(edits("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn the_nearest_key_is_offered_unless_it_would_be_a_guess() {
+        let known = ["servers", "credentials", "tls"];
+        assert_eq!(nearest("server", &known), Some("servers"));
+        assert_eq!(nearest("credentails", &known), Some("credentials"));
+        assert_eq!(nearest("TLS", &known), Some("tls"));
+        assert_eq!(nearest("replication", &known), None);
+        assert_eq!(nearest(&"x".repeat(100_000), &known), None);
     }
 }

@@ -18,9 +18,9 @@ const INTERFACE: &str = "vip.interface";
 /// Which address follows the leader, and on which interface.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VipConfig {
-    address: IpAddr,
-    netmask: u8,
-    interface: String,
+    pub(super) address: IpAddr,
+    pub(super) netmask: u8,
+    pub(super) interface: String,
 }
 
 impl VipConfig {
@@ -32,11 +32,8 @@ impl VipConfig {
     pub fn new(address: IpAddr, interface: &str) -> Result<Self, ConfigError> {
         // An IPv4 address in IPv6 notation is an IPv4 address to the kernel's IPv4 side.
         let address = address.to_canonical();
-        if let Some(reason) = unusable_address(address) {
-            let why = format!("is {address}, which cannot be a virtual IP: {reason}");
-            return Err(ConfigError::invalid(ADDRESS, why));
-        }
-        check_interface(interface)?;
+        check_usable(address)?;
+        check_interface(INTERFACE, interface)?;
         let netmask = if address.is_ipv4() { DEFAULT_NETMASK_V4 } else { DEFAULT_NETMASK_V6 };
         Ok(Self { address, netmask, interface: interface.to_owned() })
     }
@@ -60,13 +57,7 @@ impl VipConfig {
 
     /// Reads the address from text, as the file has it.
     pub(super) fn parse(address: &str, interface: &str) -> Result<Self, ConfigError> {
-        let Ok(parsed) = address.parse() else {
-            let hint =
-                if address.contains('/') { " (the prefix goes into vip.netmask)" } else { "" };
-            let why = format!("is not a valid IP address: {}{hint}", quoted(address));
-            return Err(ConfigError::invalid(ADDRESS, why));
-        };
-        Self::new(parsed, interface)
+        Self::new(parse_address(address)?, interface)
     }
 
     /// The address. `vip.address`, no default.
@@ -95,10 +86,30 @@ impl fmt::Display for VipConfig {
     }
 }
 
-fn check_interface(name: &str) -> Result<(), ConfigError> {
+fn parse_address(text: &str) -> Result<IpAddr, ConfigError> {
+    text.parse().map_err(|_| {
+        let hint = if text.contains('/') { " (the prefix goes into vip.netmask)" } else { "" };
+        let why = format!("is not a valid IP address: {}{hint}", quoted(text));
+        ConfigError::invalid(ADDRESS, why)
+    })
+}
+
+fn check_usable(address: IpAddr) -> Result<(), ConfigError> {
+    unusable_address(address).map_or(Ok(()), |reason| {
+        let why = format!("is {address}, which cannot be a virtual IP: {reason}");
+        Err(ConfigError::invalid(ADDRESS, why))
+    })
+}
+
+/// Checks the field `vip.address` alone.
+pub(super) fn check_address(_: &str, address: &str) -> Result<(), ConfigError> {
+    check_usable(parse_address(address)?.to_canonical())
+}
+
+/// Checks the field `vip.interface` alone.
+pub(super) fn check_interface(path: &str, name: &str) -> Result<(), ConfigError> {
     if name.is_empty() {
-        let when = " when vip.address is set";
-        return Err(ConfigError::Missing { path: INTERFACE.to_owned(), when });
+        return Err(ConfigError::missing_when(path, ADDRESS));
     }
     if is_interface_name(name) {
         return Ok(());
@@ -107,7 +118,7 @@ fn check_interface(name: &str) -> Result<(), ConfigError> {
         "is {}, must be 1 to {MAX_INTERFACE_LENGTH} printable ASCII characters without '/' and ':'",
         quoted(name)
     );
-    Err(ConfigError::invalid(INTERFACE, why))
+    Err(ConfigError::invalid(path, why))
 }
 
 /// Whether the kernel lets an interface have this name: the rule of its `dev_valid_name`, less the

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::answer::{Health, Malformed};
 use super::{subject, subject_of_all};
-use crate::config::{Config, ConfigError, check_node_id};
+use crate::config::{Config, InvalidId, check_node_id};
 use crate::error::StoreError;
 use crate::requester::{RequestError, Requester};
 
@@ -27,7 +27,7 @@ pub struct Answer<T> {
 pub enum QueryError {
     /// That is no node's id.
     #[error(transparent)]
-    NodeId(#[from] ConfigError),
+    NodeId(#[from] InvalidId),
     /// Nobody answers for that node: it does not run, or answers no questions.
     #[error("no node {node} answers")]
     NoSuchNode {

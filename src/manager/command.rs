@@ -153,7 +153,7 @@ impl Manager {
     /// Asks another node's daemon, or this one's.
     ///
     /// # Errors
-    /// [`ManagerError::NoDaemon`], [`ManagerError::TimedOut`], [`ManagerError::Config`] when it is
+    /// [`ManagerError::NoDaemon`], [`ManagerError::TimedOut`], [`ManagerError::NodeId`] when it is
     /// no node id, or that there is no server.
     pub fn query(&self, node_id: &str, timeout: Duration) -> Result<NodeView, ManagerError> {
         let limit = Limit::new(timeout);
@@ -255,7 +255,7 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::NotLeader`] when nobody leads; [`ManagerError::NoDaemon`] when either does
     /// not answer; [`ManagerError::OtherLeader`] when a third one was quicker;
-    /// [`ManagerError::TimedOut`]; [`ManagerError::Refused`]; [`ManagerError::Config`] when it is
+    /// [`ManagerError::TimedOut`]; [`ManagerError::Refused`]; [`ManagerError::NodeId`] when it is
     /// no node id.
     pub fn transfer(&self, to: &str, timeout: Duration) -> Result<Status, ManagerError> {
         check_node_id(to)?;

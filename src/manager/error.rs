@@ -2,16 +2,19 @@
 
 use thiserror::Error;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, InvalidId};
 use crate::error::{StartError, StoreError};
 
 /// Why it did not work; the text is one line, and says what would help.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ManagerError {
-    /// The configuration, or an id that was given, is not valid; or its file cannot be written.
+    /// The configuration is not valid, or its file cannot be written.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The text is not a node id.
+    #[error(transparent)]
+    NodeId(#[from] InvalidId),
     /// The daemon's node did not start.
     #[error(transparent)]
     Start(StartError),
@@ -74,7 +77,7 @@ impl ManagerError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Start(_) | Self::Store(_) | Self::Vip(_) => 1,
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::NodeId(_) => 2,
             Self::NotLeader { .. } | Self::OtherLeader { .. } => 3,
             Self::NoDaemon { .. } => 4,
             Self::TimedOut { .. } => 5,

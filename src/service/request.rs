@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::config::{ConfigError, check_node_id};
+use crate::config::{InvalidId, check_node_id};
 
 /// Longest body of a command, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 1024;
@@ -21,7 +21,7 @@ pub enum RequestError {
     Unreadable(&'static str),
     /// The body names no node.
     #[error(transparent)]
-    NodeId(#[from] ConfigError),
+    NodeId(#[from] InvalidId),
 }
 
 /// The node that a transfer is meant for: its id as plain text, or `{"to":"node-2"}`.

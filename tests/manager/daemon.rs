@@ -60,7 +60,7 @@ on_both_servers!(before_there_is_anything_join_and_status_say_so, |version| {
     }
     let error = manager.transfer("node-2", LIMIT).unwrap_err();
     assert!(matches!(error, ManagerError::NotLeader { leader: None, .. }), "{error}");
-    assert!(matches!(manager.transfer("a b", LIMIT), Err(ManagerError::Config(_))));
+    assert!(matches!(manager.transfer("a b", LIMIT), Err(ManagerError::NodeId(_))));
 });
 
 #[test]

@@ -1,0 +1,137 @@
+//! The values that were set, by the rows of the option table.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::connection::Secret;
+use super::error::ConfigError;
+use super::options::{EXCLUSIVE, NEEDED, REQUIRED, ROWS, Row, SERVERS};
+use super::servers;
+
+/// A value of the kind of its row.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Setting {
+    /// As it stands in the file.
+    Plain(Value),
+    Secret(Secret),
+    Secrets(Vec<Secret>),
+}
+
+/// The settings that differ from their default, and those that are written always. Not checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Settings(BTreeMap<&'static str, Setting>);
+
+impl Default for Settings {
+    fn default() -> Self {
+        let mut settings = Self(BTreeMap::new());
+        for row in ROWS {
+            settings.set(row, None);
+        }
+        settings
+    }
+}
+
+impl Settings {
+    /// `None` stands for the default.
+    pub(super) fn set(&mut self, row: &Row, value: Option<Setting>) {
+        let default = row.default().map(Setting::Plain);
+        match value.or_else(|| default.clone()) {
+            Some(value) if row.is_of_go_cluster() || Some(&value) != default.as_ref() => {
+                self.0.insert(row.path, value);
+            }
+            _ => _ = self.0.remove(row.path),
+        }
+    }
+
+    pub(super) fn get(&self, row: &Row) -> Option<&Setting> {
+        self.0.get(row.path)
+    }
+
+    /// Takes over all settings at a path, also those that are not set there.
+    pub(super) fn replace(&mut self, path: &str, mut from: Self) {
+        for row in ROWS.iter().filter(|row| row.is_at(path)) {
+            self.set(row, from.0.remove(row.path));
+        }
+    }
+
+    /// Whether a setting is written that is at a path or inside it.
+    pub(super) fn has(&self, path: &str) -> bool {
+        ROWS.iter().any(|row| row.is_at(path) && self.get(row).is_some())
+    }
+
+    /// Checks which settings are set, whatever their values are.
+    pub(super) fn check_combination(&self) -> Result<(), ConfigError> {
+        let is_set = |row: &Row| self.get(row).is_some();
+        for rows in &EXCLUSIVE {
+            let mut set = rows.iter().filter(|row| is_set(row));
+            if let (Some(one), Some(other)) = (set.next(), set.next()) {
+                return Err(ConfigError::conflict(one.path, other.path));
+            }
+        }
+        if let Some(row) = REQUIRED.iter().find(|row| !is_set(row)) {
+            return Err(ConfigError::missing(row.path));
+        }
+        match NEEDED.iter().find(|(row, needed)| is_set(row) && !is_set(needed)) {
+            Some((row, needed)) => Err(ConfigError::missing_when(needed.path, row.path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks each value on its own.
+    pub(super) fn check_values(&self) -> Result<(), ConfigError> {
+        ROWS.iter().try_for_each(|row| self.get(row).map_or(Ok(()), |value| row.check(value)))
+    }
+
+    pub(super) fn holds_secret(&self) -> bool {
+        self.0.values().any(|value| match value {
+            Setting::Plain(_) => false,
+            Setting::Secret(_) => true,
+            Setting::Secrets(list) => list.iter().any(servers::holds_secret),
+        })
+    }
+
+    /// A value that is no secret.
+    pub(super) fn plain(&self, row: &Row) -> Option<&Value> {
+        let Setting::Plain(value) = self.get(row)? else { return None };
+        Some(value)
+    }
+
+    pub(super) fn text(&self, row: &Row) -> Option<&str> {
+        self.plain(row)?.as_str()
+    }
+
+    pub(super) fn required_text(&self, row: &Row) -> &str {
+        self.text(row).unwrap_or_default()
+    }
+
+    pub(super) fn secret(&self, row: &Row) -> Option<&Secret> {
+        let Setting::Secret(secret) = self.get(row)? else { return None };
+        Some(secret)
+    }
+
+    pub(super) fn servers(&self) -> &[Secret] {
+        let Some(Setting::Secrets(list)) = self.get(&SERVERS) else { return &[] };
+        list
+    }
+
+    pub(super) fn flag(&self, row: &Row) -> bool {
+        self.plain(row).and_then(Value::as_bool).unwrap_or_default()
+    }
+
+    /// The number or its default; 0 where there is no default.
+    pub(super) fn number(&self, row: &Row) -> u64 {
+        let value = self.plain(row).cloned().or_else(|| row.default());
+        value.and_then(|value| value.as_u64()).unwrap_or_default()
+    }
+
+    pub(super) fn duration(&self, row: &Row) -> Duration {
+        Duration::from_millis(self.number(row))
+    }
+
+    /// A duration whose default follows from other settings.
+    pub(super) fn optional_duration(&self, row: &Row) -> Option<Duration> {
+        self.get(row).map(|_| self.duration(row))
+    }
+}
