@@ -350,7 +350,8 @@ static void no_such_place(void) {
     OK(leasehold_config_set_text(config, "nodeId", "other"));
     /* Too short for a kernel that counts seconds. */
     OK(leasehold_config_set_number(config, "election.leaseTtlMs", 5000));
-    IS(LEASEHOLD_E_VIP, leasehold_start(config, NULL, &made));
+    IS(LEASEHOLD_E_CONFIG, leasehold_start(config, NULL, &made));
+    CHECK(strncmp(leasehold_last_error(), "election.leaseTtlMs: ", 21) == 0);
     OK(leasehold_config_set_json(config, "vip", "null"));
     OK(leasehold_config_set_json(config, "nats.servers", "[\"nats://127.0.0.1:1\"]"));
     OK(leasehold_config_set_number(config, "nats.connectTimeoutMs", 500));
