@@ -92,7 +92,7 @@ typedef enum leasehold_code {
   // A server refused: credentials, TLS, permissions, JetStream, or an unsuitable bucket. For a
   // person to put right.
   LEASEHOLD_E_SERVER = 31,
-  // The virtual IP cannot be held: its interface, a privilege, or a lease that is too short.
+  // The virtual IP cannot be held: its interface or a privilege.
   LEASEHOLD_E_VIP = 32,
   // The system gave no descriptor, thread, handle or random bits.
   LEASEHOLD_E_SYSTEM = 33,
