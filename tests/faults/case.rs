@@ -3,9 +3,10 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::fault::Fault;
+use super::fault::{Fault, Hit};
 use super::site::{Servers, Site};
-use crate::nodes::now;
+use crate::nodes::process::number;
+use crate::nodes::{NodeProcess, nanos, now, timeline};
 use crate::support::wait::eventually;
 
 /// What a loaded machine may add.
@@ -80,6 +81,7 @@ pub fn run(name: &str, servers: Servers, fault: Fault, hold: Duration, term: Ter
     let mut site = Site::new(servers, NODES, fault.needs());
     site.steady();
     let before = site.nodes().highest_epoch();
+    let struck = site.leader();
     let begun = now();
     let remedy = fault.inflict(&mut site);
     sleep(hold);
@@ -94,6 +96,7 @@ pub fn run(name: &str, servers: Servers, fault: Fault, hold: Duration, term: Ter
     site.settled();
     let (leaderless, terms) = (site.leaderless_since(begun).0, site.terms_since(begun));
     nothing_was_kept_back(&mut site);
+    leader_judged_itself(&mut site, fault, struck, begun, hold);
     let findings = site.nodes().judge();
     println!("fault: {name} {} {leaderless} {terms}", servers.label());
     assert!(findings.is_clean(), "{findings:#?}");
@@ -108,4 +111,42 @@ fn nothing_was_kept_back(site: &mut Site) {
             node.told("became") as u64 == led
         });
     }
+}
+
+/// A leader that hears of nothing ends its term by its own clock, and `is_leader()` never waits.
+fn leader_judged_itself(site: &mut Site, fault: Fault, struck: usize, begun: u64, hold: Duration) {
+    match fault {
+        Fault::LinkFrozen(Hit::Leader)
+        | Fault::LinkCut(Hit::Leader)
+        | Fault::LinkMute(Hit::Leader)
+        | Fault::LinkDeaf(Hit::Leader) => {
+            let expired = (0..site.size()).map(|seat| {
+                let node = site.node(seat);
+                let slowest = node.count("slowest_is_leader");
+                assert!(slowest < nanos(Duration::from_secs(1)), "is_leader() took {slowest} ns");
+                terms_that_expired(node, begun)
+            });
+            assert!(expired.sum::<usize>() > 0, "the leader's term ends by its deadline");
+        }
+        Fault::Stopped(Hit::Leader) => {
+            let leads = site.node(struck).answer_after_gap(hold / 2);
+            assert!(!leads, "the first answer after the stop is no");
+        }
+        _ => {}
+    }
+}
+
+/// How many terms ended by their deadline since `begun`: none before it, none long after it.
+fn terms_that_expired(node: &NodeProcess, begun: u64) -> usize {
+    let terms = timeline::of(0, node);
+    let losses = node.events().iter().filter(|event| event["event"] == "lost");
+    let expired = losses.filter(|loss| loss["cause"] == "expired: no renewal succeeded in time");
+    let expired = expired.filter(|loss| number(loss, "at") >= begun).inspect(|loss| {
+        let term = terms.iter().find(|term| term.epoch == number(loss, "epoch"));
+        let deadline = term.expect("a term that was seen").deadline;
+        let at = number(loss, "at");
+        assert!(at >= deadline, "before its deadline: {loss}");
+        assert!(at <= deadline + nanos(PATIENCE), "long after its deadline: {loss}");
+    });
+    expired.count()
 }

@@ -3,27 +3,13 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::nodes::{Nodes, PATIENCE, config, measured, millis_between, nanos, now};
+use crate::nodes::{Nodes, PATIENCE, config, measured, millis_between, nanos};
 use crate::support::nats::Client;
 use crate::support::server::NatsServer;
 use crate::support::version::Version;
 use crate::support::wait::eventually;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
-
-on_both_servers!(one_of_two_and_of_three_leads_and_all_agree, |version| {
-    let server = NatsServer::start(version);
-    for count in [2, 3] {
-        let cluster = config(&server.url()).cluster_id(format!("of-{count}"));
-        let mut nodes = Nodes::started(cluster, &NAMES[..count]);
-        nodes.agree();
-        for node in nodes.iter_mut() {
-            let status = node.status();
-            assert_eq!((&status["epoch"], &status["connected"]), (&1.into(), &true.into()));
-        }
-        assert_eq!(nodes.iter_mut().filter_map(|node| node.leads().then_some(())).count(), 1);
-    }
-});
 
 on_both_servers!(a_node_starts_passive_and_knows_nothing_before_it_is_connected, |version| {
     let mut server = NatsServer::builder(version).prepare();
@@ -51,17 +37,6 @@ on_both_servers!(the_lead_is_kept_and_its_epoch_unchanged, |version| {
     }
     let renewals = nodes[leader].count("renewals");
     assert!(renewals >= 5, "{renewals} renewals in 5 s, one is due every 0.5 s");
-});
-
-on_both_servers!(a_follower_refuses_to_step_down_and_names_the_leader, |version| {
-    let server = NatsServer::start(version);
-    let mut nodes = Nodes::started(config(&server.url()), &["a"]);
-    nodes[0].became();
-    nodes.start("b");
-    nodes.agree_on(0);
-    assert_eq!(nodes[1].ask("step_down")["error"], "not the leader, a is");
-    assert_eq!(nodes[1].ask("transfer a")["error"], "not the leader, a is");
-    assert!(nodes[0].leads());
 });
 
 on_both_servers!(a_step_down_fails_over_and_the_cooldown_holds_the_old_leader_back, |version| {
@@ -106,50 +81,6 @@ on_both_servers!(a_release_is_taken_over_by_its_name_before_it_is_read, |version
     let challenge = written.next().expect("a challenge");
     assert_eq!(challenge.header("Nats-Expected-Last-Msg-Id"), Some(name.as_str()));
     assert_eq!(challenge.json()["epoch"], 2);
-});
-
-on_both_servers!(a_promotion_ends_the_cooldown, |version| {
-    let server = NatsServer::start(version);
-    let hour = Duration::from_secs(3600);
-    let mut nodes = Nodes::started(config(&server.url()).cooldown(hour), &["a"]);
-    nodes[0].became();
-    nodes[0].order("step_down");
-    nodes[0].lost();
-    eventually(PATIENCE, "the end of the release", || nodes[0].ask("promote")["error"].is_null());
-    assert_eq!(nodes[0].became().epoch, 2);
-});
-
-on_both_servers!(a_transfer_goes_to_the_named_node, |version| {
-    let server = NatsServer::start(version);
-    let mut nodes = Nodes::started(config(&server.url()), &["a"]);
-    nodes[0].became();
-    nodes.start("b");
-    nodes.start("c");
-    nodes.agree_on(0);
-    nodes[0].order("transfer c");
-    assert_eq!(nodes[2].became().epoch, 2);
-    nodes.agree_on(2);
-});
-
-on_both_servers!(a_lease_is_released_when_its_work_is_drained_and_not_before, |version| {
-    let server = NatsServer::start(version);
-    let ttl = Duration::from_secs(3);
-    let mut nodes = Nodes::started(config(&server.url()).lease_ttl(ttl), &["a"]);
-    nodes[0].became();
-    nodes.start("b");
-    nodes.agree_on(0);
-    nodes[0].order("hold_drain");
-    nodes[0].order("step_down");
-    let status = nodes[0].status();
-    assert_eq!((&status["role"], &status["resigning"]), (&"follower".into(), &true.into()));
-    // Longer than the TTL: it is renewed meanwhile, or else the other one would lead.
-    sleep(ttl + ttl / 3);
-    assert_eq!(nodes[1].status()["leader"], "a");
-    let drained = now();
-    nodes[0].order("drain");
-    assert!(nodes[0].lost().at >= drained);
-    let leader = nodes.leader();
-    assert!(nodes[leader].became().challenged >= drained);
 });
 
 on_both_servers!(fifty_step_downs_in_a_row_hand_over_with_the_next_epoch, |version| {
@@ -229,28 +160,6 @@ on_both_servers!(of_two_processes_with_one_id_one_leads_and_the_other_is_told, |
     nodes[0].order("step_down");
     assert_eq!(nodes[1].became().epoch, 2);
     nodes[0].next("duplicate");
-});
-
-on_both_servers!(the_leaders_meta_reaches_the_others, |version| {
-    let server = NatsServer::start(version);
-    let mut nodes = Nodes::started(config(&server.url()), &["a"]);
-    nodes[0].became();
-    nodes.start("b");
-    nodes[0].order("set_meta {\"address\":\"10.0.0.1:80\"}");
-    eventually(PATIENCE, "the meta", || nodes[1].status()["meta"]["address"] == "10.0.0.1:80");
-});
-
-on_both_servers!(an_unfit_leader_gives_the_lead_away_and_is_passed_over, |version| {
-    let server = NatsServer::start(version);
-    let mut nodes = Nodes::started(config(&server.url()).cooldown(Duration::ZERO), &["a"]);
-    nodes[0].became();
-    nodes.start("b");
-    nodes.agree_on(0);
-    nodes[0].order("healthy false");
-    assert_eq!(nodes[0].lost().cause, "resigned: unhealthy");
-    assert_eq!(nodes[1].became().epoch, 2);
-    nodes[1].order("step_down");
-    assert_eq!(nodes[1].became().epoch, 3, "nobody else is fit");
 });
 
 on_both_servers!(a_stopped_node_leaves_no_connection_behind, |version| {

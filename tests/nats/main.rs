@@ -8,8 +8,8 @@ mod support;
 
 mod damage;
 mod election;
-mod faults;
 mod hostile;
+mod outages;
 mod scale;
 mod start;
 mod v1;

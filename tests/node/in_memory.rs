@@ -9,14 +9,12 @@ use std::time::{Duration, Instant};
 use leasehold::clock::Clock;
 use leasehold::store::memory::{MemoryLink, MemoryServer};
 use leasehold::{
-    Cause, Config, Epoch, Event, Hooks, Leadership, Node, Observer, Reason, Refused, Role,
-    TransferError, WaitError,
+    Cause, Config, Epoch, Event, Hooks, Leadership, Node, Observer, Reason, Role, WaitError,
 };
 
+use crate::events::{PATIENCE, became, lost};
 use crate::support::wait::{eventually, eventually_some};
 
-/// Nothing here takes long; a loaded machine may.
-const PATIENCE: Duration = Duration::from_secs(30);
 const TTL: Duration = Duration::from_secs(4);
 
 fn config(node: &str) -> Config {
@@ -35,51 +33,6 @@ fn start_linked(server: &MemoryServer, config: Config) -> (Node, MemoryLink) {
     let store = server.connect(Clock::boot());
     let link = store.link();
     (Node::builder(config).store(store).start().expect("the store is in memory"), link)
-}
-
-fn leader_of(nodes: &[Node]) -> Option<usize> {
-    let leaders: Vec<_> = (0..nodes.len()).filter(|at| nodes[*at].is_leader()).collect();
-    assert!(leaders.len() <= 1, "two leaders");
-    leaders.first().copied()
-}
-
-fn next_of<T>(node: &Node, what: &str, mut pick: impl FnMut(Event) -> Option<T>) -> T {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if let Some(found) = node.events().next_timeout(PATIENCE).and_then(&mut pick) {
-            return found;
-        }
-    }
-    panic!("no {what} in {PATIENCE:?}");
-}
-
-fn became(node: &Node) -> Leadership {
-    next_of(node, "BecameLeader", |event| match event {
-        Event::BecameLeader(leadership) => Some(leadership),
-        _ => None,
-    })
-}
-
-fn lost(node: &Node) -> (Epoch, Cause) {
-    next_of(node, "LostLeadership", |event| match event {
-        Event::LostLeadership { epoch, cause } => Some((epoch, cause)),
-        _ => None,
-    })
-}
-
-#[test]
-fn one_of_three_leads_and_all_agree() {
-    let server = MemoryServer::new();
-    let nodes = ["a", "b", "c"].map(|node| start(&server, node));
-    let at = eventually_some(PATIENCE, "a leader", || leader_of(&nodes));
-    let name = nodes[at].config().node_id().to_owned();
-    for node in &nodes {
-        eventually(PATIENCE, "agreement", || node.leader().as_ref() == Some(&name));
-        assert_eq!(node.wait_for_leader(PATIENCE), Ok(name.clone()));
-        assert_eq!(node.epoch().map(Epoch::as_u64), Some(1));
-    }
-    assert_eq!(nodes[at].role(), Role::Leader);
-    assert_eq!(nodes[at].leadership().map(|token| token.epoch().as_u64()), Some(1));
 }
 
 #[test]
@@ -111,82 +64,12 @@ fn a_start_that_reaches_nothing_fails_in_time_and_leaves_nothing() {
 }
 
 #[test]
-fn a_step_down_waits_for_the_drain_and_then_hands_over() {
-    let server = MemoryServer::new();
-    let first = start(&server, "first");
-    let token = became(&first);
-    let second = start(&server, "second");
-    eventually(PATIENCE, "the second to see the first", || second.leader().is_some());
-    first.step_down().expect("it leads");
-    assert!(!first.is_leader() && !token.is_valid(), "at once");
-    let drain = next_of(&first, "Resigning", |event| match event {
-        Event::Resigning { drain, reason: Reason::StepDown, .. } => Some(drain),
-        _ => None,
-    });
-    let stored = server.stored();
-    eventually(PATIENCE, "a renewal during the drain", || server.stored() > stored);
-    assert!(!second.is_leader());
-    assert_eq!(second.leader().as_deref(), Some("first"));
-    drop(drain);
-    assert_eq!(lost(&first).1, Cause::Resigned(Reason::StepDown));
-    assert_eq!(became(&second).epoch().as_u64(), 2);
-    assert_eq!(second.stats().terms, 1);
-}
-
-#[test]
 fn who_never_asked_for_events_is_not_waited_for() {
     let server = MemoryServer::new();
     let (first, second) = (start(&server, "first"), start(&server, "second"));
     first.wait_for_leadership(PATIENCE).expect("alone at first");
     first.step_down().expect("it leads");
     second.wait_for_leadership(PATIENCE).expect("released at once");
-}
-
-#[test]
-fn a_follower_refuses_to_step_down_and_names_the_leader() {
-    let server = MemoryServer::new();
-    let (first, second) = (start(&server, "first"), start(&server, "second"));
-    first.wait_for_leadership(PATIENCE).expect("alone at first");
-    second.wait_for_leader(PATIENCE).expect("known");
-    let leader = Some("first".to_owned());
-    assert_eq!(second.step_down(), Err(Refused::NotLeader { leader }));
-}
-
-#[test]
-fn a_transfer_goes_to_the_named_node() {
-    let server = MemoryServer::new();
-    let nodes = ["a", "b", "c", "d", "e"].map(|node| start(&server, node));
-    let at = eventually_some(PATIENCE, "a leader", || leader_of(&nodes));
-    let to = (at + 3) % nodes.len();
-    for node in &nodes {
-        node.wait_for_leader(PATIENCE).expect("known");
-    }
-    let own = nodes[at].config().node_id().to_owned();
-    let refused = nodes[at].transfer_to(&own);
-    assert!(matches!(refused, Err(TransferError::Refused(Refused::TransferToSelf))));
-    assert!(matches!(nodes[at].transfer_to("no node"), Err(TransferError::NodeId(_))));
-    assert!(nodes[at].is_leader());
-    nodes[at].transfer_to(nodes[to].config().node_id()).expect("it leads");
-    let token = nodes[to].wait_for_leadership(PATIENCE).expect("it was named");
-    assert_eq!(token.epoch().as_u64(), 2);
-}
-
-#[test]
-fn a_stop_releases_and_the_next_takes_over_at_once() {
-    let server = MemoryServer::new();
-    let slow = |node: &str| {
-        let hour = Duration::from_secs(3600);
-        config(node).to_builder().lease_ttl(hour).build().expect("valid")
-    };
-    let first = start_linked(&server, slow("first")).0;
-    became(&first);
-    let second = start_linked(&server, slow("second")).0;
-    second.wait_for_leader(PATIENCE).expect("known");
-    assert!(!first.stop().left_to_lapse);
-    assert_eq!(became(&second).epoch().as_u64(), 2);
-    drop(second);
-    let third = start_linked(&server, slow("third")).0;
-    assert_eq!(became(&third).epoch().as_u64(), 3, "dropping releases too");
 }
 
 /// A single-threaded caller stops its node without draining what stopping puts into the queue.
@@ -262,36 +145,6 @@ fn a_leader_that_was_suspended_finds_itself_deposed() {
     assert!(!token.is_valid());
     assert_eq!(lost(&node).1, Cause::Expired);
     assert_eq!(became(&node).epoch().as_u64(), 2, "a new term for its own old record");
-}
-
-#[test]
-fn an_unhealthy_leader_steps_down() {
-    let server = MemoryServer::new();
-    let node = start(&server, "first");
-    became(&node);
-    node.set_healthy(false);
-    let reason = next_of(&node, "Resigning", |event| match event {
-        Event::Resigning { reason, .. } => Some(reason),
-        _ => None,
-    });
-    assert_eq!(reason, Reason::Unhealthy);
-    assert_eq!(lost(&node).1, Cause::Resigned(Reason::Unhealthy));
-    eventually(PATIENCE, "the end of the release", || node.promote() == Err(Refused::Unhealthy));
-    node.set_healthy(true);
-    node.promote().expect("fit again");
-    assert_eq!(became(&node).epoch().as_u64(), 2);
-}
-
-#[test]
-fn the_leaders_meta_reaches_the_others() {
-    let server = MemoryServer::new();
-    let (first, second) = (start(&server, "first"), start(&server, "second"));
-    first.wait_for_leadership(PATIENCE).expect("alone at first");
-    let meta = serde_json::json!({"address": "10.0.0.1:80"});
-    first.set_meta(Some(meta.clone())).expect("short");
-    eventually(PATIENCE, "the meta", || second.leader_meta().as_ref() == Some(&meta));
-    let long = serde_json::Value::String("x".repeat(5_000));
-    assert!(first.set_meta(Some(long)).is_err());
 }
 
 /// A command looks once, right after it has started.

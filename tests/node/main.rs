@@ -4,6 +4,9 @@
 #[macro_use]
 mod support;
 
+mod events;
+
+mod every_store;
 mod hostile;
 mod in_memory;
 #[cfg(target_os = "linux")]
