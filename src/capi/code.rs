@@ -1,4 +1,4 @@
-//! How a call ends: a code, and a text for people on the thread that called.
+//! The result of a call: a code, and a message for the calling thread.
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
@@ -10,56 +10,57 @@ use crate::error::{Refused, StartError, StoreError, WaitError};
 use crate::node::TransferError;
 use crate::text::printable;
 
-/// How a call ended. Further codes may be added: treat an unknown one as an error.
+/// The result of a call. Later versions can add codes: treat an unknown one as an error.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum leasehold_code {
-    /// It did what it says.
+    /// The call succeeded.
     LEASEHOLD_OK = 0,
-    /// There is nothing: no event in time, no leader known. Not an error.
+    /// There is no result: no event in time, or no known leader. Not an error.
     LEASEHOLD_NOTHING = 1,
-    /// The node has stopped, and there will be no more events. Not an error.
+    /// The node has stopped, and all its events were taken. Not an error.
     LEASEHOLD_CLOSED = 2,
-    /// It did not happen in time.
+    /// The time limit passed first.
     LEASEHOLD_E_TIMED_OUT = 3,
-    /// A pointer that must not be null is.
+    /// A pointer is null that must not be.
     LEASEHOLD_E_NULL = 10,
-    /// A handle that was freed, or is none, or one of another kind.
+    /// A pointer is not a handle of this kind, or the handle was freed.
     LEASEHOLD_E_HANDLE = 11,
-    /// A struct's `size` is none that this library knows: set it to `sizeof`.
+    /// A struct's `size` is wrong: set it to `sizeof`.
     LEASEHOLD_E_SIZE = 12,
-    /// A buffer is too small. The length that is needed was stored, where it was asked for.
+    /// A buffer is too small. The needed length was stored, unless `length` is null.
     LEASEHOLD_E_BUFFER = 13,
-    /// A text is not UTF-8, or not JSON where that is asked for.
+    /// A text is not UTF-8, or not JSON where JSON is expected.
     LEASEHOLD_E_TEXT = 14,
-    /// The configuration is not accepted; the message names the field and what would be accepted.
+    /// The configuration is invalid; the message names the field and its accepted values.
     LEASEHOLD_E_CONFIG = 15,
-    /// Something can be done only once, and was done.
+    /// The call can be made only once, and was made.
     LEASEHOLD_E_ALREADY = 16,
-    /// Not possible within a callback of this library.
+    /// The call is not possible within a callback of this library.
     LEASEHOLD_E_IN_CALLBACK = 17,
     /// This process was forked from the one that uses the library.
     LEASEHOLD_E_FORKED = 18,
-    /// Only the leader can do that; the message names the leader, if one is known.
+    /// The node does not lead, and only the leader can do that. The message names the leader, if
+    /// one is known.
     LEASEHOLD_E_NOT_LEADER = 20,
-    /// The node is giving its term back: try again when that is done.
+    /// The node is stepping down: try again after that.
     LEASEHOLD_E_RESIGNING = 21,
-    /// A term cannot be transferred to the node that holds it.
+    /// A node cannot transfer its term to itself.
     LEASEHOLD_E_TO_ITSELF = 22,
-    /// The node was reported unfit to lead.
+    /// The node was reported unhealthy.
     LEASEHOLD_E_UNHEALTHY = 23,
     /// The node is stopping or has stopped.
     LEASEHOLD_E_STOPPED = 24,
-    /// No server can be reached, or none answers. Trying again may help.
+    /// No server is reachable, or none answers. A retry may succeed.
     LEASEHOLD_E_UNREACHABLE = 30,
-    /// A server refused: credentials, TLS, permissions, JetStream, or an unsuitable bucket. For a
-    /// person to put right.
+    /// A server refused: credentials, TLS, permissions, JetStream, or an unsuitable bucket. A retry
+    /// does not help: this needs an operator.
     LEASEHOLD_E_SERVER = 31,
-    /// The virtual IP cannot be held: its interface or a privilege.
+    /// The virtual IP cannot be used: its interface or a privilege.
     LEASEHOLD_E_VIP = 32,
-    /// The system gave no descriptor, thread, handle or random bits.
+    /// The system has no descriptor, thread or random bits left, or the library no handle.
     LEASEHOLD_E_SYSTEM = 33,
-    /// A defect of this library.
+    /// A defect of this library; details are on standard error.
     LEASEHOLD_E_PANIC = 99,
 }
 
@@ -70,14 +71,14 @@ use leasehold_code::{
     LEASEHOLD_E_UNREACHABLE, LEASEHOLD_E_VIP, LEASEHOLD_OK,
 };
 
-/// Why a call came to nothing.
+/// Why a call did not succeed.
 #[derive(Debug)]
 pub(super) struct Failure {
     code: leasehold_code,
     message: String,
 }
 
-/// What functions come to before they return to C.
+/// The result of a function before it returns to C.
 pub(super) type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
@@ -154,15 +155,15 @@ thread_local! {
     static MESSAGE: RefCell<CString> = RefCell::default();
 }
 
-/// What was wrong with the newest call on this thread that returned a code other than
-/// `LEASEHOLD_OK`: one line for people, without secrets. Empty before the first.
+/// The message of the last call on this thread that returned a code other than `LEASEHOLD_OK`: one
+/// line, without secrets. Empty before the first such call.
 ///
-/// The text is the library's; it stands until the next such call on this thread. Copy what is to be
-/// kept. Never fails and never returns null.
+/// The library owns the text, which is valid until the next such call on this thread: copy it to
+/// keep it. Never fails and never returns null.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_last_error() -> *const c_char {
     const EMPTY: &[u8] = b"\0";
-    // The thread is ending when it cannot be had.
+    // Not available while the thread ends.
     MESSAGE
         .try_with(|message| message.try_borrow().map(|text| text.as_ptr()).ok())
         .ok()
@@ -175,10 +176,13 @@ pub(super) fn c_line(text: &str) -> CString {
     CString::new(printable(text)).expect("invariant: printable text has no zero byte")
 }
 
-/// Runs a function of the API: refuses it in a forked child, keeps panics, and leaves the message.
+/// Runs a function of the API: refuses it in a forked child, catches panics, and keeps the message.
 pub(super) fn call(work: impl FnOnce() -> Result<()>) -> leasehold_code {
     let outcome = if fork::is_forked_child() {
-        Err(Failure::new(LEASEHOLD_E_FORKED, "this process was forked from the library's"))
+        Err(Failure::new(
+            LEASEHOLD_E_FORKED,
+            "this process was forked from the one that uses the library",
+        ))
     } else {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             Err(Failure::new(LEASEHOLD_E_PANIC, "a defect of this library, see standard error"))

@@ -1,4 +1,4 @@
-//! What is asked of a running node.
+//! Reads of a running node, and commands to it.
 
 use std::ffi::c_char;
 
@@ -10,17 +10,17 @@ use super::text::{json_in, text_in, text_out, timeout};
 use crate::health::Responder;
 use crate::lease::Epoch;
 
-/// Whether the node leads now: a comparison of the clock with the term's deadline. False for a void
-/// handle, and in a forked child. Never blocks, takes no lock, makes no system call; may be called
-/// from a signal handler.
+/// Whether the node leads now: a comparison of the clock with the term's deadline. False for an
+/// invalid handle, and in a forked child. Never blocks, takes no lock and makes no system call; a
+/// signal handler may call it.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_is_leader(node: *const leasehold_node) -> bool {
     handle::is_in_force(node)
 }
 
-/// The highest epoch that the node has seen, whoever's it is: to fence effects with, take a token's
-/// or that of `LEASEHOLD_BECAME_LEADER`. 0 before anything is known, and for a void handle. Does
-/// not block.
+/// The highest epoch that the node has seen, of any leader. For fencing, use the epoch of a token
+/// or of `LEASEHOLD_BECAME_LEADER` instead. 0 before the first, and for an invalid handle. Does not
+/// block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_epoch(node: *const leasehold_node) -> u64 {
     let mut epoch = 0;
@@ -31,9 +31,10 @@ pub extern "C" fn leasehold_epoch(node: *const leasehold_node) -> u64 {
     epoch
 }
 
-/// The leader's node id. `length`, which may be null, becomes its length without the final zero
-/// byte. `LEASEHOLD_NOTHING` when no leader is known. `LEASEHOLD_NODE_ID_SIZE` is always enough.
-/// Does not block.
+/// Stores the leader's node id with a zero byte in `buffer`, which has `size` bytes:
+/// `LEASEHOLD_NODE_ID_SIZE` is always enough. Its length without the zero byte is stored in
+/// `*length`, unless `length` is null. `LEASEHOLD_NOTHING` if no leader is known;
+/// `LEASEHOLD_E_BUFFER` if the buffer is too small. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_leader(
     node: *const leasehold_node,
@@ -44,13 +45,13 @@ pub unsafe extern "C" fn leasehold_leader(
     call(|| {
         let leader = handle::get(node)?.handle.leader();
         let leader = leader.ok_or_else(|| Failure::new(LEASEHOLD_NOTHING, "no leader is known"))?;
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { text_out(&leader, buffer, size, length) }
     })
 }
 
-/// Waits until a leader is known, for at most `timeout_ms`; a negative number waits without a
-/// bound. `LEASEHOLD_E_TIMED_OUT`, `LEASEHOLD_E_STOPPED`.
+/// Waits until a leader is known, for at most `timeout_ms`; a negative number is no limit.
+/// `LEASEHOLD_E_TIMED_OUT`, `LEASEHOLD_E_STOPPED`.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_wait_for_leader(
     node: *const leasehold_node,
@@ -62,7 +63,7 @@ pub extern "C" fn leasehold_wait_for_leader(
     })
 }
 
-/// Waits until this node leads, as `leasehold_wait_for_leader`.
+/// Waits until this node leads. As `leasehold_wait_for_leader`.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_wait_for_leadership(
     node: *const leasehold_node,
@@ -74,17 +75,18 @@ pub extern "C" fn leasehold_wait_for_leadership(
     })
 }
 
-/// Gives the lead back: `leasehold_is_leader` is false when this returns, the lease is released
-/// once the work was drained, and the node stays back for its cooldown (default: the TTL). Waits
-/// for the next turn of the node's thread only, and at most 5 s where that hangs; then it may yet
-/// be done. `LEASEHOLD_E_NOT_LEADER`, `LEASEHOLD_E_STOPPED`, `LEASEHOLD_E_TIMED_OUT`.
+/// Makes the node step down. When this returns, `leasehold_is_leader` is false. The lease is
+/// released after the work has drained, and the node does not challenge during its cooldown
+/// (default: the TTL). Blocks until the node's thread has taken the command, at most 5 s:
+/// after `LEASEHOLD_E_TIMED_OUT` it may still step down. `LEASEHOLD_E_NOT_LEADER`,
+/// `LEASEHOLD_E_STOPPED`.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_step_down(node: *mut leasehold_node) -> leasehold_code {
     call(|| Ok(handle::get(node)?.handle.step_down()?))
 }
 
-/// As `leasehold_step_down`, for the node `node_id` to take over. `LEASEHOLD_E_TO_ITSELF`,
-/// `LEASEHOLD_E_CONFIG` when it is no node id.
+/// As `leasehold_step_down`, and the node `node_id` takes over. `LEASEHOLD_E_TO_ITSELF`;
+/// `LEASEHOLD_E_CONFIG` for an invalid node id.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_transfer(
     node: *mut leasehold_node,
@@ -92,20 +94,20 @@ pub unsafe extern "C" fn leasehold_transfer(
 ) -> leasehold_code {
     call(|| {
         let object = handle::get(node)?;
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         Ok(object.handle.transfer_to(unsafe { text_in(node_id, "node_id") }?)?)
     })
 }
 
-/// Ends the cooldown: the node takes part in the election again. Waits for the next turn of the
-/// node's thread only. `LEASEHOLD_E_RESIGNING`, `LEASEHOLD_E_UNHEALTHY`, `LEASEHOLD_E_STOPPED`.
+/// Ends the cooldown: the node takes part in the election again. Blocks until the node's thread has
+/// taken the command. `LEASEHOLD_E_RESIGNING`, `LEASEHOLD_E_UNHEALTHY`, `LEASEHOLD_E_STOPPED`.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_promote(node: *mut leasehold_node) -> leasehold_code {
     call(|| Ok(handle::get(node)?.handle.promote()?))
 }
 
-/// Says whether this node is fit to lead, as it is at first. An unfit one does not challenge, and
-/// steps down if it leads. Waits for the next turn of the node's thread only.
+/// Sets whether the node is healthy, which it is at first. An unhealthy node does not challenge,
+/// and steps down if it leads. Blocks until the node's thread has taken the command.
 /// `LEASEHOLD_E_STOPPED`.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_set_healthy(
@@ -120,8 +122,8 @@ pub extern "C" fn leasehold_set_healthy(
     })
 }
 
-/// A value, as JSON, that the leader's record carries when this node leads: an address, say. `null`
-/// is none; at most 4096 bytes. Waits for the next turn of the node's thread only.
+/// Sets a JSON value that this node puts into the record when it leads, such as an address; at most
+/// 4096 bytes, and `null` for no value. Blocks until the node's thread has taken the command.
 /// `LEASEHOLD_E_STOPPED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_set_meta(
@@ -130,14 +132,15 @@ pub unsafe extern "C" fn leasehold_set_meta(
 ) -> leasehold_code {
     call(|| {
         let object = handle::get(node)?;
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         let meta = unsafe { json_in(json, "meta") }?;
         object.check_running()?;
         Ok(object.handle.set_meta(Some(meta).filter(|meta| !meta.is_null()))?)
     })
 }
 
-/// The value that the newest record carries, as JSON. As `leasehold_leader`.
+/// Stores the JSON value of the newest record. As `leasehold_leader`; `LEASEHOLD_NOTHING` if there
+/// is no value.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_leader_meta(
     node: *const leasehold_node,
@@ -147,15 +150,16 @@ pub unsafe extern "C" fn leasehold_leader_meta(
 ) -> leasehold_code {
     call(|| {
         let meta = handle::get(node)?.handle.leader_meta();
-        let meta = meta.ok_or_else(|| Failure::new(LEASEHOLD_NOTHING, "there is no value"))?;
-        // SAFETY: the caller's word.
+        let meta =
+            meta.ok_or_else(|| Failure::new(LEASEHOLD_NOTHING, "the record has no value"))?;
+        // SAFETY: by the function's contract.
         unsafe { text_out(&meta.to_string(), buffer, size, length) }
     })
 }
 
-/// Answers health queries for this node, on `cluster.<cluster>.health.<node>`, until it is stopped:
-/// by a thread and a connection of its own, so also while the election hangs. Does nothing at a
-/// second call. Does not wait for the connection.
+/// Answers health queries for this node on `cluster.<cluster>.health.<node>` until the node stops.
+/// The answers come from a thread and a connection of their own, also while the node's thread
+/// hangs. A second call does nothing. Does not wait for the connection.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_serve_health(node: *mut leasehold_node) -> leasehold_code {
     call(|| {

@@ -1,4 +1,4 @@
-//! Events, as a plain struct.
+//! Events as a plain struct.
 
 use std::ffi::c_char;
 
@@ -6,51 +6,51 @@ use super::text::{Sized32, cut, millis};
 use crate::event::{Cause, Event, Reason};
 use crate::lease::{Epoch, MAX_NODE_ID_BYTES};
 
-/// What happened. Further kinds may be added: ignore an unknown one.
+/// The kind of an event. Later versions can add kinds: ignore an unknown one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum leasehold_event_kind {
-    /// None: what a struct of zeros says.
+    /// No event: the value in a struct of zeros.
     LEASEHOLD_NO_EVENT = 0,
-    /// This node leads, under `epoch`. Start what the leader does.
+    /// This node leads, in the term `epoch`. Start the leader's work.
     LEASEHOLD_BECAME_LEADER = 1,
-    /// The term `epoch` is to be given back: `leasehold_is_leader` is false already, the lease is
-    /// still held. Finish what is under way, then call `leasehold_drained` with this `epoch`. See
-    /// `reason`. Queued only when somebody has asked for events before; who has not is not waited
-    /// for.
+    /// The node steps down from the term `epoch`; see `reason`. `leasehold_is_leader` is false
+    /// already, and the lease is still held. Finish the work, then call `leasehold_drained` with
+    /// this `epoch`. Queued only if the program has asked for events before; otherwise the node
+    /// does not wait for it.
     LEASEHOLD_RESIGNING = 2,
-    /// The term `epoch` is over. Whatever is still done under it is stale. See `cause`, and
-    /// `reason` where it was given back.
+    /// The term `epoch` is over; see `cause`, and `reason` if the node stepped down. Work that is
+    /// still done for this term is stale.
     LEASEHOLD_LOST_LEADERSHIP = 3,
-    /// Another leader is known: `node_id`, under `epoch`; or none, when `node_id` is empty.
+    /// The known leader changed: `node_id`, in the term `epoch`; none if `node_id` is empty.
     LEASEHOLD_LEADER_CHANGED = 4,
-    /// There is a connection.
+    /// The node connected to a server.
     LEASEHOLD_CONNECTED = 5,
-    /// The connection went away, or a first one could not be made.
+    /// The connection was lost, or the first one failed.
     LEASEHOLD_DISCONNECTED = 6,
-    /// Another process uses this node's id. Give it one of its own.
+    /// Another process uses this node's id: give each its own.
     LEASEHOLD_DUPLICATE_NODE_ID = 7,
-    /// The cluster's record has another TTL than this node: `number` milliseconds.
+    /// The leader's TTL differs from this node's: `number` milliseconds.
     LEASEHOLD_TTL_MISMATCH = 8,
-    /// The record, revision `number`, was overwritten with something that is none.
+    /// Revision `number` of the record is unreadable.
     LEASEHOLD_CORRUPT_RECORD = 9,
-    /// The store complains; it is tried again.
+    /// The store reported an error; the node retries.
     LEASEHOLD_PROBLEM = 10,
-    /// `number` events were dropped here, as nobody took them.
+    /// `number` events were dropped at this point, because they were not taken in time.
     LEASEHOLD_MISSED = 11,
-    /// Something that this version has no name for; `text` says it.
+    /// Not known to this version of the header; `text` describes it.
     LEASEHOLD_OTHER_EVENT = 99,
 }
 
-/// Why a term ended. Further causes may be added.
+/// Why a term ended. Later versions can add causes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum leasehold_cause {
-    /// None: the event is of another kind.
+    /// No term ended.
     LEASEHOLD_NO_CAUSE = 0,
     /// No renewal succeeded in time.
     LEASEHOLD_EXPIRED = 1,
-    /// Somebody else wrote the record: `node_id`, if it is a holder.
+    /// Another writer wrote the record: `node_id`, if it holds the lease.
     LEASEHOLD_SUPERSEDED = 2,
     /// The record was deleted.
     LEASEHOLD_DELETED = 3,
@@ -58,60 +58,60 @@ pub enum leasehold_cause {
     LEASEHOLD_CORRUPTED = 4,
     /// The bucket was deleted or replaced.
     LEASEHOLD_BUCKET_REPLACED = 5,
-    /// The bucket went back to an older state.
+    /// The bucket was restored to an older state.
     LEASEHOLD_STORE_WENT_BACK = 6,
-    /// It was given back, see `reason`.
+    /// The node stepped down; see `reason`.
     LEASEHOLD_RESIGNED = 7,
-    /// It was to be given back, see `reason`, but `leasehold_drained` did not come in time: the
-    /// lease lapses.
+    /// The node stepped down, see `reason`, but `leasehold_drained` was not called in time: the
+    /// lease expires unreleased.
     LEASEHOLD_DRAIN_TIMED_OUT = 8,
-    /// Something that this version has no name for; `text` says it.
+    /// Not known to this version of the header; `text` describes it.
     LEASEHOLD_OTHER_CAUSE = 99,
 }
 
-/// Why a leader gives its term back. Further reasons may be added.
+/// Why a leader steps down. Later versions can add reasons.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum leasehold_reason {
-    /// None: it does not.
+    /// It does not step down.
     LEASEHOLD_NO_REASON = 0,
-    /// It was asked to step down.
+    /// `leasehold_step_down`, or an operator.
     LEASEHOLD_STEP_DOWN = 1,
-    /// It was asked to hand over to `node_id`.
+    /// A transfer to `node_id`.
     LEASEHOLD_TRANSFER = 2,
-    /// The node is to stop.
+    /// The node stops.
     LEASEHOLD_STOP = 3,
-    /// The application reported itself unfit.
+    /// The node was reported unhealthy.
     LEASEHOLD_UNFIT = 4,
-    /// Something that this version has no name for; `text` says it.
+    /// Not known to this version of the header; `text` describes it.
     LEASEHOLD_OTHER_REASON = 99,
 }
 
-/// Room for a node id of any record, with its zero byte.
+/// The size of any node id with its zero byte.
 pub const LEASEHOLD_NODE_ID_SIZE: usize = 264;
 const _: () = assert!(LEASEHOLD_NODE_ID_SIZE > MAX_NODE_ID_BYTES);
-/// Room for the line about an event, with its zero byte; what is longer is cut.
+/// The size of an event's text with its zero byte; a longer text is cut.
 pub const LEASEHOLD_TEXT_SIZE: usize = 512;
 
-/// Something that happened to a node. Set `size` to `sizeof` before it is filled.
+/// An event of a node. Set `size` to `sizeof` before the call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct leasehold_event {
     /// `sizeof(leasehold_event)`.
     pub size: u32,
-    /// What happened.
+    /// The kind of the event.
     pub kind: leasehold_event_kind,
-    /// The term that it is about, or 0.
+    /// The epoch of its term, or 0.
     pub epoch: u64,
-    /// What the kind says, or 0.
+    /// A number that depends on the kind, or 0.
     pub number: u64,
     /// Why a term ended.
     pub cause: leasehold_cause,
-    /// Why a term is or was given back.
+    /// Why the node steps down or stepped down.
     pub reason: leasehold_reason,
-    /// The node that it is about, or empty.
+    /// The other node of the event, or empty.
     pub node_id: [c_char; LEASEHOLD_NODE_ID_SIZE],
-    /// One line about it for people.
+    /// One line that describes the event.
     pub text: [c_char; LEASEHOLD_TEXT_SIZE],
 }
 
@@ -136,7 +136,7 @@ impl leasehold_event {
         }
     }
 
-    /// As C sees it. What the event holds, a token or a drain guard, stays with the caller.
+    /// The event for C. The caller keeps the event's token or drain guard.
     pub(super) fn of(event: &Event) -> Self {
         use leasehold_event_kind as kind;
         let new = |kind| Self::new(kind, &event.to_string());
@@ -167,7 +167,7 @@ impl leasehold_event {
         }
     }
 
-    /// The end of a term, or what hooks are told of one that is given back.
+    /// The end of a term.
     pub(super) fn lost(epoch: Epoch, cause: &Cause) -> Self {
         use leasehold_cause as why;
         let lost = Event::LostLeadership { epoch, cause: cause.clone() };
@@ -202,7 +202,7 @@ impl leasehold_event {
             }
             Reason::Stop => Self { reason: why::LEASEHOLD_STOP, ..self },
             Reason::Unhealthy => Self { reason: why::LEASEHOLD_UNFIT, ..self },
-            // No callback of C's can panic.
+            // Callbacks in C do not panic.
             Reason::HookPanicked => Self { reason: why::LEASEHOLD_OTHER_REASON, ..self },
         }
     }

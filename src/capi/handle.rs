@@ -80,7 +80,7 @@ fn index_of(bits: usize) -> usize {
     (bits >> INDEX_SHIFT) & (SLOTS - 1)
 }
 
-/// The slot of a handle, if the handle is not void.
+/// The slot of a handle, if the handle is valid.
 fn slot_of<T: Handle>(handle: *const T) -> Option<&'static Slot> {
     let bits = handle.addr();
     let of_kind = bits & 1 == 1 && (bits >> KIND_SHIFT) & 3 == T::KIND;
@@ -145,26 +145,26 @@ impl Slot {
 
 /// The object of a handle.
 pub(super) fn get<T: Handle>(handle: *const T) -> Result<Arc<T::Object>> {
-    let Some(slot) = slot_of(handle) else { return Err(void(handle)) };
+    let Some(slot) = slot_of(handle) else { return Err(invalid(handle)) };
     let object = slot.object.lock();
     // The handle may have been freed, and the slot reused, before the lock was taken.
     let same = slot.tag.load(Ordering::SeqCst) == handle.addr();
     let object = object.clone().filter(|_| same).and_then(|object| object.downcast().ok());
-    object.ok_or_else(|| void(handle))
+    object.ok_or_else(|| invalid(handle))
 }
 
-/// Takes an object out of the table; its handle is void from now on.
+/// Takes an object out of the table; its handle is invalid from now on.
 pub(super) fn remove<T: Handle>(handle: *const T) -> Result<Arc<T::Object>> {
-    let Some(slot) = slot_of(handle) else { return Err(void(handle)) };
+    let Some(slot) = slot_of(handle) else { return Err(invalid(handle)) };
     let mut object = slot.object.lock();
     let bits = handle.addr();
     if slot.tag.compare_exchange(bits, FREE, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-        return Err(void(handle));
+        return Err(invalid(handle));
     }
     let taken = object.take();
     drop(object);
     UNUSED.lock().freed.push(index_of(bits));
-    taken.and_then(|object| object.downcast().ok()).ok_or_else(|| void(handle))
+    taken.and_then(|object| object.downcast().ok()).ok_or_else(|| invalid(handle))
 }
 
 /// Removes an object, unless the handle is null.
@@ -172,15 +172,15 @@ pub(super) fn free<T: Handle>(handle: *const T) -> Result<()> {
     if handle.is_null() { Ok(()) } else { remove(handle).map(drop) }
 }
 
-/// Whether the term of a node or a token is in force now; false for a void handle, and in a forked
-/// child. Takes no lock and makes no system call.
+/// Whether the term of a node or a token is in force now; false for an invalid handle, and in a
+/// forked child. Takes no lock and makes no system call.
 #[inline]
 pub(super) fn is_in_force<T: Handle>(handle: *const T) -> bool {
     let Some(slot) = slot_of(handle) else { return false };
     slot.is_in_force() && slot.tag.load(Ordering::SeqCst) == handle.addr()
 }
 
-fn void<T: Handle>(handle: *const T) -> Failure {
+fn invalid<T: Handle>(handle: *const T) -> Failure {
     if handle.is_null() {
         return Failure::new(LEASEHOLD_E_NULL, format!("the {} is null", T::NAME));
     }

@@ -1,4 +1,4 @@
-//! Callbacks, on a thread of their own.
+//! Callbacks, which run on a thread of their own.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -13,30 +13,30 @@ use crate::hooks::Hooks;
 use crate::leadership::Leadership;
 use crate::lease::Epoch;
 
-/// Calls for what happens to a node, beside its events or instead of them. Set `size` to `sizeof`;
-/// functions that are null are not called.
+/// Callbacks of a node, in addition to its event queue or instead of it. Set `size` to `sizeof`.
+/// Null functions are not called.
 ///
-/// All are called on one thread of the library's own, in order, one at a time. However long one
-/// takes, no renewal waits for it; later ones do. They may call anything of this library but
-/// `leasehold_stop` and `leasehold_free`. They must return: a C++ exception or a `longjmp` out of
-/// them is undefined.
+/// One thread of the library calls them, in order, one at a time. A slow callback delays the later
+/// ones, but no renewal. Callbacks may call every function except `leasehold_stop` and
+/// `leasehold_free`. They must return: a C++ exception or a `longjmp` out of them is undefined.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct leasehold_hooks {
     /// `sizeof(leasehold_hooks)`.
     pub size: u32,
-    /// Handed to every function; the library does not look at it. It is used on another thread.
+    /// The argument of every callback. The library does not read it.
     pub user_data: *mut c_void,
-    /// This node leads. Start what the leader does; it may outlive the call.
+    /// This node leads. Start the leader's work, which may go on after the callback returns.
     pub on_become_leader: Option<extern "C" fn(user_data: *mut c_void, epoch: u64)>,
-    /// The term is over, or is to be given back; `event` says why, and is the library's. Stop what
-    /// the leader does **before returning**: a lease that is given back is released only then.
+    /// The term is over, or the node steps down; `event` says why, and is valid during the call.
+    /// Stop the leader's work **before you return**: when the node steps down, the lease is
+    /// released only then.
     pub on_lose_leadership:
         Option<extern "C" fn(user_data: *mut c_void, event: *const leasehold_event)>,
-    /// Anything else. `event` is the library's, and goes when this returns.
+    /// Any other event. `event` is valid during the call.
     pub on_event: Option<extern "C" fn(user_data: *mut c_void, event: *const leasehold_event)>,
-    /// The last call: nothing uses `user_data` any more. Made exactly once; when the start failed,
-    /// on the thread that called it, and not at all when it failed with `LEASEHOLD_E_SIZE` or
+    /// The last callback: the library does not use `user_data` any more. Called exactly once. If
+    /// `leasehold_start` fails, it is called on that thread, but not for `LEASEHOLD_E_SIZE` and
     /// `LEASEHOLD_E_FORKED`.
     pub release: Option<extern "C" fn(user_data: *mut c_void)>,
 }
@@ -50,15 +50,15 @@ unsafe impl Sized32 for leasehold_hooks {
 /// The callbacks of one node.
 pub(super) struct Callbacks(leasehold_hooks);
 
-// SAFETY: it is moved to the thread that makes the calls; that C may be called there, with that
-// pointer, is what the header asks of whoever hands them in.
+// SAFETY: it is moved to the thread that makes the calls. The header requires that the functions
+// and `user_data` can be used there.
 unsafe impl Send for Callbacks {}
 
 thread_local! {
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Refuses what would wait for the callback that it is called in.
+/// Refuses a call that would wait for the callback that makes it.
 pub(super) fn not_in_callback() -> Result<()> {
     if IN_CALLBACK.get() {
         return Err(Failure::new(LEASEHOLD_E_IN_CALLBACK, "not possible within a callback"));
@@ -66,7 +66,7 @@ pub(super) fn not_in_callback() -> Result<()> {
     Ok(())
 }
 
-/// Calls C, and remembers so.
+/// Makes a call to C, and marks this thread during the call.
 fn calling(call: impl FnOnce()) {
     let outer = IN_CALLBACK.replace(true);
     call();
@@ -74,7 +74,7 @@ fn calling(call: impl FnOnce()) {
 }
 
 impl Callbacks {
-    /// The caller's callbacks; none for null.
+    /// Copies the caller's callbacks; `None` for null.
     ///
     /// # Safety
     /// `hooks` is null, or points to a struct that is as large as its first field says.
@@ -82,14 +82,14 @@ impl Callbacks {
         if hooks.is_null() {
             return Ok(None);
         }
-        // SAFETY: the caller's word; the first version's size is the whole struct's.
+        // SAFETY: by the contract; the size in the first version is that of the whole struct.
         unsafe {
             size_of_callers(hooks)?;
             Ok(Some(Self(hooks.read_unaligned())))
         }
     }
 
-    fn tell(&self, event: &leasehold_event) {
+    fn send(&self, event: &leasehold_event) {
         if let Some(on_event) = self.0.on_event {
             calling(|| on_event(self.0.user_data, event));
         }
@@ -124,7 +124,7 @@ impl Hooks for Callbacks {
     }
 
     fn on_other(&mut self, event: Event) {
-        self.tell(&leasehold_event::of(&event));
+        self.send(&leasehold_event::of(&event));
     }
 }
 

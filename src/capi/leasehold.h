@@ -2,32 +2,33 @@
  *
  * Generated from the sources of the library; do not edit.
  *
- * Every function may be called from any thread, also from several at once, and from callbacks
- * except where it says otherwise; it keeps no pointer beyond the call except functions and their
- * user_data; texts are UTF-8, end with a zero byte and are copied. A handle that was freed is
- * LEASEHOLD_E_HANDLE (where pointers have 32 bits, until 32,768 more were made), a null pointer
- * LEASEHOLD_E_NULL. Undefined is what cannot be checked: a text without a zero byte, a buffer or
- * struct smaller than it is said to be, callbacks that throw, and a descriptor of this library
- * that somebody else closes.
+ * Calls. Any thread may call any function, several at once, and callbacks too, unless its
+ * documentation says otherwise. A call keeps no pointer except functions and their user_data. Texts
+ * are UTF-8, end with a zero byte, and are copied. A freed handle is LEASEHOLD_E_HANDLE (where
+ * pointers have 32 bits, until 32,768 more handles were made); a null pointer is LEASEHOLD_E_NULL.
+ * These faults cannot be detected and are undefined: a text without a zero byte, a buffer or struct
+ * that is smaller than stated, a callback that throws, and closing a descriptor of this library.
  *
- * In a forked child nothing leads, and every call but leasehold_is_leader and
- * leasehold_token_is_valid, which are false there, is LEASEHOLD_E_FORKED: fork before the first
- * call, or exec. Once loaded, the shared library stays: dlclose is allowed, and unloads nothing. A
- * plug-in that has the static library in it has to stay as well (link it with -z nodelete). No
- * function touches signal handlers; the library's threads block all signals. When memory runs out
- * the process is aborted. A call needs 64 KiB of stack, and 512 KiB to read JSON that is nested as
- * deeply as it may be.
+ * Process. In a forked child, leasehold_is_leader and leasehold_token_is_valid return false, and
+ * every other call returns LEASEHOLD_E_FORKED: fork before the first call, or exec. The shared
+ * library stays loaded: dlclose is allowed, and does not unload it. A plug-in that contains the
+ * static library must stay loaded as well (link it with -z nodelete). The library does not change
+ * signal handlers; its threads block all signals. When memory runs out, the process is aborted. A
+ * call needs 64 KiB of stack, and 512 KiB to read the most deeply nested JSON that is accepted.
  *
- * How a term ends. leasehold_step_down, leasehold_transfer, leasehold_set_healthy with false, and
- * leasehold_stop give it back. From then on leasehold_is_leader is false, and the lease is held
- * until the work has stopped: until on_lose_leadership has returned, where there is one, and until
- * leasehold_drained was called with the term's epoch, where somebody has ever asked for events, who
- * finds LEASEHOLD_RESIGNING among them. Then the lease is released, another node takes over, and
- * LEASEHOLD_LOST_LEADERSHIP is queued. When the work has not stopped within the drain timeout
- * (default 10 s), that is queued without a release, with LEASEHOLD_DRAIN_TIMED_OUT, and others wait
- * for the TTL. leasehold_stop waits for callbacks only: whoever calls it has stopped the work. All
- * that happened can be taken after it, until leasehold_free, which stops first what was not. A term
- * that is not given back, but lost, has LEASEHOLD_LOST_LEADERSHIP only.
+ * How a term ends. A node steps down after leasehold_step_down, leasehold_transfer,
+ * leasehold_set_healthy with false, and leasehold_stop. From then on leasehold_is_leader is false,
+ * and the lease is held until the work has stopped:
+ * - with callbacks, until on_lose_leadership has returned;
+ * - if the program has ever asked for events, until it has called leasehold_drained with the epoch
+ *   of LEASEHOLD_RESIGNING.
+ * Then the lease is released, another node takes over, and LEASEHOLD_LOST_LEADERSHIP is queued. If
+ * the work has not stopped within the drain timeout (default 10 s), that event has the cause
+ * LEASEHOLD_DRAIN_TIMED_OUT, the lease is not released, and other nodes wait until it expires.
+ *
+ * leasehold_stop waits for callbacks only: the caller must have stopped the work. Events can be
+ * taken after it, until leasehold_free, which stops a running node first. When a node loses its
+ * term without stepping down, there is only LEASEHOLD_LOST_LEADERSHIP.
  */
 
 #ifndef LEASEHOLD_H
@@ -39,108 +40,109 @@
 
 #define LEASEHOLD_VERSION "0.1.0"
 
-// Raised when a program that was compiled for an earlier number must be compiled anew; the
-// library's soname ends with it.
+// The version of the binary interface, with which the library's soname ends. A program that was
+// compiled for another number must be compiled again.
 #define LEASEHOLD_ABI 1
 
-// Room for a node id of any record, with its zero byte.
+// The size of any node id with its zero byte.
 #define LEASEHOLD_NODE_ID_SIZE 264
 
-// Room for the line about an event, with its zero byte; what is longer is cut.
+// The size of an event's text with its zero byte; a longer text is cut.
 #define LEASEHOLD_TEXT_SIZE 512
 
-// How a call ended. Further codes may be added: treat an unknown one as an error.
+// The result of a call. Later versions can add codes: treat an unknown one as an error.
 typedef enum leasehold_code {
-  // It did what it says.
+  // The call succeeded.
   LEASEHOLD_OK = 0,
-  // There is nothing: no event in time, no leader known. Not an error.
+  // There is no result: no event in time, or no known leader. Not an error.
   LEASEHOLD_NOTHING = 1,
-  // The node has stopped, and there will be no more events. Not an error.
+  // The node has stopped, and all its events were taken. Not an error.
   LEASEHOLD_CLOSED = 2,
-  // It did not happen in time.
+  // The time limit passed first.
   LEASEHOLD_E_TIMED_OUT = 3,
-  // A pointer that must not be null is.
+  // A pointer is null that must not be.
   LEASEHOLD_E_NULL = 10,
-  // A handle that was freed, or is none, or one of another kind.
+  // A pointer is not a handle of this kind, or the handle was freed.
   LEASEHOLD_E_HANDLE = 11,
-  // A struct's `size` is none that this library knows: set it to `sizeof`.
+  // A struct's `size` is wrong: set it to `sizeof`.
   LEASEHOLD_E_SIZE = 12,
-  // A buffer is too small. The length that is needed was stored, where it was asked for.
+  // A buffer is too small. The needed length was stored, unless `length` is null.
   LEASEHOLD_E_BUFFER = 13,
-  // A text is not UTF-8, or not JSON where that is asked for.
+  // A text is not UTF-8, or not JSON where JSON is expected.
   LEASEHOLD_E_TEXT = 14,
-  // The configuration is not accepted; the message names the field and what would be accepted.
+  // The configuration is invalid; the message names the field and its accepted values.
   LEASEHOLD_E_CONFIG = 15,
-  // Something can be done only once, and was done.
+  // The call can be made only once, and was made.
   LEASEHOLD_E_ALREADY = 16,
-  // Not possible within a callback of this library.
+  // The call is not possible within a callback of this library.
   LEASEHOLD_E_IN_CALLBACK = 17,
   // This process was forked from the one that uses the library.
   LEASEHOLD_E_FORKED = 18,
-  // Only the leader can do that; the message names the leader, if one is known.
+  // The node does not lead, and only the leader can do that. The message names the leader, if
+  // one is known.
   LEASEHOLD_E_NOT_LEADER = 20,
-  // The node is giving its term back: try again when that is done.
+  // The node is stepping down: try again after that.
   LEASEHOLD_E_RESIGNING = 21,
-  // A term cannot be transferred to the node that holds it.
+  // A node cannot transfer its term to itself.
   LEASEHOLD_E_TO_ITSELF = 22,
-  // The node was reported unfit to lead.
+  // The node was reported unhealthy.
   LEASEHOLD_E_UNHEALTHY = 23,
   // The node is stopping or has stopped.
   LEASEHOLD_E_STOPPED = 24,
-  // No server can be reached, or none answers. Trying again may help.
+  // No server is reachable, or none answers. A retry may succeed.
   LEASEHOLD_E_UNREACHABLE = 30,
-  // A server refused: credentials, TLS, permissions, JetStream, or an unsuitable bucket. For a
-  // person to put right.
+  // A server refused: credentials, TLS, permissions, JetStream, or an unsuitable bucket. A retry
+  // does not help: this needs an operator.
   LEASEHOLD_E_SERVER = 31,
-  // The virtual IP cannot be held: its interface or a privilege.
+  // The virtual IP cannot be used: its interface or a privilege.
   LEASEHOLD_E_VIP = 32,
-  // The system gave no descriptor, thread, handle or random bits.
+  // The system has no descriptor, thread or random bits left, or the library no handle.
   LEASEHOLD_E_SYSTEM = 33,
-  // A defect of this library.
+  // A defect of this library; details are on standard error.
   LEASEHOLD_E_PANIC = 99,
 } leasehold_code;
 
-// What happened. Further kinds may be added: ignore an unknown one.
+// The kind of an event. Later versions can add kinds: ignore an unknown one.
 typedef enum leasehold_event_kind {
-  // None: what a struct of zeros says.
+  // No event: the value in a struct of zeros.
   LEASEHOLD_NO_EVENT = 0,
-  // This node leads, under `epoch`. Start what the leader does.
+  // This node leads, in the term `epoch`. Start the leader's work.
   LEASEHOLD_BECAME_LEADER = 1,
-  // The term `epoch` is to be given back: `leasehold_is_leader` is false already, the lease is
-  // still held. Finish what is under way, then call `leasehold_drained` with this `epoch`. See
-  // `reason`. Queued only when somebody has asked for events before; who has not is not waited
-  // for.
+  // The node steps down from the term `epoch`; see `reason`. `leasehold_is_leader` is false
+  // already, and the lease is still held. Finish the work, then call `leasehold_drained` with
+  // this `epoch`. Queued only if the program has asked for events before; otherwise the node
+  // does not wait for it.
   LEASEHOLD_RESIGNING = 2,
-  // The term `epoch` is over. Whatever is still done under it is stale. See `cause`, and
-  // `reason` where it was given back.
+  // The term `epoch` is over; see `cause`, and `reason` if the node stepped down. Work that is
+  // still done for this term is stale.
   LEASEHOLD_LOST_LEADERSHIP = 3,
-  // Another leader is known: `node_id`, under `epoch`; or none, when `node_id` is empty.
+  // The known leader changed: `node_id`, in the term `epoch`; none if `node_id` is empty.
   LEASEHOLD_LEADER_CHANGED = 4,
-  // There is a connection.
+  // The node connected to a server.
   LEASEHOLD_CONNECTED = 5,
-  // The connection went away, or a first one could not be made.
+  // The connection was lost, or the first one failed.
   LEASEHOLD_DISCONNECTED = 6,
-  // Another process uses this node's id. Give it one of its own.
+  // Another process uses this node's id: give each its own.
   LEASEHOLD_DUPLICATE_NODE_ID = 7,
-  // The cluster's record has another TTL than this node: `number` milliseconds.
+  // The leader's TTL differs from this node's: `number` milliseconds.
   LEASEHOLD_TTL_MISMATCH = 8,
-  // The record, revision `number`, was overwritten with something that is none.
+  // Revision `number` of the record is unreadable.
   LEASEHOLD_CORRUPT_RECORD = 9,
-  // The store complains; it is tried again.
+  // The store reported an error; the node retries.
   LEASEHOLD_PROBLEM = 10,
-  // `number` events were dropped here, as nobody took them.
+  // `number` events were dropped at this point, because they were not taken in time.
   LEASEHOLD_MISSED = 11,
-  // Something that this version has no name for; `text` says it.
+  // Not known to this version of the header; `text` describes it.
   LEASEHOLD_OTHER_EVENT = 99,
 } leasehold_event_kind;
 
-// Why a term ended. Further causes may be added.
+// Why a term ended. Later versions can add causes.
 typedef enum leasehold_cause {
-  // None: the event is of another kind.
+  // No term ended.
   LEASEHOLD_NO_CAUSE = 0,
   // No renewal succeeded in time.
   LEASEHOLD_EXPIRED = 1,
-  // Somebody else wrote the record: `node_id`, if it is a holder.
+  // Another writer wrote the record: `node_id`, if it holds the lease.
   LEASEHOLD_SUPERSEDED = 2,
   // The record was deleted.
   LEASEHOLD_DELETED = 3,
@@ -148,38 +150,38 @@ typedef enum leasehold_cause {
   LEASEHOLD_CORRUPTED = 4,
   // The bucket was deleted or replaced.
   LEASEHOLD_BUCKET_REPLACED = 5,
-  // The bucket went back to an older state.
+  // The bucket was restored to an older state.
   LEASEHOLD_STORE_WENT_BACK = 6,
-  // It was given back, see `reason`.
+  // The node stepped down; see `reason`.
   LEASEHOLD_RESIGNED = 7,
-  // It was to be given back, see `reason`, but `leasehold_drained` did not come in time: the
-  // lease lapses.
+  // The node stepped down, see `reason`, but `leasehold_drained` was not called in time: the
+  // lease expires unreleased.
   LEASEHOLD_DRAIN_TIMED_OUT = 8,
-  // Something that this version has no name for; `text` says it.
+  // Not known to this version of the header; `text` describes it.
   LEASEHOLD_OTHER_CAUSE = 99,
 } leasehold_cause;
 
-// Why a leader gives its term back. Further reasons may be added.
+// Why a leader steps down. Later versions can add reasons.
 typedef enum leasehold_reason {
-  // None: it does not.
+  // It does not step down.
   LEASEHOLD_NO_REASON = 0,
-  // It was asked to step down.
+  // `leasehold_step_down`, or an operator.
   LEASEHOLD_STEP_DOWN = 1,
-  // It was asked to hand over to `node_id`.
+  // A transfer to `node_id`.
   LEASEHOLD_TRANSFER = 2,
-  // The node is to stop.
+  // The node stops.
   LEASEHOLD_STOP = 3,
-  // The application reported itself unfit.
+  // The node was reported unhealthy.
   LEASEHOLD_UNFIT = 4,
-  // Something that this version has no name for; `text` says it.
+  // Not known to this version of the header; `text` describes it.
   LEASEHOLD_OTHER_REASON = 99,
 } leasehold_reason;
 
-// How important a line is.
+// The level of a log line.
 typedef enum leasehold_level {
-  // Something is broken.
+  // Something failed.
   LEASEHOLD_ERROR = 1,
-  // Something is not as it should be.
+  // Something needs attention.
   LEASEHOLD_WARN = 2,
   // Role and connection changes.
   LEASEHOLD_INFO = 3,
@@ -190,120 +192,120 @@ typedef enum leasehold_level {
 // A configuration that is being made. Freed with `leasehold_config_free`.
 typedef struct leasehold_config leasehold_config;
 
-// A started node. Freed with `leasehold_free`.
+// A started node. Free it with `leasehold_free`.
 typedef struct leasehold_node leasehold_node;
 
-// The right to act as leader of one term. Freed with `leasehold_token_free`.
+// The right to act as leader of one term. Free it with `leasehold_token_free`.
 typedef struct leasehold_token leasehold_token;
 
-// Something that happened to a node. Set `size` to `sizeof` before it is filled.
+// An event of a node. Set `size` to `sizeof` before the call.
 typedef struct leasehold_event {
   // `sizeof(leasehold_event)`.
   uint32_t size;
-  // What happened.
+  // The kind of the event.
   enum leasehold_event_kind kind;
-  // The term that it is about, or 0.
+  // The epoch of its term, or 0.
   uint64_t epoch;
-  // What the kind says, or 0.
+  // A number that depends on the kind, or 0.
   uint64_t number;
   // Why a term ended.
   enum leasehold_cause cause;
-  // Why a term is or was given back.
+  // Why the node steps down or stepped down.
   enum leasehold_reason reason;
-  // The node that it is about, or empty.
+  // The other node of the event, or empty.
   char node_id[LEASEHOLD_NODE_ID_SIZE];
-  // One line about it for people.
+  // One line that describes the event.
   char text[LEASEHOLD_TEXT_SIZE];
 } leasehold_event;
 
-// Calls for what happens to a node, beside its events or instead of them. Set `size` to `sizeof`;
-// functions that are null are not called.
+// Callbacks of a node, in addition to its event queue or instead of it. Set `size` to `sizeof`.
+// Null functions are not called.
 //
-// All are called on one thread of the library's own, in order, one at a time. However long one
-// takes, no renewal waits for it; later ones do. They may call anything of this library but
-// `leasehold_stop` and `leasehold_free`. They must return: a C++ exception or a `longjmp` out of
-// them is undefined.
+// One thread of the library calls them, in order, one at a time. A slow callback delays the later
+// ones, but no renewal. Callbacks may call every function except `leasehold_stop` and
+// `leasehold_free`. They must return: a C++ exception or a `longjmp` out of them is undefined.
 typedef struct leasehold_hooks {
   // `sizeof(leasehold_hooks)`.
   uint32_t size;
-  // Handed to every function; the library does not look at it. It is used on another thread.
+  // The argument of every callback. The library does not read it.
   void *user_data;
-  // This node leads. Start what the leader does; it may outlive the call.
+  // This node leads. Start the leader's work, which may go on after the callback returns.
   void (*on_become_leader)(void *user_data, uint64_t epoch);
-  // The term is over, or is to be given back; `event` says why, and is the library's. Stop what
-  // the leader does **before returning**: a lease that is given back is released only then.
+  // The term is over, or the node steps down; `event` says why, and is valid during the call.
+  // Stop the leader's work **before you return**: when the node steps down, the lease is
+  // released only then.
   void (*on_lose_leadership)(void *user_data, const struct leasehold_event *event);
-  // Anything else. `event` is the library's, and goes when this returns.
+  // Any other event. `event` is valid during the call.
   void (*on_event)(void *user_data, const struct leasehold_event *event);
-  // The last call: nothing uses `user_data` any more. Made exactly once; when the start failed,
-  // on the thread that called it, and not at all when it failed with `LEASEHOLD_E_SIZE` or
+  // The last callback: the library does not use `user_data` any more. Called exactly once. If
+  // `leasehold_start` fails, it is called on that thread, but not for `LEASEHOLD_E_SIZE` and
   // `LEASEHOLD_E_FORKED`.
   void (*release)(void *user_data);
 } leasehold_hooks;
 
-// A node at one moment. Set `size` to `sizeof` before it is filled.
+// The status of a node. Set `size` to `sizeof` before the call.
 typedef struct leasehold_status {
   // `sizeof(leasehold_status)`.
   uint32_t size;
-  // Whether it leads.
+  // The node leads.
   bool leads;
-  // Whether it is giving a term back.
+  // The node is stepping down.
   bool resigning;
-  // Whether there is a connection.
+  // The node is connected to a server.
   bool connected;
-  // The highest epoch seen, or 0.
+  // The highest epoch seen; 0 before the first.
   uint64_t epoch;
-  // The newest revision known, or 0.
+  // The newest known revision of the record; 0 before the first.
   uint64_t revision;
-  // Who leads, as far as is known, or empty.
+  // The known leader, or empty.
   char leader[LEASEHOLD_NODE_ID_SIZE];
 } leasehold_status;
 
-// Counters since the start. Set `size` to `sizeof` before it is filled.
+// Counters since the node's start. Set `size` to `sizeof` before the call.
 typedef struct leasehold_stats {
   // `sizeof(leasehold_stats)`.
   uint32_t size;
-  // Terms led.
+  // Terms of this node.
   uint64_t terms;
-  // Renewals that moved the deadline.
+  // Successful renewals.
   uint64_t renewals;
-  // Requests the server refused.
+  // Requests that the server refused.
   uint64_t failures;
-  // Requests whose outcome was not known at first.
+  // Requests whose outcome was unknown at first.
   uint64_t unknown_outcomes;
-  // Writes that came second.
+  // Writes that lost against another write.
   uint64_t lost_races;
-  // Connections made after the first.
+  // Connections after the first.
   uint64_t reconnects;
-  // Connections given up because nothing was answered.
+  // Connections that were given up because the server did not answer.
   uint64_t abandoned_connections;
-  // Events dropped because nobody took them; 0 while nobody has asked for any. What callbacks
-  // missed is told to them, by `LEASEHOLD_MISSED`.
+  // Events that were dropped because they were not taken in time; 0 while the program has not
+  // asked for events. Callbacks get `LEASEHOLD_MISSED` for theirs.
   uint64_t events_missed;
-  // From sending the newest request to its answer, in microseconds.
+  // The round trip of the last answered request, in microseconds.
   uint64_t last_round_trip_us;
-  // How long a held lease lasts without another renewal, in milliseconds; 0 when none is held.
+  // How long the held lease lasts without another renewal, in milliseconds; 0 without a lease.
   uint64_t remaining_ms;
 } leasehold_stats;
 
-// Takes one line, which is the library's and goes when this returns.
+// Receives one line, which is valid during the call.
 typedef void (*leasehold_log_function)(void *user_data, enum leasehold_level level, const char *line);
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
-// The library's version, `MAJOR.MINOR.PATCH`: a text that is never freed. Never fails.
+// The library's version, `MAJOR.MINOR.PATCH`. Do not free the text. Never fails.
 const char *leasehold_version(void);
 
-// `LEASEHOLD_ABI` as it was when the library was built. Never fails.
+// The library's `LEASEHOLD_ABI`. Never fails.
 uint32_t leasehold_abi(void);
 
-// What was wrong with the newest call on this thread that returned a code other than
-// `LEASEHOLD_OK`: one line for people, without secrets. Empty before the first.
+// The message of the last call on this thread that returned a code other than `LEASEHOLD_OK`: one
+// line, without secrets. Empty before the first such call.
 //
-// The text is the library's; it stands until the next such call on this thread. Copy what is to be
-// kept. Never fails and never returns null.
+// The library owns the text, which is valid until the next such call on this thread: copy it to
+// keep it. Never fails and never returns null.
 const char *leasehold_last_error(void);
 
 // A configuration with all defaults: who the node is, and the servers' addresses, separated by
@@ -361,182 +363,184 @@ enum leasehold_code leasehold_config_check(const struct leasehold_config *config
 // Frees a configuration; nodes that were started with it are not concerned. Null is ignored.
 enum leasehold_code leasehold_config_free(struct leasehold_config *config);
 
-// Starts a node. The configuration stays the caller's, and may be freed at once. `hooks` may be
-// null; it is copied. `*node` is the caller's, to be freed with `leasehold_free`. With a virtual
-// IP in the configuration, that follows the lead.
+// Starts a node and stores it in `*node`. Free it with `leasehold_free`. The configuration may be
+// freed after the call. `hooks` may be null; it is copied. If the configuration has a virtual IP,
+// the leader holds it.
 //
-// Blocks until the bucket was read or found missing, for at most the connect timeout (default
-// 5 s), or not at all with `nats.startDisconnected`; before that, while the file of an nkey is
-// read.
+// Blocks until the bucket was read or found missing, at most for the connect timeout (default
+// 5 s); not at all with `nats.startDisconnected`. The file of an nkey is read first.
 enum leasehold_code leasehold_start(const struct leasehold_config *config,
                                     const struct leasehold_hooks *hooks,
                                     struct leasehold_node **node);
 
-// Gives back what is held and ends the node's threads, while it blocks: within the stop timeout
-// (default 5 s), and after it at most 1 s more for a callback that does not return, 2 s for a log
-// function or a connection that hangs, and 2 s for the answers of `leasehold_serve_health`. The
-// caller's own work for a term must have stopped: it waits for callbacks, but for no
-// `leasehold_drained`, and a `LEASEHOLD_RESIGNING` that stands in the queue needs none any more.
-// `left_to_lapse` may be null; it becomes true when the lease could not be released and others
-// wait for its TTL.
+// Stops a node: releases its lease and ends its threads. The caller must have stopped the work of
+// the term before: this waits for callbacks, but not for `leasehold_drained`, which is no longer
+// needed for a `LEASEHOLD_RESIGNING` in the queue. `left_to_lapse` may be null; it becomes true
+// if the lease was not released and other nodes wait until it expires.
 //
-// Threads that wait in another call for this node return. What happened until it had stopped can
-// be taken until the node is freed: the end of its term, and what nobody took before, up to
-// `election.eventCapacity` + 64 events. Its descriptor stays open. `LEASEHOLD_E_STOPPED` at a
-// second call, `LEASEHOLD_E_IN_CALLBACK` in a callback.
+// Blocks at most for the stop timeout (default 5 s), plus 1 s for a callback that does not return,
+// 2 s for a log function or a connection that hangs, and 2 s for the answers of
+// `leasehold_serve_health`.
+//
+// Threads that wait in another call for this node return. Events from before the stop can be taken
+// until the node is freed: the end of the term, and up to `election.eventCapacity` + 64 others.
+// The descriptor stays open. `LEASEHOLD_E_STOPPED` for a second call, `LEASEHOLD_E_IN_CALLBACK`
+// in a callback.
 enum leasehold_code leasehold_stop(struct leasehold_node *node, bool *left_to_lapse);
 
-// Frees a node, and stops it first as `leasehold_stop` does, for as long at most, unless it was;
-// where another thread is stopping it, that is waited for. Its handle is void at once, also for
-// other threads, and what happens from then on can be had by callbacks only. Null is ignored.
-// `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was done.
+// Frees a node. Stops it first, as `leasehold_stop`; if another thread is stopping it, waits for
+// that. The handle is invalid at once, also for other threads: later events go to callbacks only.
+// Ignores null. `LEASEHOLD_E_IN_CALLBACK` in a callback, without any effect.
 //
-// The descriptor is closed: take it out of every poll set before. Where another thread is in a
-// call for this node, it is closed when the last of those calls has returned, which they do at
-// once, but perhaps after this one.
+// The descriptor is closed: remove it from every poll set before. If other threads are in a call
+// for this node, those calls return at once, perhaps after this one, and the last of them closes
+// the descriptor.
 //
-// A callback that takes longer than a second to return is left behind; `release` tells when
-// `user_data` is free.
+// A callback that does not return within a second is not waited for: `user_data` must exist until
+// `release` is called.
 enum leasehold_code leasehold_free(struct leasehold_node *node);
 
-// A descriptor to wait for events with, by `select`, `poll` or `epoll`, level-triggered: readable
-// from the moment an event is queued until `leasehold_next_event` has returned
-// `LEASEHOLD_NOTHING`, and when the node has stopped, until it has returned `LEASEHOLD_CLOSED`.
-// Take one event for each wake-up, or all.
+// Stores a descriptor for `select`, `poll` or `epoll`, level-triggered. It is readable from the
+// moment an event is queued until `leasehold_next_event` returns `LEASEHOLD_NOTHING`, or, when the
+// node has stopped, `LEASEHOLD_CLOSED`. Take one event for each wake-up, or all.
 //
-// It is the node's: only wait for it, do not read, write or close it; `leasehold_free` closes it.
-// The same at every call. It may be readable at first without an event. Does not block.
-// `LEASEHOLD_E_SYSTEM` when there is no descriptor left.
+// The node owns it: do not read, write or close it; `leasehold_free` closes it. It is the same in
+// every call. It may be readable at first without an event. Does not block. `LEASEHOLD_E_SYSTEM`
+// if the process has no descriptor left.
 //
-// Whoever asks for events is waited for: see `LEASEHOLD_RESIGNING`.
+// After this call the node waits for the program when it steps down: see `LEASEHOLD_RESIGNING`.
 enum leasehold_code leasehold_descriptor(struct leasehold_node *node, int *descriptor);
 
-// Takes the next event; each goes to one caller. `event->size` must be set. Waits for one for
-// `timeout_ms`: 0 does not block, a negative number waits without a bound.
+// Takes the next event; each event goes to one caller. `event->size` must be set. Waits at most
+// `timeout_ms`: 0 does not block, and a negative number is no limit.
 //
-// `LEASEHOLD_NOTHING` when none came in time, `LEASEHOLD_CLOSED` when the node has stopped and all
-// were taken. Whoever asks for events is waited for: see `LEASEHOLD_RESIGNING`.
+// `LEASEHOLD_NOTHING` if there was no event in time, `LEASEHOLD_CLOSED` if the node has stopped
+// and all events were taken. After this call the node waits for the program when it steps down:
+// see `LEASEHOLD_RESIGNING`.
 enum leasehold_code leasehold_next_event(struct leasehold_node *node,
                                          struct leasehold_event *event,
                                          int64_t timeout_ms);
 
-// Says that the work of a term has stopped that is given back: what `LEASEHOLD_RESIGNING` asks
-// for, whether that was taken already or not. The lease is released then, and another node takes
-// over; after the drain timeout too, unless one has. Does nothing for any other epoch, nor for a
-// term that is not being given back yet. Does not block.
+// Says that the work of the term `epoch` has stopped, as `LEASEHOLD_RESIGNING` asks for, also if
+// that event was not taken yet. Then the node releases the lease, and another node takes over.
+// After the drain timeout the lease is released too, unless another node has it. Does nothing for
+// a term from which the node does not step down. Does not block.
 enum leasehold_code leasehold_drained(struct leasehold_node *node, uint64_t epoch);
 
-// Whether the node leads now: a comparison of the clock with the term's deadline. False for a void
-// handle, and in a forked child. Never blocks, takes no lock, makes no system call; may be called
-// from a signal handler.
+// Whether the node leads now: a comparison of the clock with the term's deadline. False for an
+// invalid handle, and in a forked child. Never blocks, takes no lock and makes no system call; a
+// signal handler may call it.
 bool leasehold_is_leader(const struct leasehold_node *node);
 
-// The highest epoch that the node has seen, whoever's it is: to fence effects with, take a token's
-// or that of `LEASEHOLD_BECAME_LEADER`. 0 before anything is known, and for a void handle. Does
-// not block.
+// The highest epoch that the node has seen, of any leader. For fencing, use the epoch of a token
+// or of `LEASEHOLD_BECAME_LEADER` instead. 0 before the first, and for an invalid handle. Does not
+// block.
 uint64_t leasehold_epoch(const struct leasehold_node *node);
 
-// The leader's node id. `length`, which may be null, becomes its length without the final zero
-// byte. `LEASEHOLD_NOTHING` when no leader is known. `LEASEHOLD_NODE_ID_SIZE` is always enough.
-// Does not block.
+// Stores the leader's node id with a zero byte in `buffer`, which has `size` bytes:
+// `LEASEHOLD_NODE_ID_SIZE` is always enough. Its length without the zero byte is stored in
+// `*length`, unless `length` is null. `LEASEHOLD_NOTHING` if no leader is known;
+// `LEASEHOLD_E_BUFFER` if the buffer is too small. Does not block.
 enum leasehold_code leasehold_leader(const struct leasehold_node *node,
                                      char *buffer,
                                      size_t size,
                                      size_t *length);
 
-// Waits until a leader is known, for at most `timeout_ms`; a negative number waits without a
-// bound. `LEASEHOLD_E_TIMED_OUT`, `LEASEHOLD_E_STOPPED`.
+// Waits until a leader is known, for at most `timeout_ms`; a negative number is no limit.
+// `LEASEHOLD_E_TIMED_OUT`, `LEASEHOLD_E_STOPPED`.
 enum leasehold_code leasehold_wait_for_leader(const struct leasehold_node *node,
                                               int64_t timeout_ms);
 
-// Waits until this node leads, as `leasehold_wait_for_leader`.
+// Waits until this node leads. As `leasehold_wait_for_leader`.
 enum leasehold_code leasehold_wait_for_leadership(const struct leasehold_node *node,
                                                   int64_t timeout_ms);
 
-// Gives the lead back: `leasehold_is_leader` is false when this returns, the lease is released
-// once the work was drained, and the node stays back for its cooldown (default: the TTL). Waits
-// for the next turn of the node's thread only, and at most 5 s where that hangs; then it may yet
-// be done. `LEASEHOLD_E_NOT_LEADER`, `LEASEHOLD_E_STOPPED`, `LEASEHOLD_E_TIMED_OUT`.
+// Makes the node step down. When this returns, `leasehold_is_leader` is false. The lease is
+// released after the work has drained, and the node does not challenge during its cooldown
+// (default: the TTL). Blocks until the node's thread has taken the command, at most 5 s:
+// after `LEASEHOLD_E_TIMED_OUT` it may still step down. `LEASEHOLD_E_NOT_LEADER`,
+// `LEASEHOLD_E_STOPPED`.
 enum leasehold_code leasehold_step_down(struct leasehold_node *node);
 
-// As `leasehold_step_down`, for the node `node_id` to take over. `LEASEHOLD_E_TO_ITSELF`,
-// `LEASEHOLD_E_CONFIG` when it is no node id.
+// As `leasehold_step_down`, and the node `node_id` takes over. `LEASEHOLD_E_TO_ITSELF`;
+// `LEASEHOLD_E_CONFIG` for an invalid node id.
 enum leasehold_code leasehold_transfer(struct leasehold_node *node, const char *node_id);
 
-// Ends the cooldown: the node takes part in the election again. Waits for the next turn of the
-// node's thread only. `LEASEHOLD_E_RESIGNING`, `LEASEHOLD_E_UNHEALTHY`, `LEASEHOLD_E_STOPPED`.
+// Ends the cooldown: the node takes part in the election again. Blocks until the node's thread has
+// taken the command. `LEASEHOLD_E_RESIGNING`, `LEASEHOLD_E_UNHEALTHY`, `LEASEHOLD_E_STOPPED`.
 enum leasehold_code leasehold_promote(struct leasehold_node *node);
 
-// Says whether this node is fit to lead, as it is at first. An unfit one does not challenge, and
-// steps down if it leads. Waits for the next turn of the node's thread only.
+// Sets whether the node is healthy, which it is at first. An unhealthy node does not challenge,
+// and steps down if it leads. Blocks until the node's thread has taken the command.
 // `LEASEHOLD_E_STOPPED`.
 enum leasehold_code leasehold_set_healthy(struct leasehold_node *node, bool healthy);
 
-// A value, as JSON, that the leader's record carries when this node leads: an address, say. `null`
-// is none; at most 4096 bytes. Waits for the next turn of the node's thread only.
+// Sets a JSON value that this node puts into the record when it leads, such as an address; at most
+// 4096 bytes, and `null` for no value. Blocks until the node's thread has taken the command.
 // `LEASEHOLD_E_STOPPED`.
 enum leasehold_code leasehold_set_meta(struct leasehold_node *node, const char *json);
 
-// The value that the newest record carries, as JSON. As `leasehold_leader`.
+// Stores the JSON value of the newest record. As `leasehold_leader`; `LEASEHOLD_NOTHING` if there
+// is no value.
 enum leasehold_code leasehold_leader_meta(const struct leasehold_node *node,
                                           char *buffer,
                                           size_t size,
                                           size_t *length);
 
-// Answers health queries for this node, on `cluster.<cluster>.health.<node>`, until it is stopped:
-// by a thread and a connection of its own, so also while the election hangs. Does nothing at a
-// second call. Does not wait for the connection.
+// Answers health queries for this node on `cluster.<cluster>.health.<node>` until the node stops.
+// The answers come from a thread and a connection of their own, also while the node's thread
+// hangs. A second call does nothing. Does not wait for the connection.
 enum leasehold_code leasehold_serve_health(struct leasehold_node *node);
 
-// The token of the present term. `*token` is the caller's, to be freed with
-// `leasehold_token_free`; it may outlive the node. `LEASEHOLD_E_NOT_LEADER` when the node does not
-// lead. Does not block.
+// Stores a token of the current term in `*token`. Free it with `leasehold_token_free`; it may
+// exist longer than the node. `LEASEHOLD_E_NOT_LEADER` if the node does not lead. Does not block.
 enum leasehold_code leasehold_token_acquire(const struct leasehold_node *node,
                                             struct leasehold_token **token);
 
-// Whether the token's term is in force now. Once false, false for ever; false for a void handle,
-// and in a forked child. Never blocks, takes no lock, makes no system call; may be called from a
-// signal handler.
+// Whether the token's term is in force now. Once false, it stays false. False for an invalid
+// handle, and in a forked child. Never blocks, takes no lock and makes no system call; a signal
+// handler may call it.
 bool leasehold_token_is_valid(const struct leasehold_token *token);
 
-// The term's fencing number: send it along with every effect. 0 for a void handle. Does not block.
+// The epoch of the term, as fencing token: send it with every effect. 0 for an invalid handle.
+// Does not block.
 uint64_t leasehold_token_epoch(const struct leasehold_token *token);
 
-// How long the term lasts if no renewal succeeds, in milliseconds, rounded down; 0 once it has
-// ended, and for a void handle. Does not block.
+// How long the term lasts without another renewal, in milliseconds, rounded down. 0 when it has
+// ended, and for an invalid handle. Does not block.
 uint64_t leasehold_token_remaining_ms(const struct leasehold_token *token);
 
-// The session that leads, 32 hexadecimal digits, for gates that check it beside the epoch. As
-// `leasehold_leader`.
+// Stores the session of the term, 32 hexadecimal digits, for resources that check it in addition
+// to the epoch. `buffer`, `size` and `length` as for `leasehold_leader`. Does not block.
 enum leasehold_code leasehold_token_session(const struct leasehold_token *token,
                                             char *buffer,
                                             size_t size,
                                             size_t *length);
 
-// Frees a token. Null is ignored. Does not block.
+// Frees a token. Ignores null. Does not block.
 enum leasehold_code leasehold_token_free(struct leasehold_token *token);
 
-// Everything at one moment. `status->size` must be set. Does not block.
+// Stores the status. `status->size` must be set. Does not block.
 enum leasehold_code leasehold_get_status(const struct leasehold_node *node,
                                          struct leasehold_status *status);
 
-// Counters since the start. `stats->size` must be set. Does not block.
+// Stores the counters. `stats->size` must be set. Does not block.
 enum leasehold_code leasehold_get_stats(const struct leasehold_node *node,
                                         struct leasehold_stats *stats);
 
-// Status and counters as text that Prometheus and its kin read. As `leasehold_leader`; some 8 KiB.
-// Does not block.
+// Stores the status and the counters in the text format of Prometheus, about 8 KiB. `buffer`,
+// `size` and `length` as for `leasehold_leader`. Does not block.
 enum leasehold_code leasehold_metrics(const struct leasehold_node *node,
                                       char *buffer,
                                       size_t size,
                                       size_t *length);
 
-// Sends the library's log to a function, up to a level (`LEASEHOLD_INFO` is 3), for the rest of
-// the process; without this call nothing is logged. `LEASEHOLD_E_ALREADY` at a second call.
+// Sends the library's log to a function, up to a level (`LEASEHOLD_INFO` is 3), until the process
+// ends. Without this call nothing is logged. `LEASEHOLD_E_ALREADY` for a second call.
 //
-// The function is called on any of the library's threads, also on several at once. Renewals wait
-// for it: it must not block, and must call nothing of this library. It and `user_data` must last
-// as long as the process. Does not block.
+// Any thread of the library calls the function, several at once. Renewals wait for it: it must not
+// block, and must not call this library. It and `user_data` must exist until the process ends.
+// Does not block.
 enum leasehold_code leasehold_log(uint32_t level, leasehold_log_function write, void *user_data);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-//! What the library logs, handed to C.
+//! The library's log, passed to C.
 
 use std::ffi::{c_char, c_void};
 
@@ -7,13 +7,13 @@ use log::{LevelFilter, Log, Metadata, Record};
 use super::code::leasehold_code::{LEASEHOLD_E_ALREADY, LEASEHOLD_E_NULL};
 use super::code::{Failure, c_line, call, leasehold_code};
 
-/// How important a line is.
+/// The level of a log line.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum leasehold_level {
-    /// Something is broken.
+    /// Something failed.
     LEASEHOLD_ERROR = 1,
-    /// Something is not as it should be.
+    /// Something needs attention.
     LEASEHOLD_WARN = 2,
     /// Role and connection changes.
     LEASEHOLD_INFO = 3,
@@ -21,25 +21,24 @@ pub enum leasehold_level {
     LEASEHOLD_DEBUG = 4,
 }
 
-/// Takes one line, which is the library's and goes when this returns.
+/// Receives one line, which is valid during the call.
 pub type leasehold_log_function =
     Option<extern "C" fn(user_data: *mut c_void, level: leasehold_level, line: *const c_char)>;
 
 struct Sink {
     write: extern "C" fn(*mut c_void, leasehold_level, *const c_char),
     user_data: *mut c_void,
-    most: LevelFilter,
+    max_level: LevelFilter,
 }
 
-// SAFETY: that the function may be called from any thread, with that pointer, is what the header
-// asks of whoever hands it in.
+// SAFETY: the header requires that any thread can call the function with that pointer.
 unsafe impl Send for Sink {}
-// SAFETY: as above, from several at once.
+// SAFETY: as above, and several threads at once.
 unsafe impl Sync for Sink {}
 
 impl Log for Sink {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.most && metadata.target().starts_with("leasehold")
+        metadata.level() <= self.max_level && metadata.target().starts_with("leasehold")
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -59,12 +58,12 @@ impl Log for Sink {
     fn flush(&self) {}
 }
 
-/// Sends the library's log to a function, up to a level (`LEASEHOLD_INFO` is 3), for the rest of
-/// the process; without this call nothing is logged. `LEASEHOLD_E_ALREADY` at a second call.
+/// Sends the library's log to a function, up to a level (`LEASEHOLD_INFO` is 3), until the process
+/// ends. Without this call nothing is logged. `LEASEHOLD_E_ALREADY` for a second call.
 ///
-/// The function is called on any of the library's threads, also on several at once. Renewals wait
-/// for it: it must not block, and must call nothing of this library. It and `user_data` must last
-/// as long as the process. Does not block.
+/// Any thread of the library calls the function, several at once. Renewals wait for it: it must not
+/// block, and must not call this library. It and `user_data` must exist until the process ends.
+/// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_log(
     level: u32,
@@ -73,17 +72,17 @@ pub extern "C" fn leasehold_log(
 ) -> leasehold_code {
     call(|| {
         let write = write.ok_or_else(|| Failure::new(LEASEHOLD_E_NULL, "the function is null"))?;
-        let most = match level {
+        let max_level = match level {
             0 => LevelFilter::Off,
             1 => LevelFilter::Error,
             2 => LevelFilter::Warn,
             3 => LevelFilter::Info,
             _ => LevelFilter::Debug,
         };
-        let sink = Box::new(Sink { write, user_data, most });
+        let sink = Box::new(Sink { write, user_data, max_level });
         let already = |_| Failure::new(LEASEHOLD_E_ALREADY, "there is a log already");
         log::set_boxed_logger(sink).map_err(already)?;
-        log::set_max_level(most);
+        log::set_max_level(max_level);
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! Nodes: what is behind a handle, how one is started and stopped, and its events.
+//! Nodes: start and stop, and their events.
 
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
@@ -23,7 +23,7 @@ use crate::leadership::TermCell;
 use crate::lease::Epoch;
 use crate::node::{Node, NodeHandle};
 
-/// A started node. Freed with `leasehold_free`.
+/// A started node. Free it with `leasehold_free`.
 #[derive(Debug)]
 pub struct leasehold_node(());
 
@@ -40,15 +40,15 @@ impl Handle for leasehold_node {
 /// The object behind a `leasehold_node`: exists until the handle is freed and no call uses it.
 pub(super) struct NodeObject {
     pub(super) handle: NodeHandle,
-    /// None once it is stopping; what goes along tells by its end that it has stopped.
+    /// `None` when it is stopping. The sender is dropped when it has stopped.
     node: Mutex<Option<(Node, Sender<()>)>>,
     stopping: AtomicBool,
     stopped: Receiver<()>,
-    /// Kept until the node is freed, for what nobody took before it stopped.
+    /// Kept until the node is freed, as events can be taken after the stop.
     events: Events,
     /// Keeps the descriptor open until the node is freed.
     pollable: OnceLock<Pollable>,
-    /// The guards of terms that are given back, by epoch, until C says that the work has stopped.
+    /// The guards of draining terms by epoch, until C says that the work has stopped.
     drains: Mutex<Vec<(u64, DrainGuard)>>,
     pub(super) health: Mutex<Option<Responder>>,
 }
@@ -68,7 +68,7 @@ impl NodeObject {
         }
     }
 
-    /// What there is to hear, for somebody who is waited for from now on.
+    /// The queue. From now on the node waits for its reader when it steps down.
     fn events(&self) -> &Events {
         self.events.attach();
         &self.events
@@ -89,23 +89,23 @@ impl NodeObject {
             None if timeout_ms != 0 => self.wait(timeout_ms),
             found => found,
         };
-        // What came in between is found by the look after.
+        // Checked before the second look, which finds every event from before the stop.
         let over = events.is_closed() || self.has_stopped();
         let Some(event) = found.or_else(|| over.then(|| events.try_next()).flatten()) else {
             let nothing = || Failure::new(LEASEHOLD_NOTHING, "no event");
             return Err(if over { Failure::closed() } else { nothing() });
         };
-        Ok(self.note(event))
+        Ok(self.convert(event))
     }
 
-    /// The next event, waited for; none when none comes in time, or at all.
+    /// Waits for the next event. `None` when the time is up or the node has stopped.
     fn wait(&self, timeout_ms: i64) -> Option<Event> {
         let found = select! {
             recv(self.events.receiver()) -> event => event.ok(),
             recv(self.stopped) -> _ => None,
             default(timeout(timeout_ms)) => None,
         };
-        // A look that clears the descriptor.
+        // `try_next` also clears the descriptor.
         found.or_else(|| self.events.try_next())
     }
 
@@ -113,13 +113,13 @@ impl NodeObject {
         self.stopped.try_recv() == Err(TryRecvError::Disconnected)
     }
 
-    /// Keeps the guard of a term that is given back.
-    fn note(&self, event: Event) -> leasehold_event {
-        let told = leasehold_event::of(&event);
+    /// Converts an event, and keeps the guard of a draining term.
+    fn convert(&self, event: Event) -> leasehold_event {
+        let converted = leasehold_event::of(&event);
         match event {
             Event::Resigning { epoch, drain, .. } => {
                 let mut drains = self.drains.lock();
-                // Whoever stops a node has said that the work has stopped.
+                // `leasehold_stop` means that the work has stopped.
                 if !self.stopping.load(Ordering::SeqCst) {
                     drains.push((epoch.as_u64(), drain));
                 }
@@ -127,10 +127,10 @@ impl NodeObject {
             Event::LostLeadership { epoch, .. } => self.drained(epoch.as_u64()),
             _ => {}
         }
-        told
+        converted
     }
 
-    /// Also of a term whose event nobody has taken yet.
+    /// Ends the drain of a term, also before its event was taken.
     fn drained(&self, epoch: u64) {
         self.drains.lock().retain(|(of, _)| *of != epoch);
         if let Some(epoch) = Epoch::new(epoch) {
@@ -138,7 +138,7 @@ impl NodeObject {
         }
     }
 
-    /// Refuses what would come to nothing, as the node is stopping or has stopped.
+    /// Refuses a command when the node is stopping or has stopped.
     pub(super) fn check_running(&self) -> Result<()> {
         if self.stopping.load(Ordering::SeqCst) || self.handle.has_stopped() {
             return Err(Refused::Stopped.into());
@@ -146,10 +146,11 @@ impl NodeObject {
         Ok(())
     }
 
-    /// Stops the node. True when its lease was left to lapse.
+    /// Stops the node. True when its lease expires unreleased.
     fn stop(&self) -> Result<bool> {
         let node = self.node.lock().take();
-        let (node, _runs) = node.ok_or_else(|| Failure::new(LEASEHOLD_E_STOPPED, "stopped"))?;
+        let (node, _runs) =
+            node.ok_or_else(|| Failure::new(LEASEHOLD_E_STOPPED, "the node was stopped before"))?;
         self.stopping.store(true, Ordering::SeqCst);
         self.drains.lock().clear();
         self.events.withdraw();
@@ -158,13 +159,12 @@ impl NodeObject {
     }
 }
 
-/// Starts a node. The configuration stays the caller's, and may be freed at once. `hooks` may be
-/// null; it is copied. `*node` is the caller's, to be freed with `leasehold_free`. With a virtual
-/// IP in the configuration, that follows the lead.
+/// Starts a node and stores it in `*node`. Free it with `leasehold_free`. The configuration may be
+/// freed after the call. `hooks` may be null; it is copied. If the configuration has a virtual IP,
+/// the leader holds it.
 ///
-/// Blocks until the bucket was read or found missing, for at most the connect timeout (default
-/// 5 s), or not at all with `nats.startDisconnected`; before that, while the file of an nkey is
-/// read.
+/// Blocks until the bucket was read or found missing, at most for the connect timeout (default
+/// 5 s); not at all with `nats.startDisconnected`. The file of an nkey is read first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_start(
     config: *const leasehold_config,
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn leasehold_start(
     node: *mut *mut leasehold_node,
 ) -> leasehold_code {
     call(|| {
-        // SAFETY: the caller's word. First, so that they are released however this ends.
+        // SAFETY: by the function's contract. First, so that `release` is called whatever fails.
         let callbacks = unsafe { Callbacks::read(hooks) }?;
         not_null(node, "node")?;
         let config = handle::get(config)?.build()?;
@@ -181,23 +181,24 @@ pub unsafe extern "C" fn leasehold_start(
             builder = builder.hooks(callbacks);
         }
         let handle = handle::insert(NodeObject::new(builder.start()?))?;
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { store(node, handle, "node") }
     })
 }
 
-/// Gives back what is held and ends the node's threads, while it blocks: within the stop timeout
-/// (default 5 s), and after it at most 1 s more for a callback that does not return, 2 s for a log
-/// function or a connection that hangs, and 2 s for the answers of `leasehold_serve_health`. The
-/// caller's own work for a term must have stopped: it waits for callbacks, but for no
-/// `leasehold_drained`, and a `LEASEHOLD_RESIGNING` that stands in the queue needs none any more.
-/// `left_to_lapse` may be null; it becomes true when the lease could not be released and others
-/// wait for its TTL.
+/// Stops a node: releases its lease and ends its threads. The caller must have stopped the work of
+/// the term before: this waits for callbacks, but not for `leasehold_drained`, which is no longer
+/// needed for a `LEASEHOLD_RESIGNING` in the queue. `left_to_lapse` may be null; it becomes true
+/// if the lease was not released and other nodes wait until it expires.
 ///
-/// Threads that wait in another call for this node return. What happened until it had stopped can
-/// be taken until the node is freed: the end of its term, and what nobody took before, up to
-/// `election.eventCapacity` + 64 events. Its descriptor stays open. `LEASEHOLD_E_STOPPED` at a
-/// second call, `LEASEHOLD_E_IN_CALLBACK` in a callback.
+/// Blocks at most for the stop timeout (default 5 s), plus 1 s for a callback that does not return,
+/// 2 s for a log function or a connection that hangs, and 2 s for the answers of
+/// `leasehold_serve_health`.
+///
+/// Threads that wait in another call for this node return. Events from before the stop can be taken
+/// until the node is freed: the end of the term, and up to `election.eventCapacity` + 64 others.
+/// The descriptor stays open. `LEASEHOLD_E_STOPPED` for a second call, `LEASEHOLD_E_IN_CALLBACK`
+/// in a callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_stop(
     node: *mut leasehold_node,
@@ -206,26 +207,25 @@ pub unsafe extern "C" fn leasehold_stop(
     call(|| {
         not_in_callback()?;
         let object = handle::get(node)?;
-        let lapses = object.stop()?;
+        let left = object.stop()?;
         if left_to_lapse.is_null() {
             return Ok(());
         }
-        // SAFETY: the caller's word.
-        unsafe { store(left_to_lapse, lapses, "left_to_lapse") }
+        // SAFETY: by the function's contract.
+        unsafe { store(left_to_lapse, left, "left_to_lapse") }
     })
 }
 
-/// Frees a node, and stops it first as `leasehold_stop` does, for as long at most, unless it was;
-/// where another thread is stopping it, that is waited for. Its handle is void at once, also for
-/// other threads, and what happens from then on can be had by callbacks only. Null is ignored.
-/// `LEASEHOLD_E_IN_CALLBACK` in a callback: nothing was done.
+/// Frees a node. Stops it first, as `leasehold_stop`; if another thread is stopping it, waits for
+/// that. The handle is invalid at once, also for other threads: later events go to callbacks only.
+/// Ignores null. `LEASEHOLD_E_IN_CALLBACK` in a callback, without any effect.
 ///
-/// The descriptor is closed: take it out of every poll set before. Where another thread is in a
-/// call for this node, it is closed when the last of those calls has returned, which they do at
-/// once, but perhaps after this one.
+/// The descriptor is closed: remove it from every poll set before. If other threads are in a call
+/// for this node, those calls return at once, perhaps after this one, and the last of them closes
+/// the descriptor.
 ///
-/// A callback that takes longer than a second to return is left behind; `release` tells when
-/// `user_data` is free.
+/// A callback that does not return within a second is not waited for: `user_data` must exist until
+/// `release` is called.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_free(node: *mut leasehold_node) -> leasehold_code {
     call(|| {
@@ -234,23 +234,22 @@ pub extern "C" fn leasehold_free(node: *mut leasehold_node) -> leasehold_code {
         }
         not_in_callback()?;
         let object = handle::remove(node)?;
-        // It may be stopped already, or be stopped by another thread, which is waited for.
+        // Fails if it was stopped, or another thread is stopping it: then this waits for that.
         let _ = object.stop();
         let _ = object.stopped.recv();
         Ok(())
     })
 }
 
-/// A descriptor to wait for events with, by `select`, `poll` or `epoll`, level-triggered: readable
-/// from the moment an event is queued until `leasehold_next_event` has returned
-/// `LEASEHOLD_NOTHING`, and when the node has stopped, until it has returned `LEASEHOLD_CLOSED`.
-/// Take one event for each wake-up, or all.
+/// Stores a descriptor for `select`, `poll` or `epoll`, level-triggered. It is readable from the
+/// moment an event is queued until `leasehold_next_event` returns `LEASEHOLD_NOTHING`, or, when the
+/// node has stopped, `LEASEHOLD_CLOSED`. Take one event for each wake-up, or all.
 ///
-/// It is the node's: only wait for it, do not read, write or close it; `leasehold_free` closes it.
-/// The same at every call. It may be readable at first without an event. Does not block.
-/// `LEASEHOLD_E_SYSTEM` when there is no descriptor left.
+/// The node owns it: do not read, write or close it; `leasehold_free` closes it. It is the same in
+/// every call. It may be readable at first without an event. Does not block. `LEASEHOLD_E_SYSTEM`
+/// if the process has no descriptor left.
 ///
-/// Whoever asks for events is waited for: see `LEASEHOLD_RESIGNING`.
+/// After this call the node waits for the program when it steps down: see `LEASEHOLD_RESIGNING`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_descriptor(
     node: *mut leasehold_node,
@@ -259,16 +258,17 @@ pub unsafe extern "C" fn leasehold_descriptor(
     call(|| {
         not_null(descriptor, "descriptor")?;
         let number = handle::get(node)?.descriptor()?;
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { store(descriptor, number, "descriptor") }
     })
 }
 
-/// Takes the next event; each goes to one caller. `event->size` must be set. Waits for one for
-/// `timeout_ms`: 0 does not block, a negative number waits without a bound.
+/// Takes the next event; each event goes to one caller. `event->size` must be set. Waits at most
+/// `timeout_ms`: 0 does not block, and a negative number is no limit.
 ///
-/// `LEASEHOLD_NOTHING` when none came in time, `LEASEHOLD_CLOSED` when the node has stopped and all
-/// were taken. Whoever asks for events is waited for: see `LEASEHOLD_RESIGNING`.
+/// `LEASEHOLD_NOTHING` if there was no event in time, `LEASEHOLD_CLOSED` if the node has stopped
+/// and all events were taken. After this call the node waits for the program when it steps down:
+/// see `LEASEHOLD_RESIGNING`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_next_event(
     node: *mut leasehold_node,
@@ -276,18 +276,18 @@ pub unsafe extern "C" fn leasehold_next_event(
     timeout_ms: i64,
 ) -> leasehold_code {
     call(|| {
-        // SAFETY: the caller's word. Looked at first, so that no event is lost.
+        // SAFETY: by the function's contract. Checked first, so that no event is lost.
         unsafe { size_of_callers(event) }?;
         let next = handle::get(node)?.next(timeout_ms)?;
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { fill(event, next) }
     })
 }
 
-/// Says that the work of a term has stopped that is given back: what `LEASEHOLD_RESIGNING` asks
-/// for, whether that was taken already or not. The lease is released then, and another node takes
-/// over; after the drain timeout too, unless one has. Does nothing for any other epoch, nor for a
-/// term that is not being given back yet. Does not block.
+/// Says that the work of the term `epoch` has stopped, as `LEASEHOLD_RESIGNING` asks for, also if
+/// that event was not taken yet. Then the node releases the lease, and another node takes over.
+/// After the drain timeout the lease is released too, unless another node has it. Does nothing for
+/// a term from which the node does not step down. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_drained(node: *mut leasehold_node, epoch: u64) -> leasehold_code {
     call(|| {

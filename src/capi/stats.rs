@@ -1,4 +1,4 @@
-//! A node at one moment, and its counters.
+//! The status and the counters of a node.
 
 use std::ffi::c_char;
 
@@ -11,52 +11,52 @@ use crate::event::Role;
 use crate::lease::Epoch;
 use crate::node::{Stats, Status};
 
-/// A node at one moment. Set `size` to `sizeof` before it is filled.
+/// The status of a node. Set `size` to `sizeof` before the call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct leasehold_status {
     /// `sizeof(leasehold_status)`.
     pub size: u32,
-    /// Whether it leads.
+    /// The node leads.
     pub leads: bool,
-    /// Whether it is giving a term back.
+    /// The node is stepping down.
     pub resigning: bool,
-    /// Whether there is a connection.
+    /// The node is connected to a server.
     pub connected: bool,
-    /// The highest epoch seen, or 0.
+    /// The highest epoch seen; 0 before the first.
     pub epoch: u64,
-    /// The newest revision known, or 0.
+    /// The newest known revision of the record; 0 before the first.
     pub revision: u64,
-    /// Who leads, as far as is known, or empty.
+    /// The known leader, or empty.
     pub leader: [c_char; LEASEHOLD_NODE_ID_SIZE],
 }
 
-/// Counters since the start. Set `size` to `sizeof` before it is filled.
+/// Counters since the node's start. Set `size` to `sizeof` before the call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct leasehold_stats {
     /// `sizeof(leasehold_stats)`.
     pub size: u32,
-    /// Terms led.
+    /// Terms of this node.
     pub terms: u64,
-    /// Renewals that moved the deadline.
+    /// Successful renewals.
     pub renewals: u64,
-    /// Requests the server refused.
+    /// Requests that the server refused.
     pub failures: u64,
-    /// Requests whose outcome was not known at first.
+    /// Requests whose outcome was unknown at first.
     pub unknown_outcomes: u64,
-    /// Writes that came second.
+    /// Writes that lost against another write.
     pub lost_races: u64,
-    /// Connections made after the first.
+    /// Connections after the first.
     pub reconnects: u64,
-    /// Connections given up because nothing was answered.
+    /// Connections that were given up because the server did not answer.
     pub abandoned_connections: u64,
-    /// Events dropped because nobody took them; 0 while nobody has asked for any. What callbacks
-    /// missed is told to them, by `LEASEHOLD_MISSED`.
+    /// Events that were dropped because they were not taken in time; 0 while the program has not
+    /// asked for events. Callbacks get `LEASEHOLD_MISSED` for theirs.
     pub events_missed: u64,
-    /// From sending the newest request to its answer, in microseconds.
+    /// The round trip of the last answered request, in microseconds.
     pub last_round_trip_us: u64,
-    /// How long a held lease lasts without another renewal, in milliseconds; 0 when none is held.
+    /// How long the held lease lasts without another renewal, in milliseconds; 0 without a lease.
     pub remaining_ms: u64,
 }
 
@@ -107,38 +107,38 @@ impl leasehold_stats {
     }
 }
 
-/// Everything at one moment. `status->size` must be set. Does not block.
+/// Stores the status. `status->size` must be set. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_get_status(
     node: *const leasehold_node,
     status: *mut leasehold_status,
 ) -> leasehold_code {
     call(|| {
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { size_of_callers(status) }?;
         let found = handle::get(node)?.handle.status();
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { fill(status, leasehold_status::of(&found)) }
     })
 }
 
-/// Counters since the start. `stats->size` must be set. Does not block.
+/// Stores the counters. `stats->size` must be set. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_get_stats(
     node: *const leasehold_node,
     stats: *mut leasehold_stats,
 ) -> leasehold_code {
     call(|| {
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { size_of_callers(stats) }?;
         let found = handle::get(node)?.handle.stats();
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { fill(stats, leasehold_stats::of(&found)) }
     })
 }
 
-/// Status and counters as text that Prometheus and its kin read. As `leasehold_leader`; some 8 KiB.
-/// Does not block.
+/// Stores the status and the counters in the text format of Prometheus, about 8 KiB. `buffer`,
+/// `size` and `length` as for `leasehold_leader`. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_metrics(
     node: *const leasehold_node,
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn leasehold_metrics(
 ) -> leasehold_code {
     call(|| {
         let text = handle::get(node)?.handle.open_metrics();
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { text_out(&text, buffer, size, length) }
     })
 }

@@ -1,4 +1,4 @@
-//! Texts and structs that cross the border, copied.
+//! Texts and structs that are copied from and to C.
 
 use std::ffi::{CStr, c_char};
 use std::time::Duration;
@@ -12,20 +12,20 @@ use super::code::{Failure, Result};
 use crate::config::parse_json;
 use crate::text::truncated;
 
-/// A text of the caller's.
+/// A text from C.
 ///
 /// # Safety
-/// It is null, or ends with a zero byte and is not changed during the call.
+/// `text` is null, or ends with a zero byte and does not change during the call.
 pub(super) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a str> {
     if text.is_null() {
         return Err(Failure::new(LEASEHOLD_E_NULL, format!("{name} is null")));
     }
-    // SAFETY: it is not null; the rest is the caller's word.
+    // SAFETY: not null, and valid by the contract.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_str().map_err(|_| Failure::new(LEASEHOLD_E_TEXT, format!("{name} is not UTF-8")))
 }
 
-/// A value of the caller's, as JSON.
+/// A JSON value from C.
 ///
 /// # Safety
 /// As for [`text_in`].
@@ -35,7 +35,7 @@ pub(super) unsafe fn json_in(value: *const c_char, name: &str) -> Result<Value> 
     parse_json(text).map_err(|error| Failure::new(LEASEHOLD_E_TEXT, format!("{name}: {error}")))
 }
 
-/// Stores a result.
+/// Stores a result for C.
 ///
 /// # Safety
 /// `place` is null, or valid for a write.
@@ -43,12 +43,12 @@ pub(super) unsafe fn store<T>(place: *mut T, value: T, name: &str) -> Result<()>
     if place.is_null() {
         return Err(Failure::new(LEASEHOLD_E_NULL, format!("{name} is null")));
     }
-    // SAFETY: it is not null; the rest is the caller's word, who may have packed his structs.
+    // SAFETY: not null, and valid by the contract; unaligned, as C may pack its structs.
     unsafe { place.write_unaligned(value) };
     Ok(())
 }
 
-/// Checks a place before something is made that would have to be put there.
+/// Checks a place before an object is made for it.
 pub(super) fn not_null<T>(place: *const T, name: &str) -> Result<()> {
     if place.is_null() {
         return Err(Failure::new(LEASEHOLD_E_NULL, format!("{name} is null")));
@@ -56,11 +56,11 @@ pub(super) fn not_null<T>(place: *const T, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Copies a text with its final zero byte into a buffer of the caller's, and its length without
-/// that to `length`, which may be null.
+/// Copies a text and a zero byte into a buffer, and the text's length to `length` unless that is
+/// null.
 ///
 /// # Safety
-/// `buffer` is null or has room for `size` bytes; `length` is null or valid for a write.
+/// `buffer` is null or has `size` bytes; `length` is null or valid for a write.
 pub(super) unsafe fn text_out(
     text: &str,
     buffer: *mut c_char,
@@ -68,14 +68,14 @@ pub(super) unsafe fn text_out(
     length: *mut usize,
 ) -> Result<()> {
     if !length.is_null() {
-        // SAFETY: it is not null; the rest is the caller's word.
+        // SAFETY: not null, and valid by the contract.
         unsafe { length.write_unaligned(text.len()) };
     }
     if text.len() >= size || buffer.is_null() {
-        let message = format!("{} bytes are needed, the buffer has {size}", text.len() + 1);
+        let message = format!("{} bytes are needed, and the buffer has {size}", text.len() + 1);
         return Err(Failure::new(LEASEHOLD_E_BUFFER, message));
     }
-    // SAFETY: the buffer has room for one byte more than the text has.
+    // SAFETY: the buffer is larger than the text.
     unsafe {
         buffer.copy_from_nonoverlapping(text.as_ptr().cast(), text.len());
         buffer.add(text.len()).write(0);
@@ -92,23 +92,23 @@ pub(super) fn cut<const SIZE: usize>(text: &str) -> [c_char; SIZE] {
     field
 }
 
-/// A struct with its size in its first field, by which later versions may add fields at the end.
+/// A struct with its size in its first field, so that later versions can add fields at the end.
 ///
 /// # Safety
-/// It is `repr(C)`, begins with a `u32` that is its size, and holds for all zeros.
+/// The type is `repr(C)`, begins with a `u32` that is its size, and all zeros are a valid value.
 pub(super) unsafe trait Sized32: Copy {
-    /// The size that it had at first; no caller's can be less.
+    /// The size in the first version: no caller has a smaller struct.
     const FIRST: usize;
     const NAME: &'static str;
 }
 
-/// The size that the caller gave a struct.
+/// The size in the first field of a struct from C.
 ///
 /// # Safety
 /// `place` is null, or points to a struct whose first field is its size.
 pub(super) unsafe fn size_of_callers<T: Sized32>(place: *const T) -> Result<usize> {
     not_null(place, T::NAME)?;
-    // SAFETY: it is not null, and by the caller's word begins with the size.
+    // SAFETY: not null, and begins with the size by the contract.
     let size = unsafe { place.cast::<u32>().read_unaligned() } as usize;
     if size < T::FIRST || size > T::FIRST.max(size_of::<T>()) * 16 {
         let message = format!("{}.size is {size}: set it to sizeof", T::NAME);
@@ -117,16 +117,16 @@ pub(super) unsafe fn size_of_callers<T: Sized32>(place: *const T) -> Result<usiz
     Ok(size)
 }
 
-/// Fills a struct of the caller's: no more than it has room for, and zeros where it has more.
+/// Fills a struct from C: no more than its size, and zeros after the known fields.
 ///
 /// # Safety
-/// `place` points to a struct that is as large as its first field says.
+/// `place` points to a struct whose size is in its first field.
 pub(super) unsafe fn fill<T: Sized32>(place: *mut T, value: T) -> Result<()> {
-    // SAFETY: by the caller's word.
+    // SAFETY: by the contract.
     let size = unsafe { size_of_callers(place) }?;
     let known = size.min(size_of::<T>());
     let from = std::ptr::from_ref(&value).cast::<u8>();
-    // SAFETY: `value` has that many bytes, and the caller's struct by its own word.
+    // SAFETY: `value` has that many bytes, and the struct of C by the contract.
     unsafe {
         place.cast::<u8>().copy_from_nonoverlapping(from, known);
         place.cast::<u8>().add(known).write_bytes(0, size - known);
@@ -135,7 +135,7 @@ pub(super) unsafe fn fill<T: Sized32>(place: *mut T, value: T) -> Result<()> {
     Ok(())
 }
 
-/// Negative: without a bound.
+/// A negative number is no limit.
 pub(super) fn timeout(ms: i64) -> Duration {
     u64::try_from(ms).map_or(Duration::MAX, Duration::from_millis)
 }

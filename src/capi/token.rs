@@ -9,7 +9,7 @@ use super::node::leasehold_node;
 use super::text::{millis, not_null, store, text_out};
 use crate::leadership::{Leadership, TermCell};
 
-/// The right to act as leader of one term. Freed with `leasehold_token_free`.
+/// The right to act as leader of one term. Free it with `leasehold_token_free`.
 #[derive(Debug)]
 pub struct leasehold_token(());
 
@@ -23,9 +23,8 @@ impl Handle for leasehold_token {
     }
 }
 
-/// The token of the present term. `*token` is the caller's, to be freed with
-/// `leasehold_token_free`; it may outlive the node. `LEASEHOLD_E_NOT_LEADER` when the node does not
-/// lead. Does not block.
+/// Stores a token of the current term in `*token`. Free it with `leasehold_token_free`; it may
+/// exist longer than the node. `LEASEHOLD_E_NOT_LEADER` if the node does not lead. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_token_acquire(
     node: *const leasehold_node,
@@ -36,20 +35,21 @@ pub unsafe extern "C" fn leasehold_token_acquire(
         let leadership = handle::get(node)?.handle.leadership();
         let not_leading = || Failure::new(LEASEHOLD_E_NOT_LEADER, "not the leader");
         let handle = handle::insert(leadership.ok_or_else(not_leading)?)?;
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { store(token, handle, "token") }
     })
 }
 
-/// Whether the token's term is in force now. Once false, false for ever; false for a void handle,
-/// and in a forked child. Never blocks, takes no lock, makes no system call; may be called from a
-/// signal handler.
+/// Whether the token's term is in force now. Once false, it stays false. False for an invalid
+/// handle, and in a forked child. Never blocks, takes no lock and makes no system call; a signal
+/// handler may call it.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_token_is_valid(token: *const leasehold_token) -> bool {
     handle::is_in_force(token)
 }
 
-/// The term's fencing number: send it along with every effect. 0 for a void handle. Does not block.
+/// The epoch of the term, as fencing token: send it with every effect. 0 for an invalid handle.
+/// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_token_epoch(token: *const leasehold_token) -> u64 {
     let mut epoch = 0;
@@ -60,8 +60,8 @@ pub extern "C" fn leasehold_token_epoch(token: *const leasehold_token) -> u64 {
     epoch
 }
 
-/// How long the term lasts if no renewal succeeds, in milliseconds, rounded down; 0 once it has
-/// ended, and for a void handle. Does not block.
+/// How long the term lasts without another renewal, in milliseconds, rounded down. 0 when it has
+/// ended, and for an invalid handle. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_token_remaining_ms(token: *const leasehold_token) -> u64 {
     let mut remaining = 0;
@@ -72,8 +72,8 @@ pub extern "C" fn leasehold_token_remaining_ms(token: *const leasehold_token) ->
     remaining
 }
 
-/// The session that leads, 32 hexadecimal digits, for gates that check it beside the epoch. As
-/// `leasehold_leader`.
+/// Stores the session of the term, 32 hexadecimal digits, for resources that check it in addition
+/// to the epoch. `buffer`, `size` and `length` as for `leasehold_leader`. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_token_session(
     token: *const leasehold_token,
@@ -83,12 +83,12 @@ pub unsafe extern "C" fn leasehold_token_session(
 ) -> leasehold_code {
     call(|| {
         let session = handle::get(token)?.session().to_string();
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         unsafe { text_out(&session, buffer, size, length) }
     })
 }
 
-/// Frees a token. Null is ignored. Does not block.
+/// Frees a token. Ignores null. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_token_free(token: *mut leasehold_token) -> leasehold_code {
     call(|| handle::free(token))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
 
-/// In the order in which a reader wants them.
+/// In reading order.
 const SOURCES: [&str; 10] = [
     "version.rs",
     "code.rs",
@@ -25,32 +25,33 @@ const INTRODUCTION: &str = "\
  *
  * Generated from the sources of the library; do not edit.
  *
- * Every function may be called from any thread, also from several at once, and from callbacks
- * except where it says otherwise; it keeps no pointer beyond the call except functions and their
- * user_data; texts are UTF-8, end with a zero byte and are copied. A handle that was freed is
- * LEASEHOLD_E_HANDLE (where pointers have 32 bits, until 32,768 more were made), a null pointer
- * LEASEHOLD_E_NULL. Undefined is what cannot be checked: a text without a zero byte, a buffer or
- * struct smaller than it is said to be, callbacks that throw, and a descriptor of this library
- * that somebody else closes.
+ * Calls. Any thread may call any function, several at once, and callbacks too, unless its
+ * documentation says otherwise. A call keeps no pointer except functions and their user_data. Texts
+ * are UTF-8, end with a zero byte, and are copied. A freed handle is LEASEHOLD_E_HANDLE (where
+ * pointers have 32 bits, until 32,768 more handles were made); a null pointer is LEASEHOLD_E_NULL.
+ * These faults cannot be detected and are undefined: a text without a zero byte, a buffer or struct
+ * that is smaller than stated, a callback that throws, and closing a descriptor of this library.
  *
- * In a forked child nothing leads, and every call but leasehold_is_leader and
- * leasehold_token_is_valid, which are false there, is LEASEHOLD_E_FORKED: fork before the first
- * call, or exec. Once loaded, the shared library stays: dlclose is allowed, and unloads nothing. A
- * plug-in that has the static library in it has to stay as well (link it with -z nodelete). No
- * function touches signal handlers; the library's threads block all signals. When memory runs out
- * the process is aborted. A call needs 64 KiB of stack, and 512 KiB to read JSON that is nested as
- * deeply as it may be.
+ * Process. In a forked child, leasehold_is_leader and leasehold_token_is_valid return false, and
+ * every other call returns LEASEHOLD_E_FORKED: fork before the first call, or exec. The shared
+ * library stays loaded: dlclose is allowed, and does not unload it. A plug-in that contains the
+ * static library must stay loaded as well (link it with -z nodelete). The library does not change
+ * signal handlers; its threads block all signals. When memory runs out, the process is aborted. A
+ * call needs 64 KiB of stack, and 512 KiB to read the most deeply nested JSON that is accepted.
  *
- * How a term ends. leasehold_step_down, leasehold_transfer, leasehold_set_healthy with false, and
- * leasehold_stop give it back. From then on leasehold_is_leader is false, and the lease is held
- * until the work has stopped: until on_lose_leadership has returned, where there is one, and until
- * leasehold_drained was called with the term's epoch, where somebody has ever asked for events, who
- * finds LEASEHOLD_RESIGNING among them. Then the lease is released, another node takes over, and
- * LEASEHOLD_LOST_LEADERSHIP is queued. When the work has not stopped within the drain timeout
- * (default 10 s), that is queued without a release, with LEASEHOLD_DRAIN_TIMED_OUT, and others wait
- * for the TTL. leasehold_stop waits for callbacks only: whoever calls it has stopped the work. All
- * that happened can be taken after it, until leasehold_free, which stops first what was not. A term
- * that is not given back, but lost, has LEASEHOLD_LOST_LEADERSHIP only.
+ * How a term ends. A node steps down after leasehold_step_down, leasehold_transfer,
+ * leasehold_set_healthy with false, and leasehold_stop. From then on leasehold_is_leader is false,
+ * and the lease is held until the work has stopped:
+ * - with callbacks, until on_lose_leadership has returned;
+ * - if the program has ever asked for events, until it has called leasehold_drained with the epoch
+ *   of LEASEHOLD_RESIGNING.
+ * Then the lease is released, another node takes over, and LEASEHOLD_LOST_LEADERSHIP is queued. If
+ * the work has not stopped within the drain timeout (default 10 s), that event has the cause
+ * LEASEHOLD_DRAIN_TIMED_OUT, the lease is not released, and other nodes wait until it expires.
+ *
+ * leasehold_stop waits for callbacks only: the caller must have stopped the work. Events can be
+ * taken after it, until leasehold_free, which stops a running node first. When a node loses its
+ * term without stepping down, there is only LEASEHOLD_LOST_LEADERSHIP.
  */";
 
 pub(crate) fn generate() -> String {
