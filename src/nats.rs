@@ -9,6 +9,7 @@ pub(crate) mod connection;
 pub(crate) mod message;
 mod nats_client;
 mod server_error;
+pub(crate) mod transport;
 pub(crate) mod version;
 
 #[cfg(any(test, fuzzing))]

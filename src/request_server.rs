@@ -72,13 +72,25 @@ impl RequestServer {
         handlers: Vec<Box<dyn Handler>>,
     ) -> io::Result<Self> {
         let (waker, wake) = bounded(1);
-        let stopping = Arc::<AtomicBool>::default();
-        let state = Arc::<Mutex<ConnectionState>>::default();
-        let settings = settings.clone();
-        let (stopped, shared) = (Arc::clone(&stopping), Arc::clone(&state));
-        let task = Task::spawn("leasehold-answer", CLOSE_TIMEOUT * 2, move || {
-            ServerLoop::new(settings, purpose, clock, handlers, shared).run(&wake, &stopped);
-        })?;
+        let options = ConnectionOptions {
+            purpose,
+            subjects: handlers.iter().flat_map(|handler| handler.subjects()).collect(),
+            max_waiting: MAX_WAITING,
+            keep_alive: true,
+            hints: None,
+        };
+        let server = ServerLoop {
+            connection: Connection::new(settings, options, clock.clone()),
+            settings: settings.clone(),
+            handlers,
+            clock,
+            state: Arc::default(),
+            stopped: Arc::default(),
+            warned: false,
+        };
+        let (stopping, state) = (Arc::clone(&server.stopped), Arc::clone(&server.state));
+        let run = move || server.run(&wake);
+        let task = Task::spawn("leasehold-answer", CLOSE_TIMEOUT * 2, run)?;
         Ok(Self { stopping, waker, _task: task, state })
     }
 
@@ -109,31 +121,14 @@ struct ServerLoop {
     handlers: Vec<Box<dyn Handler>>,
     state: Arc<Mutex<ConnectionState>>,
     clock: Clock,
+    stopped: Arc<AtomicBool>,
     /// A request asked for a response where none may be sent, and this was logged.
     warned: bool,
 }
 
 impl ServerLoop {
-    fn new(
-        settings: ConnectionSettings,
-        purpose: &'static str,
-        clock: Clock,
-        handlers: Vec<Box<dyn Handler>>,
-        state: Arc<Mutex<ConnectionState>>,
-    ) -> Self {
-        let options = ConnectionOptions {
-            purpose,
-            subjects: handlers.iter().flat_map(|handler| handler.subjects()).collect(),
-            hints: None,
-            max_waiting: MAX_WAITING,
-            keep_alive: true,
-        };
-        let connection = Connection::new(&settings, options, clock.clone());
-        Self { settings, connection, handlers, state, clock, warned: false }
-    }
-
-    fn run(mut self, wake: &Receiver<()>, stopped: &AtomicBool) {
-        while !stopped.load(Ordering::SeqCst) {
+    fn run(mut self, wake: &Receiver<()>) {
+        while !self.stopped.load(Ordering::SeqCst) {
             let until = self.clock.now() + LONGEST_WAIT;
             if let Some(event) = self.connection.poll(wake, until) {
                 self.handle(event);

@@ -22,8 +22,8 @@ use crate::store::{Outcome, Request, Snapshot, StoreEvent, Ticket};
 const MAX_RESPONSES: usize = 4096;
 /// A response's body is cut one byte above this, so that it is too long and small.
 const MAX_BODY: usize = 64 * 1024;
-/// One attempt of several to read the record may take so long.
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long one attempt to read the record may take, before another connection is tried.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause before the next attempt.
 const READ_PAUSE: Duration = Duration::from_millis(50);
 
@@ -93,20 +93,15 @@ impl Requester {
         let mut problem = StoreError::TimedOut;
         // Events that wait are old; what the connection is now is looked at last.
         loop {
-            let ready = match self.connection.next() {
-                None => self.connection.ready().is_ok(),
-                Some(ConnectionEvent::Disconnected { error }) if error.may_pass() => {
-                    problem = error;
-                    continue;
+            match self.connection.next() {
+                Some(ConnectionEvent::Disconnected { error }) if !error.may_pass() => {
+                    return Err(error);
                 }
-                Some(ConnectionEvent::Disconnected { error }) => return Err(error),
-                Some(_) => continue,
-            };
-            if ready {
-                return Ok(());
-            }
-            if !self.connection.wait(&self.never, until) {
-                return Err(problem);
+                Some(ConnectionEvent::Disconnected { error }) => problem = error,
+                Some(_) => {}
+                None if self.connection.ready().is_ok() => return Ok(()),
+                None if self.connection.wait(&self.never, until) => {}
+                None => return Err(problem),
             }
         }
     }
@@ -122,7 +117,7 @@ impl Requester {
         timeout: Duration,
     ) -> Result<TimedResponse, RequestError> {
         let mut first = None;
-        self.ask_until(&[(subject.to_owned(), body.to_owned())], timeout, |response| {
+        self.ask_until(&[subject.to_owned()], body, timeout, |response| {
             first = Some(response);
             true
         })?;
@@ -174,10 +169,12 @@ impl Requester {
             self.connected(until)?;
             let attempt_until = until.min(self.clock.now() + READ_TIMEOUT);
             match self.read_once(bucket.clone(), attempt_until) {
-                Err(error) if error.may_pass() && self.clock.now() + READ_PAUSE < until => {
-                    std::thread::sleep(READ_PAUSE);
+                Err(error) if !error.may_pass() || self.clock.now() + READ_PAUSE >= until => {
+                    return Err(error);
                 }
-                result => return result,
+                Err(StoreError::TimedOut) => self.connection.reconnect(),
+                Err(_) => std::thread::sleep(READ_PAUSE),
+                found => return found,
             }
         }
     }
@@ -191,21 +188,14 @@ impl Requester {
         self.connection.expect_response(until);
         record.submit(&mut self.connection, Ticket(0), Request::Read);
         loop {
-            while let Some(event) = record.next() {
-                match event {
-                    StoreEvent::Completed { outcome: Outcome::Read(snapshot), .. } => {
-                        return Ok(Some(snapshot));
-                    }
-                    StoreEvent::Completed { outcome: Outcome::NoBucket, .. } => return Ok(None),
-                    StoreEvent::Completed { outcome: Outcome::Failed(error), .. }
-                    | StoreEvent::Completed { outcome: Outcome::Unknown(error), .. } => {
-                        return Err(error);
-                    }
-                    _ => {}
+            match record.next() {
+                Some(StoreEvent::Completed { outcome, .. }) => return snapshot(outcome),
+                Some(_) => {}
+                None => {
+                    let event = self.connection.poll(&self.never, until);
+                    record.handle(&mut self.connection, event.ok_or(StoreError::TimedOut)?);
                 }
             }
-            let event = self.connection.poll(&self.never, until).ok_or(StoreError::TimedOut)?;
-            record.handle(&mut self.connection, event);
         }
     }
 
@@ -215,9 +205,8 @@ impl Requester {
         timeout: Duration,
         most: usize,
     ) -> Result<Vec<TimedResponse>, StoreError> {
-        let requests: Vec<_> = subjects.iter().map(|subject| (subject.clone(), vec![])).collect();
         let mut responses = Vec::new();
-        let ended = self.ask_until(&requests, timeout, |response| {
+        let ended = self.ask_until(subjects, b"", timeout, |response| {
             responses.push(response);
             responses.len() >= most
         });
@@ -231,7 +220,8 @@ impl Requester {
 
     fn ask_until(
         &mut self,
-        requests: &[(String, Vec<u8>)],
+        subjects: &[String],
+        body: &[u8],
         timeout: Duration,
         mut take: impl FnMut(TimedResponse) -> bool,
     ) -> Result<(), RequestError> {
@@ -239,18 +229,24 @@ impl Requester {
         self.connected(until).map_err(RequestError::Store)?;
         self.connection.expect_response(until);
         let sent_at = self.clock.now();
-        let mut open = Open::default();
-        for (subject, body) in requests {
-            let number = self.connection.request(subject, Headers::default(), body.clone());
-            open.0.push((subject, Some(number.map_err(RequestError::Store)?)));
+        let mut open = Vec::new();
+        for subject in subjects {
+            let number = self.connection.request(subject, Headers::default(), body.to_vec());
+            open.push(Some(number.map_err(RequestError::Store)?));
         }
+        // A request is over; others may still be answered.
+        let close = |open: &mut Vec<Option<u64>>, request: usize, why| {
+            open[request] = None;
+            if open.iter().any(Option::is_some) { Ok(()) } else { Err(why) }
+        };
         loop {
             let event = self.connection.poll(&self.never, until).ok_or(RequestError::TimedOut)?;
             match event {
                 ConnectionEvent::Response { request: number, mut message } => {
-                    let Some(request) = open.index(number) else { continue };
+                    let request = open.iter().position(|open| *open == Some(number));
+                    let Some(request) = request else { continue };
                     if message.is_no_responders() {
-                        open.close(request, RequestError::NoResponders)?;
+                        close(&mut open, request, RequestError::NoResponders)?;
                         continue;
                     }
                     message.body.truncate(MAX_BODY + 1);
@@ -260,7 +256,10 @@ impl Requester {
                     }
                 }
                 ConnectionEvent::Denied { subject, publish: true, error } => {
-                    open.deny(&subject, error)?;
+                    let request = subjects.iter().position(|asked| *asked == subject);
+                    if let Some(request) = request {
+                        close(&mut open, request, RequestError::Store(error))?;
+                    }
                 }
                 // No response can arrive.
                 ConnectionEvent::Denied { error, .. } | ConnectionEvent::Disconnected { error } => {
@@ -274,28 +273,13 @@ impl Requester {
     }
 }
 
-/// Requests to which responses may still come: subject and number, none when it is over.
-#[derive(Default)]
-struct Open<'a>(Vec<(&'a str, Option<u64>)>);
-
-impl Open<'_> {
-    fn index(&self, number: u64) -> Option<usize> {
-        self.0.iter().position(|(_, known)| *known == Some(number))
-    }
-
-    /// Ends a request.
-    ///
-    /// # Errors
-    /// `why` when it was the last one.
-    fn close(&mut self, index: usize, why: RequestError) -> Result<(), RequestError> {
-        self.0[index].1 = None;
-        if self.0.iter().any(|(_, number)| number.is_some()) { Ok(()) } else { Err(why) }
-    }
-
-    fn deny(&mut self, subject: &str, error: StoreError) -> Result<(), RequestError> {
-        match self.0.iter().position(|(asked, _)| *asked == subject) {
-            Some(index) => self.close(index, RequestError::Store(error)),
-            None => Ok(()),
+fn snapshot(outcome: Outcome) -> Result<Option<Snapshot>, StoreError> {
+    match outcome {
+        Outcome::Read(snapshot) => Ok(Some(snapshot)),
+        Outcome::Failed(error) | Outcome::Unknown(error) => Err(error),
+        // Nothing but a read was submitted.
+        Outcome::NoBucket | Outcome::Created | Outcome::LostRace | Outcome::Stored { .. } => {
+            Ok(None)
         }
     }
 }

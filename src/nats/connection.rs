@@ -22,9 +22,11 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use super::message::{Headers, Message, Outgoing};
-use super::nats_client::{Connector, Incoming, NatsClient, Need, Sent};
+use super::message::Headers;
+use super::nats_client::{Connector, NatsClient};
 use super::server_error::is_about_credentials;
+pub(crate) use super::transport::{ConnectionEvent, ConnectionOptions};
+use super::transport::{Incoming, Outgoing, Sent};
 use super::version::Version;
 use crate::clock::{Clock, Timestamp};
 use crate::config::connection::ConnectionSettings;
@@ -40,43 +42,8 @@ const SPINS: u32 = 16;
 /// Messages that wait to be sent; more are refused.
 const MAX_OUTBOX: usize = 256;
 
-/// What a connection is for.
-#[derive(Debug)]
-pub(crate) struct ConnectionOptions {
-    /// Added to the connection's name on the server, if not empty.
-    pub(crate) purpose: &'static str,
-    /// Subjects that it is subscribed to as long as it stands.
-    pub(crate) subjects: Vec<String>,
-    /// A subject of hints, which are of use but not needed. When connections end again and again
-    /// soon after they subscribed to it, the next ones do not.
-    pub(crate) hints: Option<String>,
-    /// Messages that may wait to be read on each subject; more are dropped.
-    pub(crate) max_waiting: usize,
-    /// Gives up a connection on which nothing arrives for 15 s, an echo included. Without it, the
-    /// owner must notice missing responses and call [`Connection::reconnect`].
-    pub(crate) keep_alive: bool,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub(crate) enum ConnectionEvent {
-    /// A response to the request of that number.
-    Response { request: u64, message: Message },
-    /// A message on one of the subjects.
-    Message(Message),
-    /// There is a connection, and the server has processed its subscriptions.
-    Connected { server: String },
-    /// The connection has ended, or an attempt to connect has failed.
-    Disconnected { error: StoreError },
-    /// The server does not permit publishing on, or else subscribing to, a subject.
-    Denied { subject: String, publish: bool, error: StoreError },
-    /// Hints may have been missed.
-    HintsMissed,
-}
-
 /// See the [module](self). Owned by one thread.
 pub(crate) struct Connection {
-    hints: Option<String>,
     clock: Clock,
     waiter: Waiter,
     connector: Connector,
@@ -97,17 +64,10 @@ impl Connection {
         options: ConnectionOptions,
         clock: Clock,
     ) -> Self {
-        let ConnectionOptions { purpose, subjects, hints, max_waiting, keep_alive } = options;
-        let mut settings = settings.clone();
-        if !purpose.is_empty() {
-            settings.name = format!("{} {purpose}", settings.name);
-        }
-        let connector = Connector::new(settings, subjects, max_waiting, keep_alive, clock.clone());
         let mut connection = Self {
-            hints,
+            connector: Connector::new(settings, options, clock.clone()),
             clock,
             waiter: Waiter::default(),
-            connector,
             client: None,
             outbox: VecDeque::new(),
             changes: VecDeque::new(),
@@ -199,9 +159,7 @@ impl Connection {
 
     /// Makes `subject` the subject of hints, if the connection has one.
     pub(crate) fn set_hints(&mut self, subject: &str) {
-        if let Some(hints) = &mut self.hints {
-            subject.clone_into(hints);
-        }
+        self.connector.set_hints(subject);
     }
 
     /// The next thing that happened, or `None` as soon as `wake` holds a message (which is taken)
@@ -284,14 +242,7 @@ impl Connection {
         let now = self.clock.now();
         loop {
             match self.client.as_mut()?.next(now)? {
-                Incoming::Response { request, message } => {
-                    return Some(ConnectionEvent::Response { request, message });
-                }
-                Incoming::Message(message) => return Some(ConnectionEvent::Message(message)),
-                Incoming::Resubscribed => return Some(ConnectionEvent::HintsMissed),
-                Incoming::Denied { subject, publish, error } => {
-                    return Some(ConnectionEvent::Denied { subject, publish, error });
-                }
+                Incoming::Event(event) => return Some(event),
                 Incoming::ServerError(text) => self.keep_error(text),
                 Incoming::Closed(reason) => {
                     self.lose(reason);
@@ -319,10 +270,13 @@ impl Connection {
     }
 
     fn connect(&mut self) {
-        match self.connector.poll(self.need(), self.hints.as_deref()) {
+        match self.connector.poll(self.client.as_deref_mut()) {
             Some(Ok(client)) => {
-                self.lose(Some("the server is shutting down (lame duck mode)"));
-                self.begin(client);
+                self.end(Some("the server is shutting down (lame duck mode)"));
+                self.last_error = None;
+                let server = client.server.clone();
+                self.changes.push_back(ConnectionEvent::Connected { server });
+                self.client = Some(client);
             }
             Some(Err(error)) if self.client.is_none() => {
                 self.changes.push_back(ConnectionEvent::Disconnected { error });
@@ -330,26 +284,21 @@ impl Connection {
             // While another connection stands, a failed attempt makes no difference.
             Some(Err(_)) | None => {}
         }
-        if let (Some(client), Some(hints)) = (&mut self.client, &self.hints) {
-            self.connector.update_hints(client, hints);
+    }
+
+    fn lose(&mut self, reason: Option<&str>) {
+        if let Some(client) = self.end(reason) {
+            self.connector.lost(&client);
         }
     }
 
-    fn begin(&mut self, client: Box<NatsClient>) {
-        self.last_error = None;
-        self.connector.begin(&client);
-        let server = client.server.clone();
-        self.changes.push_back(ConnectionEvent::Connected { server });
-        self.client = Some(client);
-    }
-
     /// Ends the present connection, if there is one.
-    fn lose(&mut self, reason: Option<&str>) {
-        let Some(client) = self.client.take() else { return };
-        self.connector.lost(&client);
+    fn end(&mut self, reason: Option<&str>) -> Option<Box<NatsClient>> {
+        let client = self.client.take()?;
         self.outbox.clear();
         let error = self.disconnection(&client.server, reason);
         self.changes.push_back(ConnectionEvent::Disconnected { error });
+        Some(client)
     }
 
     fn disconnection(&mut self, server: &str, reason: Option<&str>) -> StoreError {
@@ -365,21 +314,14 @@ impl Connection {
         }
     }
 
-    fn need(&self) -> Need {
-        match &self.client {
-            None => Need::Connection,
-            Some(client) if client.is_leaving() => Need::Replacement,
-            Some(_) => Need::Nothing,
-        }
-    }
-
     /// How long nothing needs to be done if nothing happens.
     fn idle_time(&self, now: Timestamp) -> Duration {
         if !self.outbox.is_empty() {
             return RESEND;
         }
-        let client = self.client.as_ref().and_then(|client| client.next_at(now));
-        let due = client.into_iter().chain(self.connector.next_at(self.need()));
+        let client = self.client.as_deref();
+        let echo_at = client.and_then(|client| client.next_at(now));
+        let due = echo_at.into_iter().chain(self.connector.next_at(client));
         due.map(|at| at.since(now)).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 }

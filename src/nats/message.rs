@@ -32,16 +32,6 @@ impl Message {
     }
 }
 
-/// A message to be sent.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) subject: String,
-    /// Where a response is expected, if one is.
-    pub(crate) reply: Option<String>,
-    pub(crate) headers: Headers,
-    pub(crate) body: Vec<u8>,
-}
-
 /// Names and values. One name may have several values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Headers(Vec<(String, String)>);

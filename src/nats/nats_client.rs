@@ -38,5 +38,5 @@ mod notice_breaker;
 mod reaper;
 mod tls;
 
-pub(super) use client::{Incoming, NatsClient, Sent};
-pub(super) use connector::{Connector, Need};
+pub(super) use client::NatsClient;
+pub(super) use connector::Connector;

@@ -89,16 +89,11 @@ impl NatsStore {
         }
     }
 
-    /// Takes in what happened, until there is an event for the caller.
-    fn next(&mut self) -> Option<StoreEvent> {
+    fn take_in(&mut self) {
         for _ in 0..BATCH {
-            if let Some(event) = self.record.next() {
-                return Some(event);
-            }
-            let event = self.connection.next()?;
+            let Some(event) = self.connection.next() else { return };
             self.record.handle(&mut self.connection, event);
         }
-        self.record.next()
     }
 }
 
@@ -109,8 +104,12 @@ impl Store for NatsStore {
 
     fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent> {
         loop {
+            if let Some(event) = self.record.next() {
+                return Some(event);
+            }
             self.connection.look_for(wake);
-            if let Some(event) = self.next() {
+            self.take_in();
+            if let Some(event) = self.record.next() {
                 return Some(event);
             }
             if !self.connection.wait(wake, until) {
@@ -121,10 +120,7 @@ impl Store for NatsStore {
 
     fn reconnect(&mut self) {
         // Responses that have arrived still count.
-        for _ in 0..BATCH {
-            let Some(event) = self.connection.next() else { break };
-            self.record.handle(&mut self.connection, event);
-        }
+        self.take_in();
         self.connection.reconnect();
     }
 

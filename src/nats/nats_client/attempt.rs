@@ -14,6 +14,7 @@ use super::reaper::{OpenClient, Shared};
 use crate::config::connection::{ConnectionSettings, ServerAddress};
 use crate::error::StoreError;
 use crate::nats::new_inbox;
+use crate::nats::transport::ConnectionOptions;
 use crate::task::spawn;
 
 /// What all attempts of a connector have in common.
@@ -22,8 +23,7 @@ pub(super) struct ClientSetup {
     pub(super) results: Sender<Finished>,
     /// Wakes the owner of the connection.
     pub(super) waker: Sender<()>,
-    /// Messages that may wait to be read on a subject; more are dropped.
-    pub(super) max_waiting: usize,
+    pub(super) options: ConnectionOptions,
     /// No connection is wanted any more.
     pub(super) closed: AtomicBool,
     /// One clone per client that has not ended.
@@ -36,7 +36,6 @@ pub(super) struct ClientSetup {
 pub(super) struct Attempt {
     pub(super) number: u64,
     pub(super) server: ServerAddress,
-    pub(super) subjects: Vec<String>,
     pub(super) hints: Option<String>,
     pub(super) deadline: Instant,
 }
@@ -79,21 +78,21 @@ impl ClientSetup {
             .open(&attempt.server, attempt.deadline, &shared)
             .map_err(|error| ConnectFailure { error, subscribed_hints: false })?;
         let failed = |error: std::io::Error| ConnectFailure {
-            error: unreachable(&self.settings, &attempt.server, &error),
+            error: unreachable(&self.settings, &format!("{}: {error}", attempt.server)),
             subscribed_hints: attempt.hints.is_some(),
         };
         let open = self.subscribe(connection, attempt).map_err(failed)?;
         let client = NatsClient {
-            number: attempt.number,
             server: attempt.server.to_string(),
             version: facts.version,
             secure: facts.tls.is_some(),
             inbox_prefix: open.inbox_prefix.clone(),
             hint_subject: attempt.hints.clone(),
+            hints_since: None,
             inbox: open.inbox.receiver().clone(),
             subjects: open.subjects.iter().map(|one| one.receiver().clone()).collect(),
             hints: open.hints.as_ref().map(|hints| hints.receiver().clone()),
-            max_waiting: self.max_waiting,
+            max_waiting: self.options.max_waiting,
             waker: self.waker.clone(),
             echo: None,
             received: 0,
@@ -122,7 +121,7 @@ impl ClientSetup {
         let connection = self
             .options(&credentials, &facts, shared)
             .connect(server.to_string().as_str())
-            .map_err(|error| unreachable(&self.settings, server, &error))?;
+            .map_err(|error| unreachable(&self.settings, &format!("{server}: {error}")))?;
         Ok((connection, facts))
     }
 
@@ -135,11 +134,12 @@ impl ClientSetup {
         let inbox_prefix = new_inbox(&self.settings.inbox_prefix);
         let subscribe = |subject: &String| {
             let subscription = connection.subscribe(subject)?;
-            subscription.set_message_limits(self.max_waiting);
+            subscription.set_message_limits(self.options.max_waiting);
             Ok(subscription)
         };
         let inbox = subscribe(&format!("{inbox_prefix}.*"))?;
-        let subjects = attempt.subjects.iter().map(subscribe).collect::<std::io::Result<_>>()?;
+        let subjects =
+            self.options.subjects.iter().map(subscribe).collect::<std::io::Result<_>>()?;
         let hints = attempt.hints.as_ref().map(subscribe).transpose()?;
         connection.flush()?;
         Ok(OpenClient { connection, inbox, subjects, hints, inbox_prefix })

@@ -14,50 +14,26 @@ use super::reaper::{Shared, echo_subject};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::nats::PermissionViolation;
-use crate::nats::message::{Message, Outgoing};
+use crate::nats::message::Message;
+use crate::nats::transport::{ConnectionEvent, Incoming, Outgoing, Sent};
 use crate::nats::version::Version;
 use crate::task::spawn;
 
 /// So many messages are taken in a row before the owner gets to do other things.
 const BATCH: usize = 64;
 
-/// What a client reports.
-pub(crate) enum Incoming {
-    /// A response to the request of that number.
-    Response { request: u64, message: Message },
-    /// A message on one of the subjects.
-    Message(Message),
-    /// The subscription to hints has begun; earlier hints may have been missed.
-    Resubscribed,
-    /// The server refused to let this client publish on, or subscribe to, a subject.
-    Denied { subject: String, publish: bool, error: StoreError },
-    /// Another error, in the server's words.
-    ServerError(String),
-    /// The connection has ended. Without a reason, the server closed it.
-    Closed(Option<&'static str>),
-}
-
-/// What became of a message that was to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    Yes,
-    /// Not now: the crate's lock is taken, or its buffer full.
-    Busy,
-    /// The client has ended, which it reports.
-    Closed,
-}
-
 /// A connection that stands, or stood a moment ago. Dropping it ends it.
 pub(crate) struct NatsClient {
-    /// The number of the attempt that made it.
-    pub(super) number: u64,
     pub(crate) server: String,
     pub(crate) version: Version,
     /// Whether it is encrypted.
     pub(super) secure: bool,
     /// Responses come on subjects of this and a number.
     pub(crate) inbox_prefix: String,
+    /// The subject of hints that it is subscribed to, or is about to be.
     pub(super) hint_subject: Option<String>,
+    /// When it subscribed to hints.
+    pub(super) hints_since: Option<Timestamp>,
     pub(super) inbox: Receiver<nats::Message>,
     pub(super) subjects: Vec<Receiver<nats::Message>>,
     pub(super) hints: Option<Receiver<nats::Message>>,
@@ -77,8 +53,11 @@ impl NatsClient {
     pub(crate) fn next(&mut self, now: Timestamp) -> Option<Incoming> {
         // Looked at first: what arrived before the end is in the channels then.
         let lost = self.broken || self.shared.lost.load(Ordering::SeqCst);
-        if let Some(incoming) = self.next_message(now).or_else(|| self.next_report(now)) {
-            return Some(incoming);
+        if let Some(event) = self.next_message(now).or_else(|| self.take_resubscribed()) {
+            return Some(Incoming::Event(event));
+        }
+        if let Some(error) = self.next_error(now) {
+            return Some(error);
         }
         if lost && self.receivers().all(Receiver::is_empty) {
             return Some(Incoming::Closed(None));
@@ -86,7 +65,7 @@ impl NatsClient {
         self.keep_alive(now)
     }
 
-    fn next_message(&mut self, now: Timestamp) -> Option<Incoming> {
+    fn next_message(&mut self, now: Timestamp) -> Option<ConnectionEvent> {
         self.received += 1;
         if self.received % (BATCH + 1) == 0 {
             return None;
@@ -98,22 +77,19 @@ impl NatsClient {
             let Ok(message) = message else { continue };
             self.received_something(now);
             if index > 0 {
-                return Some(Incoming::Message(convert(message)));
+                return Some(ConnectionEvent::Message(convert(message)));
             }
             let number = message.subject.strip_prefix(&self.inbox_prefix);
             let number = number.and_then(|number| number.strip_prefix('.')?.parse().ok());
             // Number 0 is an echo.
             if let Some(request) = number.filter(|number| *number > 0) {
-                return Some(Incoming::Response { request, message: convert(message) });
+                return Some(ConnectionEvent::Response { request, message: convert(message) });
             }
         }
         None
     }
 
-    fn next_report(&mut self, now: Timestamp) -> Option<Incoming> {
-        if self.take_resubscribed() {
-            return Some(Incoming::Resubscribed);
-        }
+    fn next_error(&mut self, now: Timestamp) -> Option<Incoming> {
         while let Some(text) = self.shared.next_error() {
             self.received_something(now);
             let Some(violation) = PermissionViolation::parse(&text) else {
@@ -123,7 +99,8 @@ impl NatsClient {
             if self.echo.is_none() || violation.subject != echo_subject(&self.inbox_prefix) {
                 let (subject, publish) = (violation.subject.to_owned(), violation.publish);
                 let error = StoreError::Permission(text.as_str().into());
-                return Some(Incoming::Denied { subject, publish, error });
+                let denied = ConnectionEvent::Denied { subject, publish, error };
+                return Some(Incoming::Event(denied));
             }
         }
         None
@@ -143,38 +120,17 @@ impl NatsClient {
         }
         echo.sent(now);
         // An echo that cannot be sent now is made up for by the next one.
-        let _ = self.publish(&echo_subject(&self.inbox_prefix), None, None, b"");
+        self.shared.publish(&echo_subject(&self.inbox_prefix), None, None, b"");
         None
     }
 
     /// Sends without blocking.
     pub(crate) fn send(&mut self, message: &Outgoing) -> Sent {
-        let headers = (!message.headers.is_empty()).then(|| message.headers.iter().collect());
-        self.publish(&message.subject, message.reply.as_deref(), headers.as_ref(), &message.body)
-    }
-
-    fn publish(
-        &mut self,
-        subject: &str,
-        reply: Option<&str>,
-        headers: Option<&nats::HeaderMap>,
-        body: &[u8],
-    ) -> Sent {
-        let open = self.shared.open.lock();
-        let sent = open.as_ref().map_or(Some(Err(())), |client| {
-            let connection = &client.connection;
-            let sent = connection.try_publish_with_reply_or_headers(subject, reply, headers, body);
-            sent.map(|sent| sent.map_err(drop))
-        });
-        drop(open);
-        match sent {
-            None => Sent::Busy,
-            Some(Ok(())) => Sent::Yes,
-            Some(Err(())) => {
-                self.broken = true;
-                Sent::Closed
-            }
-        }
+        let Outgoing { subject, reply, headers, body } = message;
+        let headers = (!headers.is_empty()).then(|| headers.iter().collect());
+        let sent = self.shared.publish(subject, reply.as_deref(), headers.as_ref(), body);
+        self.broken |= sent == Sent::Closed;
+        sent
     }
 
     /// A response is expected until `until`.
@@ -205,11 +161,6 @@ impl NatsClient {
         self.shared.leaving.load(Ordering::SeqCst)
     }
 
-    /// The subject of hints that it is subscribed to, or is about to be.
-    pub(crate) fn hint_subject(&self) -> Option<&str> {
-        self.hint_subject.as_deref()
-    }
-
     /// Subscribes to hints on another subject than before, on a helper thread. The result is
     /// [`Incoming::Resubscribed`].
     pub(crate) fn resubscribe(&mut self, subject: &str) {
@@ -237,15 +188,14 @@ impl NatsClient {
         let _ = spawn("leasehold-subscribe", work);
     }
 
-    /// Takes a new subscription into use. True when there was one.
-    fn take_resubscribed(&mut self) -> bool {
-        match self.shared.resubscribed.lock().take() {
-            Some((subject, receiver)) if self.hint_subject.as_ref() == Some(&subject) => {
-                self.hints = Some(receiver);
-                true
-            }
-            _ => false,
+    /// Takes a new subscription into use.
+    fn take_resubscribed(&mut self) -> Option<ConnectionEvent> {
+        let (subject, receiver) = self.shared.resubscribed.lock().take()?;
+        if self.hint_subject.as_ref() != Some(&subject) {
+            return None;
         }
+        self.hints = Some(receiver);
+        Some(ConnectionEvent::HintsMissed)
     }
 }
 

@@ -15,10 +15,12 @@ use crossbeam_channel::{Receiver, Select, bounded, unbounded};
 use super::attempt::{Attempt, ClientSetup, ConnectFailure, Finished};
 use super::client::NatsClient;
 use super::echo::Echo;
+use super::handshake::unreachable;
 use super::notice_breaker::NoticeBreaker;
 use crate::clock::{Clock, Timestamp};
 use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
+use crate::nats::transport::ConnectionOptions;
 
 /// The pause after the first round.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -30,15 +32,6 @@ const GRACE: Duration = Duration::from_millis(500);
 const MAX_ATTEMPTS: usize = 4;
 /// Clients that may exist at a time, those included that wait for a frozen server to wake up.
 const MAX_CLIENTS: usize = 32;
-
-/// What the owner of the connector lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    Nothing,
-    Connection,
-    /// Another connection, as the server of the present one is about to shut down.
-    Replacement,
-}
 
 #[derive(Debug, PartialEq)]
 enum State {
@@ -55,12 +48,11 @@ enum State {
 
 pub(crate) struct Connector {
     setup: Arc<ClientSetup>,
-    /// Subjects that every client is subscribed to.
-    subjects: Vec<String>,
-    keep_alive: bool,
+    /// The subject of hints, if there are any.
+    hints: Option<String>,
     clock: Clock,
     state: State,
-    /// Number of the last attempt, which becomes that of its client.
+    /// Number of the last attempt.
     number: u64,
     /// Index of the server whose turn it is.
     turn: usize,
@@ -73,32 +65,32 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// `max_waiting` messages may wait to be read on each subject. With `keep_alive`, a connection
-    /// on which nothing arrives sends itself something, and is given up if that does not arrive.
     pub(crate) fn new(
-        settings: ConnectionSettings,
-        subjects: Vec<String>,
-        max_waiting: usize,
-        keep_alive: bool,
+        settings: &ConnectionSettings,
+        mut options: ConnectionOptions,
         clock: Clock,
     ) -> Self {
+        let hints = options.hints.take();
+        let mut settings = settings.clone();
+        if !options.purpose.is_empty() {
+            settings.name = format!("{} {}", settings.name, options.purpose);
+        }
         // Unbounded, as such a channel drops its messages together with its receiver. A client that
         // is never taken out would else keep its own threads.
         let (sender, results) = unbounded();
         let (waker, woken) = bounded(1);
         let setup = ClientSetup {
             settings,
+            options,
             results: sender,
             waker,
-            max_waiting,
             closed: AtomicBool::new(false),
             clients: Arc::new(()),
             attempts: Arc::new(()),
         };
         Self {
             setup: Arc::new(setup),
-            subjects,
-            keep_alive,
+            hints,
             clock,
             state: State::Idle { not_before: Timestamp::ZERO },
             number: 0,
@@ -111,32 +103,34 @@ impl Connector {
         }
     }
 
-    /// Takes the result of an attempt, gives up one that is stuck, or starts one if it is time.
+    /// Takes the result of an attempt, gives up one that is stuck, or starts one if the `present`
+    /// connection does not suffice and it is time.
     pub(crate) fn poll(
         &mut self,
-        need: Need,
-        hints: Option<&str>,
+        present: Option<&mut NatsClient>,
     ) -> Option<Result<Box<NatsClient>, StoreError>> {
         while let Ok(Finished { number, result }) = self.results.try_recv() {
             // An attempt that was given up ends here; its client ends when it is dropped.
             if matches!(self.state, State::Trying { number: current, .. } if current == number) {
-                return Some(self.finished(result, need, hints));
+                return Some(self.finished(result));
             }
         }
         let now = self.clock.now();
         match self.state {
             State::Trying { give_up_at, .. } if now >= give_up_at => {
-                Some(Err(self.failed_attempt("no result in time")))
+                return Some(Err(self.failed_attempt("no result in time")));
             }
-            State::Idle { not_before } if now >= not_before && need != Need::Nothing => {
-                self.advance(now, need, hints).map(Err)
+            State::Idle { not_before } if now >= not_before && is_wanted(present.as_deref()) => {
+                return self.start(now, present.is_some()).map(Err);
             }
-            _ => None,
+            _ => {}
         }
+        self.update_hints(now, present?);
+        None
     }
 
-    fn advance(&mut self, now: Timestamp, need: Need, hints: Option<&str>) -> Option<StoreError> {
-        if need == Need::Replacement && self.servers() == 1 {
+    fn start(&mut self, now: Timestamp, replacement: bool) -> Option<StoreError> {
+        if replacement && self.servers() == 1 {
             // There is no other server; this one will close the connection.
             self.state = State::Idle { not_before: now + Duration::from_secs(1) };
             return None;
@@ -150,8 +144,7 @@ impl Connector {
         let attempt = Attempt {
             number: self.number,
             server: self.setup.settings.servers.get(self.turn)?.clone(),
-            subjects: self.subjects.clone(),
-            hints: hints.filter(|_| self.breaker.allows(now)).map(str::to_owned),
+            hints: self.hints.clone().filter(|_| self.breaker.allows(now)),
             deadline: Instant::now() + timeout,
         };
         if self.setup.start(attempt).is_err() {
@@ -175,55 +168,49 @@ impl Connector {
     fn finished(
         &mut self,
         result: Result<Box<NatsClient>, ConnectFailure>,
-        need: Need,
-        hints: Option<&str>,
     ) -> Result<Box<NatsClient>, StoreError> {
         let now = self.clock.now();
         match result {
             Ok(mut client) => {
                 self.connected_at = now;
                 self.state = State::Idle { not_before: Timestamp::ZERO };
-                client.echo = self.keep_alive.then(|| Echo::new(client.secure, now));
+                client.hints_since = client.hint_subject.as_ref().map(|_| now);
+                client.echo = self.setup.options.keep_alive.then(|| Echo::new(client.secure, now));
                 Ok(client)
             }
             Err(ConnectFailure { error, subscribed_hints }) => {
-                // The breaker follows the present connection, if there is one.
-                if subscribed_hints && need == Need::Connection {
-                    self.breaker.begin(now, true);
-                    self.end_breaker(now, hints);
-                }
+                self.hints_ended(subscribed_hints.then_some(now));
                 self.failed();
                 Err(error)
             }
         }
     }
 
-    /// Takes note that `client` is the present connection now.
-    pub(crate) fn begin(&mut self, client: &NatsClient) {
-        self.breaker.begin(self.clock.now(), client.hint_subject().is_some());
+    /// Makes `subject` the subject of hints, if there are any.
+    pub(crate) fn set_hints(&mut self, subject: &str) {
+        if let Some(hints) = &mut self.hints {
+            subject.clone_into(hints);
+        }
     }
 
-    /// Has `client` subscribe to `hints` if it is not and the breaker allows it.
-    pub(crate) fn update_hints(&mut self, client: &mut NatsClient, hints: &str) {
-        let now = self.clock.now();
-        if client.hint_subject() == Some(hints) || !self.breaker.allows(now) {
-            return;
+    /// Has `client` subscribe to hints if it does not yet and the breaker allows it.
+    fn update_hints(&mut self, now: Timestamp, client: &mut NatsClient) {
+        let Some(hints) = self.hints.as_ref().filter(|_| self.breaker.allows(now)) else { return };
+        if client.hint_subject.as_ref() != Some(hints) {
+            client.hints_since = client.hints_since.or(Some(now));
+            client.resubscribe(hints);
         }
-        if client.hint_subject().is_none() {
-            self.breaker.begin(now, true);
-        }
-        client.resubscribe(hints);
     }
 
-    /// Takes note of the end of a connection: it is the next server's turn.
+    /// Takes note of the end of the last connection: it is the next server's turn.
     pub(crate) fn lost(&mut self, client: &NatsClient) {
-        let now = self.clock.now();
-        self.end_breaker(now, client.hint_subject());
-        if client.number != self.number || !matches!(self.state, State::Idle { .. }) {
-            // Another attempt is under way already.
+        self.hints_ended(client.hints_since);
+        if !matches!(self.state, State::Idle { .. }) {
+            // An attempt for its replacement is under way already.
             return;
         }
-        if now.since(self.connected_at) >= self.setup.settings.reconnect_wait {
+        let lasted = self.clock.now().since(self.connected_at);
+        if lasted >= self.setup.settings.reconnect_wait {
             self.failures = 0;
             self.next_turn();
             self.state = State::Idle { not_before: Timestamp::ZERO };
@@ -232,19 +219,19 @@ impl Connector {
         }
     }
 
-    fn end_breaker(&mut self, now: Timestamp, hints: Option<&str>) {
-        if self.breaker.end(now) {
-            let (name, hints) = (self.setup.settings.name.as_str(), hints.unwrap_or_default());
-            log::warn!(connection = name;
+    /// A connection that was subscribed to hints since `since` has ended.
+    fn hints_ended(&mut self, since: Option<Timestamp>) {
+        let now = self.clock.now();
+        if since.is_some_and(|since| self.breaker.ended(since, now)) {
+            let hints = self.hints.as_deref().unwrap_or_default();
+            log::warn!(connection = self.setup.settings.name.as_str();
                 "connections end soon after they subscribed to {hints}; for a minute none does");
         }
     }
 
     fn failed_attempt(&mut self, reason: &str) -> StoreError {
         self.failed();
-        let servers = &self.setup.settings.servers;
-        let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
-        StoreError::Unreachable { servers: servers.join(", ").into(), reason: reason.into() }
+        unreachable(&self.setup.settings, reason)
     }
 
     fn failed(&mut self) {
@@ -270,10 +257,10 @@ impl Connector {
     }
 
     /// When something needs to be done if nothing happens.
-    pub(crate) fn next_at(&self, need: Need) -> Option<Timestamp> {
+    pub(crate) fn next_at(&self, present: Option<&NatsClient>) -> Option<Timestamp> {
         match self.state {
             State::Trying { give_up_at, .. } => Some(give_up_at),
-            State::Idle { not_before } => (need != Need::Nothing).then_some(not_before),
+            State::Idle { not_before } => is_wanted(present).then_some(not_before),
             State::Closed => None,
         }
     }
@@ -300,6 +287,11 @@ impl Connector {
     pub(crate) fn is_busy(&self) -> bool {
         alive(&self.setup.clients) + alive(&self.setup.attempts) > 0
     }
+}
+
+/// Whether there is no connection, or only one whose server is about to shut down.
+fn is_wanted(present: Option<&NatsClient>) -> bool {
+    present.is_none_or(NatsClient::is_leaving)
 }
 
 /// How many clones of a counter there are besides the setup's own.

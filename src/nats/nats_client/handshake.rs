@@ -232,7 +232,7 @@ impl<'a> Probe<'a> {
     }
 
     fn unreachable(&self, error: &dyn std::fmt::Display) -> StoreError {
-        unreachable(self.settings, self.server, error)
+        unreachable(self.settings, &format!("{}: {error}", self.server))
     }
 
     fn tls_failed(&self, error: &dyn std::fmt::Display) -> StoreError {
@@ -243,17 +243,10 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// The error that names all servers, and what went wrong with one of them.
-pub(super) fn unreachable(
-    settings: &ConnectionSettings,
-    server: &ServerAddress,
-    error: &dyn std::fmt::Display,
-) -> StoreError {
+/// The error that names all servers.
+pub(super) fn unreachable(settings: &ConnectionSettings, reason: &str) -> StoreError {
     let servers: Vec<_> = settings.servers.iter().map(ToString::to_string).collect();
-    StoreError::Unreachable {
-        servers: servers.join(", ").into(),
-        reason: format!("{server}: {}", excerpt(&error.to_string())).into(),
-    }
+    StoreError::Unreachable { servers: servers.join(", ").into(), reason: excerpt(reason).into() }
 }
 
 type TlsStream<'a> = StreamOwned<ClientConnection, Timed<'a>>;

@@ -18,7 +18,6 @@ const OPEN_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct NoticeBreaker {
-    subscribed_since: Option<Timestamp>,
     /// Short connections in a row.
     short: u32,
     open_until: Timestamp,
@@ -30,14 +29,8 @@ impl NoticeBreaker {
         now >= self.open_until
     }
 
-    /// A connection has begun, or one that stands has subscribed.
-    pub(super) fn begin(&mut self, now: Timestamp, subscribed: bool) {
-        self.subscribed_since = subscribed.then_some(now);
-    }
-
-    /// A connection has ended. True when that opens the breaker.
-    pub(super) fn end(&mut self, now: Timestamp) -> bool {
-        let Some(since) = self.subscribed_since.take() else { return false };
+    /// A connection that was subscribed since `since` has ended. True when that opens the breaker.
+    pub(super) fn ended(&mut self, since: Timestamp, now: Timestamp) -> bool {
         self.short = if now.since(since) < SHORT { self.short + 1 } else { 0 };
         let opens = self.short >= SHORT_CONNECTIONS;
         if opens {
@@ -59,9 +52,7 @@ mod tests {
 
     /// A connection from `begin` to `end`, subscribed if the breaker allows it.
     fn connection(breaker: &mut NoticeBreaker, begin: u64, end: u64) -> bool {
-        let subscribed = breaker.allows(at(begin));
-        breaker.begin(at(begin), subscribed);
-        breaker.end(at(end))
+        breaker.allows(at(begin)) && breaker.ended(at(begin), at(end))
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
+use crate::nats::transport::Sent;
 use crate::task::spawn;
 use crate::text::excerpt;
 
@@ -120,7 +121,7 @@ impl Shared {
                 return false;
             }
             // The crate may be busy with sending.
-            sent = sent || self.publish(&echo);
+            sent = sent || self.publish(&echo, None, None, b"") != Sent::Busy;
             if inbox.recv_timeout(ECHO_PAUSE).is_ok() || !self.server_errors.lock().is_empty() {
                 return true;
             }
@@ -128,11 +129,21 @@ impl Shared {
         false
     }
 
-    fn publish(&self, subject: &str) -> bool {
-        self.open.lock().as_ref().is_some_and(|client| {
-            let connection = &client.connection;
-            connection.try_publish_with_reply_or_headers(subject, None, None, b"").is_some()
-        })
+    /// Sends without blocking.
+    pub(super) fn publish(
+        &self,
+        subject: &str,
+        reply: Option<&str>,
+        headers: Option<&nats::HeaderMap>,
+        body: &[u8],
+    ) -> Sent {
+        let open = self.open.lock();
+        let Some(client) = open.as_ref() else { return Sent::Closed };
+        match client.connection.try_publish_with_reply_or_headers(subject, reply, headers, body) {
+            None => Sent::Busy,
+            Some(Ok(())) => Sent::Yes,
+            Some(Err(_)) => Sent::Closed,
+        }
     }
 }
 

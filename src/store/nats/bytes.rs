@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::bucket::BucketOptions;
-use super::jetstream::{self, Ack, Creation, Found};
+use super::jetstream::{self, Found};
 use super::notice::parse_notice;
 use super::subjects::Subjects;
 use crate::config::Config;
@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
 use crate::nats::version::Version;
 use crate::nats::{PermissionViolation, bytes as wire};
-use crate::store::{Content, Entry};
+use crate::store::{Content, Entry, Outcome};
 use crate::text::printable;
 
 /// Calls what it is given, once: so a caller measures the reader alone, without the checks.
@@ -65,15 +65,16 @@ fn has_code(said: &Value, codes: &[u32]) -> bool {
 pub fn acknowledgement(bytes: &[u8], around: Around<'_>) {
     let subjects = subjects();
     match within(around, || jetstream::parse_ack(bytes, &subjects.stream)) {
-        Ack::Stored(revision) => {
+        Ok(Outcome::Stored { revision }) => {
             assert!(revision > 0);
             compare(bytes, |said| {
                 let stored = said["seq"] == revision && said["stream"] == subjects.stream;
                 stored && said["error"].is_null()
             });
         }
-        Ack::LostRace => compare(bytes, |said| has_code(said, &jetstream::code::LOST_RACE)),
-        Ack::Refused(error) | Ack::Doubtful(error) => check_error(&error),
+        Ok(Outcome::LostRace) => compare(bytes, |said| has_code(said, &jetstream::code::LOST_RACE)),
+        Ok(Outcome::Failed(error)) | Err(error) => check_error(&error),
+        Ok(outcome) => panic!("{outcome:?}"),
     }
 }
 
@@ -122,8 +123,9 @@ pub fn stream(bytes: &[u8], around: Around<'_>) {
         Err(error) => check_error(&error),
     }
     match within(around, || jetstream::parse_create(bytes, &subjects.stream)) {
-        Creation::Created => {}
-        Creation::Refused(error) | Creation::Doubtful(error) => check_error(&error),
+        Ok(Outcome::Created) => {}
+        Ok(Outcome::Failed(error)) | Err(error) => check_error(&error),
+        Ok(outcome) => panic!("{outcome:?}"),
     }
     if let Err(error) = within(around, || jetstream::parse_account(bytes)) {
         check_error(&error);

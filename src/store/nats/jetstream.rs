@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::stream_config::RawConfig;
 use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
-use crate::store::{Content, Entry, Incarnation};
+use crate::store::{Content, Entry, Incarnation, Outcome};
 use crate::text::excerpt;
 
 /// Error codes (`err_code`) of the JetStream API.
@@ -60,15 +60,6 @@ impl RawError {
     }
 }
 
-/// What the acknowledgement of a write says.
-#[derive(Debug, PartialEq)]
-pub(super) enum Ack {
-    Stored(u64),
-    LostRace,
-    Refused(StoreError),
-    Doubtful(StoreError),
-}
-
 #[derive(Deserialize)]
 struct RawAck {
     error: Option<RawError>,
@@ -83,25 +74,24 @@ struct RawAck {
 ///
 /// A lost race carries `stream` and `seq` beside `error` (seen with code 10164), so the error is
 /// looked at first.
-pub(super) fn parse_ack(body: &[u8], stream: &str) -> Ack {
-    let raw: RawAck = match parse(body) {
-        Ok(raw) => raw,
-        Err(error) => return Ack::Doubtful(error),
-    };
-    if let Some(error) = raw.error {
-        return match error.err_code {
-            code if code::LOST_RACE.contains(&code) => Ack::LostRace,
-            _ if error.is_doubtful() => Ack::Doubtful(error.into_error()),
-            _ => Ack::Refused(error.into_error()),
-        };
-    }
-    if raw.stream.as_deref() != Some(stream) {
-        return Ack::Doubtful(malformed("an acknowledgement of another stream"));
+///
+/// # Errors
+/// The write may have been stored, or may be stored later.
+pub(super) fn parse_ack(body: &[u8], stream: &str) -> Result<Outcome, StoreError> {
+    let raw: RawAck = parse(body)?;
+    match raw.error {
+        Some(error) if code::LOST_RACE.contains(&error.err_code) => return Ok(Outcome::LostRace),
+        Some(error) if error.is_doubtful() => return Err(error.into_error()),
+        Some(error) => return Ok(Outcome::Failed(error.into_error())),
+        None => {}
     }
     match raw.seq {
-        0 => Ack::Doubtful(malformed("an acknowledgement without a revision")),
-        _ if raw.duplicate => Ack::Doubtful(malformed("an acknowledgement of a duplicate")),
-        seq => Ack::Stored(seq),
+        _ if raw.stream.as_deref() != Some(stream) => {
+            Err(malformed("an acknowledgement of another stream"))
+        }
+        0 => Err(malformed("an acknowledgement without a revision")),
+        _ if raw.duplicate => Err(malformed("an acknowledgement of a duplicate")),
+        revision => Ok(Outcome::Stored { revision }),
     }
 }
 
@@ -191,26 +181,20 @@ pub(super) fn parse_info(body: &[u8], stream: &str) -> Result<Found<Info>, Store
     Ok(Found::Some(Info { incarnation, last_seq: state.last_seq, pristine, config }))
 }
 
-/// What came of a request to create the bucket.
-#[derive(Debug, PartialEq)]
-pub(super) enum Creation {
-    Created,
-    Refused(StoreError),
-    Doubtful(StoreError),
-}
-
-/// Reads the answer to [`Subjects::create`]. A bucket of another configuration counts as created:
-/// the read that follows tells whether it will do.
-pub(super) fn parse_create(body: &[u8], stream: &str) -> Creation {
-    match parse::<RawInfo>(body) {
-        Err(error) => Creation::Doubtful(error),
-        Ok(RawInfo { error: Some(error), .. }) => match error.err_code {
-            code::NAME_IN_USE => Creation::Created,
-            // Whatever the server did in spite of it, the read that follows finds.
-            _ => Creation::Refused(error.into_error()),
-        },
-        Ok(RawInfo { config: Some(config), .. }) if config.name == stream => Creation::Created,
-        Ok(_) => Creation::Doubtful(malformed("neither a stream nor an error")),
+/// Reads the response to [`Subjects::create`]. A bucket of another configuration counts as created:
+/// the read that follows shows whether it is suitable.
+///
+/// # Errors
+/// The bucket may have been created.
+pub(super) fn parse_create(body: &[u8], stream: &str) -> Result<Outcome, StoreError> {
+    match parse(body)? {
+        RawInfo { error: Some(error), .. } if error.err_code == code::NAME_IN_USE => {
+            Ok(Outcome::Created)
+        }
+        // The read that follows shows what the server did in spite of it.
+        RawInfo { error: Some(error), .. } => Ok(Outcome::Failed(error.into_error())),
+        RawInfo { config: Some(config), .. } if config.name == stream => Ok(Outcome::Created),
+        _ => Err(malformed("neither a stream nor an error")),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use super::bucket::BucketOptions;
 use super::exchange::{Exchange, Exchanges, Step};
-use super::jetstream::{self, Ack, Creation, Found, Info, malformed};
+use super::jetstream::{self, Found, Info, malformed};
 use super::notice::parse_notice;
 use super::subjects::Subjects;
 use crate::error::StoreError;
@@ -235,17 +235,8 @@ impl RecordClient {
 
     fn interpret(&mut self, connection: &mut Connection, step: &Step, body: &[u8]) -> Next {
         match step {
-            Step::Write => match jetstream::parse_ack(body, &self.subjects.stream) {
-                Ack::Stored(revision) => Next::Finish(Outcome::Stored { revision }),
-                Ack::LostRace => Next::Finish(Outcome::LostRace),
-                Ack::Refused(error) => Next::Finish(Outcome::Failed(error)),
-                Ack::Doubtful(error) => Next::Doubt(error),
-            },
-            Step::Create => match jetstream::parse_create(body, &self.subjects.stream) {
-                Creation::Created => Next::Finish(Outcome::Created),
-                Creation::Refused(error) => Next::Finish(Outcome::Failed(error)),
-                Creation::Doubtful(error) => Next::Doubt(error),
-            },
+            Step::Write => decided(jetstream::parse_ack(body, &self.subjects.stream)),
+            Step::Create => decided(jetstream::parse_create(body, &self.subjects.stream)),
             Step::Get { base, round } => self.got(base, *round, body),
             Step::Learn { round } => self.informed(connection, None, None, *round, body),
             Step::Info { base, entry, round } => {
@@ -365,6 +356,10 @@ impl RecordClient {
         };
         self.follow(connection, number, Next::Finish(outcome));
     }
+}
+
+fn decided(outcome: Result<Outcome, StoreError>) -> Next {
+    outcome.map_or_else(Next::Doubt, Next::Finish)
 }
 
 fn failed_read(error: StoreError) -> Next {
