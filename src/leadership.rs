@@ -1,17 +1,18 @@
-//! Who leads, as a comparison of the clock with a deadline: the token of a term and the cell
-//! behind it.
+//! Whether this node leads, decided by comparing the clock with a deadline.
 //!
-//! One cell serves all terms of a node: the present term's epoch and its deadline. The renewal
-//! thread writes it; any number of threads read it. Three rules make its answers consistent:
+//! [`Leadership`] is the token of one term. [`TermCell`] holds the epoch and the deadline of the
+//! current term, and serves all terms of a node in turn. The renewal thread writes it; any number
+//! of threads read it. Three rules make the answers consistent:
 //!
-//! 1. Whoever finds the deadline past swaps in *ended*, and no extension succeeds after that: a
-//!    token that once said no never says yes again, whatever acknowledgement comes in late.
-//! 2. The epoch changes only while the cell is ended, and a reader looks at the deadline before and
-//!    after it reads the clock: a yes is about an instant that one term covered.
-//! 3. The cell is ended before a release is sent, and before anybody is told of a loss.
+//! 1. A thread that finds the deadline past marks the term as *ended*. No extension succeeds after
+//!    that. So a token that was invalid once is never valid again, however late an acknowledgement
+//!    arrives.
+//! 2. The epoch changes only while the cell is ended, and a reader reads the deadline before and
+//!    after the clock. So when it answers that a term is in force, one term covered that instant.
+//! 3. The cell is ended before a release is sent, and before a loss is reported.
 //!
-//! A forked child finds every cell of its parent ended, whatever the parent does: the cell's memory
-//! is wiped for it.
+//! A forked child finds every cell of its parent ended, because the kernel wipes the cell's memory
+//! in the child.
 
 use std::fmt;
 #[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
@@ -27,7 +28,7 @@ use crate::sys::{AtomicU64, Line, Ordering};
 
 const ENDED: u64 = 0;
 
-/// The present term's epoch and deadline.
+/// The epoch and the deadline of the current term of a node.
 #[derive(Default)]
 pub struct TermCell(Line);
 
@@ -42,15 +43,15 @@ impl TermCell {
         &self.0[1]
     }
 
-    /// Starts a term. The one before it must have ended.
+    /// Starts a term. The term before it must have ended.
     pub fn begin(&self, epoch: Epoch, deadline: Timestamp) {
         debug_assert_eq!(self.deadline().load(Ordering::SeqCst), ENDED, "a term is in force");
         self.epoch().store(epoch.as_u64(), Ordering::SeqCst);
         self.deadline().store(deadline.as_nanos(), Ordering::SeqCst);
     }
 
-    /// Moves the deadline to `until`, never back. False when the term has ended or `now` is at or
-    /// past its deadline: it has ended then.
+    /// Moves the deadline to `until`, never back. Returns false when the term has ended. A term
+    /// whose deadline is at or before `now` ends by this call.
     #[must_use]
     pub fn extend(&self, now: Timestamp, until: Timestamp) -> bool {
         let mut deadline = self.deadline().load(Ordering::SeqCst);
@@ -72,15 +73,15 @@ impl TermCell {
         self.deadline().store(ENDED, Ordering::SeqCst);
     }
 
-    /// Whether no term is in force, whatever the time.
+    /// Whether the last term was ended. Does not look at the clock.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.deadline().load(Ordering::SeqCst) == ENDED
     }
 
-    /// Epoch and deadline of the term in force at the instant `clock` is read, which is after the
-    /// call and before the return; none in a forked child. Wait-free but for renewals in between,
-    /// at most one each `R`.
+    /// The epoch and the deadline of the term in force at the instant at which `clock` is read,
+    /// which is during this call; `None` in a forked child. It never blocks, and repeats its work
+    /// only when a renewal comes in between, at most once per renew interval.
     #[inline]
     #[must_use]
     pub fn in_force(&self, clock: &Clock) -> Option<(u64, Timestamp)> {
@@ -100,7 +101,7 @@ impl TermCell {
         unchanged.then_some((epoch, Timestamp::from_nanos(deadline)))
     }
 
-    /// Ends a term whose deadline is past, unless it was extended meanwhile.
+    /// Ends a term whose deadline is past, unless it has been extended meanwhile.
     #[cold]
     fn expire(&self, mut deadline: u64, now: u64) -> Option<u64> {
         while now >= deadline {
@@ -118,7 +119,7 @@ impl TermCell {
         self.0.place()
     }
 
-    /// The cell in a line, which stays whoever's it is.
+    /// The cell in a line of memory. The line is not freed with it.
     #[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
     pub(crate) fn borrowed(line: ManuallyDrop<Line>) -> ManuallyDrop<Self> {
         ManuallyDrop::new(Self(ManuallyDrop::into_inner(line)))
@@ -138,12 +139,12 @@ impl fmt::Debug for TermCell {
     }
 }
 
-/// The right to act as leader of one term; it expires by itself and never revives.
+/// The right to act as leader in one term. It expires by itself and is never renewed once invalid.
 ///
-/// Cheap to clone and to ask from any thread: one read of the clock and a few atomic loads, no
-/// lock, no system call beyond the vDSO. Every check is about the instant it was made; what must
-/// not happen under a deposed leader is to be guarded by [`epoch`](Self::epoch) where its effect
-/// lands, see [`fence`](crate::fence).
+/// Cheap to clone, and to check from any thread: one read of the clock and a few atomic loads, no
+/// lock, no system call beyond the vDSO. Every check is about the instant at which it is made. An
+/// effect that must not happen after the term has to be guarded by [`epoch`](Self::epoch) at the
+/// place where it happens, see [`fence`](crate::fence).
 #[derive(Clone, Debug)]
 pub struct Leadership {
     cell: Arc<TermCell>,
@@ -157,7 +158,7 @@ impl Leadership {
         Self { cell, clock, epoch, session }
     }
 
-    /// The term's fencing number: send it along with every effect.
+    /// The term's fencing number. Send it along with every effect.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
@@ -168,13 +169,13 @@ impl Leadership {
         &self.cell
     }
 
-    /// The session that leads, for gates that check it beside the epoch.
+    /// The session that leads. A fencing gate may check it beside the epoch.
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session
     }
 
-    /// Whether the term is in force now. Once false, false for ever.
+    /// Whether the term is in force now. Once this is false, it stays false.
     #[inline]
     #[must_use]
     pub fn is_valid(&self) -> bool {
@@ -198,7 +199,7 @@ impl Leadership {
     /// The epoch while the term is in force.
     ///
     /// # Errors
-    /// [`LeadershipLost`] once it is not: stop what is done under it.
+    /// [`LeadershipLost`] once the term is over. Stop the work of the term then.
     #[inline]
     pub fn ensure(&self) -> Result<Epoch, LeadershipLost> {
         if self.is_valid() { Ok(self.epoch) } else { Err(LeadershipLost { epoch: self.epoch }) }
@@ -209,7 +210,7 @@ impl Leadership {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("leadership of epoch {epoch} is over")]
 pub struct LeadershipLost {
-    /// The term that was.
+    /// The epoch of the term.
     pub epoch: Epoch,
 }
 
@@ -253,7 +254,7 @@ mod tests {
         assert!(cell.extend(at(4), at(9)));
         assert_eq!(token.deadline(), Some(at(9)));
         assert!(!cell.extend(at(9), at(12)));
-        assert!(!cell.extend(at(3), at(12)), "it has ended for good");
+        assert!(!cell.extend(at(3), at(12)), "it has ended");
     }
 
     #[test]
@@ -263,9 +264,9 @@ mod tests {
         assert_eq!(token.deadline(), Some(at(5)));
     }
 
-    /// A late acknowledgement must not bring back what somebody already saw end.
+    /// A late acknowledgement must not bring back a term that another thread has found ended.
     #[test]
-    fn once_found_past_a_term_is_not_extended() {
+    fn a_term_found_past_its_deadline_is_never_extended() {
         let (cell, clock, token) = leading(5);
         clock.advance(Duration::from_secs(5));
         assert!(!cell.has_ended());
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_shows_its_term() {
+    fn debug_output_shows_epoch_and_deadline() {
         let (cell, _clock, _token) = leading(5);
         assert_eq!(format!("{cell:?}"), "TermCell { epoch: 4, deadline: 5000000000 }");
     }

@@ -1,7 +1,7 @@
-//! The record: what stands under the key `lease`, and how it is written and read.
+//! The record under the key `lease`: its fields, its JSON, and how foreign bytes are decoded.
 //!
-//! The JSON is a superset of the record of go-cluster v1, so that both can share a bucket. Times in
-//! it are for people and for v1; nothing here decides by them.
+//! The JSON is a superset of the record of go-cluster v1, so that both can share a bucket. The two
+//! times in it are for people and for v1. The election never decides by them.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -11,27 +11,29 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Longest application value in a record, in bytes of JSON text.
+/// The longest application value in a record, in bytes of JSON text.
 pub const MAX_META_BYTES: usize = 4096;
-/// Longest record that is decoded, in bytes; anything longer is undecodable.
+/// The longest record that is decoded, in bytes. A longer one is undecodable.
 pub const MAX_RECORD_BYTES: usize = 16 * 1024;
-/// Longest node id in a record, in bytes. Our own are shorter; go-cluster takes any.
+/// The longest node id in a record, in bytes. This crate writes shorter ones; go-cluster writes
+/// any.
 pub const MAX_NODE_ID_BYTES: usize = 256;
-/// Smallest `ttl_ms` that counts.
+/// The smallest `ttl_ms` that is decoded.
 pub const MIN_TTL: Duration = Duration::from_millis(100);
-/// Largest `ttl_ms` that counts.
+/// The largest `ttl_ms` that is decoded.
 pub const MAX_TTL: Duration = Duration::from_secs(3600);
 
-/// A fencing number: one per term, only ever rising. 1 … `i64::MAX` (go-cluster's type is signed).
+/// The fencing number of a term: higher than that of every earlier term. 1 … `i64::MAX`, because
+/// go-cluster's type is signed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Epoch(NonZeroU64);
 
 impl Epoch {
-    /// The largest epoch there can be.
+    /// The largest epoch.
     pub const MAX: u64 = i64::MAX.unsigned_abs();
 
-    /// An epoch of that number, unless it is outside 1 … [`Epoch::MAX`].
+    /// The epoch of that number; `None` outside 1 … [`Epoch::MAX`].
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number).filter(|n| n.get() <= Self::MAX).map(Self)
@@ -56,12 +58,12 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// 128 random bits that tell one started node from every other, of the same node id too.
+/// 128 random bits that tell one start of a node from every other, even of the same node id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(u128);
 
 impl SessionId {
-    /// A session of the given bits. Two nodes that share one are not safe from each other.
+    /// The session of these bits. Two running nodes must never share one: both could lead.
     #[must_use]
     pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
@@ -96,33 +98,33 @@ impl fmt::Debug for SessionId {
 /// A decoded record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lease {
-    /// The holder's node id; empty when the lease was released.
+    /// The holder's node id; empty once the lease was released.
     pub node_id: String,
     /// The holder's session; `None` in records of go-cluster v1.
     pub session: Option<SessionId>,
     /// The fencing number of the term.
     pub epoch: Epoch,
-    /// Number of the write within its session; 0 in records of go-cluster v1.
+    /// The number of the write within its session; 0 in records of go-cluster v1.
     pub write: u64,
-    /// How long a challenger waits after it first saw this revision; `None` in v1's records.
+    /// How long a challenger waits after it first saw this revision; `None` in records of v1.
     pub ttl: Option<Duration>,
-    /// The holder's work had stopped when it wrote this.
+    /// This is a release, and the holder's work had stopped when it was written.
     pub clean: bool,
-    /// The node a release is meant for.
+    /// The node that a release is meant for.
     pub successor: Option<String>,
     /// The leader's application value.
     pub meta: Option<serde_json::Value>,
 }
 
 impl Lease {
-    /// Whether nobody holds it.
+    /// Whether the record names no holder.
     #[must_use]
     pub fn is_released(&self) -> bool {
         self.node_id.is_empty()
     }
 
-    /// The record as it is stored. The two wall-clock times, of this write and of the term's first,
-    /// are for people.
+    /// The record as JSON. The two wall-clock times, of this write and of the first write of its
+    /// term, are for people.
     #[must_use]
     pub fn encode(&self, wall: SystemTime, acquired_at: SystemTime) -> Vec<u8> {
         let ttl = self.ttl.unwrap_or(Duration::ZERO);
@@ -143,26 +145,26 @@ impl Lease {
         serde_json::to_vec(&record).expect("invariant: a record has string keys only")
     }
 
-    /// Reads a record from bytes of any origin.
+    /// Decodes bytes of any origin.
     ///
     /// # Errors
-    /// [`Undecodable`] says what is wrong with them. The protocol waits a full TTL then.
+    /// [`Undecodable`] says what is wrong with the bytes. The election waits a full TTL then.
     pub fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
         if bytes.len() > MAX_RECORD_BYTES {
             return Err(Undecodable(format!(
-                "{} bytes long, at most {MAX_RECORD_BYTES} are read",
+                "{} bytes long, at most {MAX_RECORD_BYTES} are decoded",
                 bytes.len()
             )));
         }
         let raw: Raw = serde_json::from_slice(bytes).map_err(|error| {
-            // The position says where; the text of serde could quote the hostile bytes.
+            // Only the position: the message of serde could quote the foreign bytes.
             Undecodable(format!("not a lease, line {} column {}", error.line(), error.column()))
         })?;
         raw.try_into()
     }
 }
 
-/// Why bytes are not a record.
+/// Why bytes are not a valid record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("undecodable record: {0}")]
 pub struct Undecodable(String);
@@ -221,10 +223,11 @@ impl TryFrom<Raw> for Lease {
         for (field, id) in [("node_id", Some(&raw.node_id)), ("successor", raw.successor.as_ref())]
         {
             if id.is_some_and(|id| !is_presentable(id)) {
-                return bad(format!("{field} is longer than {MAX_NODE_ID_BYTES} bytes or no text"));
+                let limit = format!("must be at most {MAX_NODE_ID_BYTES} bytes of visible text");
+                return bad(format!("{field} {limit}"));
             }
         }
-        // A release promises that the holder's work had stopped; only a session can promise.
+        // Records of v1 have no session, and do not promise that the holder's work had stopped.
         let clean = raw.clean && session.is_some() && raw.node_id.is_empty();
         Ok(Self {
             node_id: raw.node_id,
@@ -239,8 +242,9 @@ impl TryFrom<Raw> for Lease {
     }
 }
 
-/// Whether an id of any origin can go into a log line or onto a terminal as it is: nothing in it
-/// moves a cursor, ends a line, hides, or turns the writing around.
+/// Whether an id of any origin can be shown as it is, in a log line and on a terminal. No control
+/// character, line end or invisible character is allowed, and none that changes the direction of
+/// text.
 fn is_presentable(id: &str) -> bool {
     let visible =
         |c: char| c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric());
@@ -269,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_survives_the_round_trip() {
+    fn decode_returns_what_encode_was_given() {
         let lease = held();
         assert_eq!(
             Lease::decode(&lease.encode(SystemTime::now(), SystemTime::now())).unwrap(),
@@ -278,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_rfc_3339_with_a_fraction_and_the_expiry_of_a_release_is_past() {
+    fn times_are_rfc_3339_and_a_release_has_expired() {
         let wall = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 5_000_000);
         let text = String::from_utf8(held().encode(wall, wall)).unwrap();
         assert!(text.contains("\"expires_at\":\"2023-11-14T22:13:30.005Z\""), "{text}");
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_go_cluster_v1_is_readable() {
+    fn a_record_of_go_cluster_v1_is_decoded() {
         let bytes = br#"{"node_id":"n1","epoch":4,"expires_at":"2026-01-02T03:04:05.123456789Z",
             "acquired_at":"2026-01-02T03:03:55.123456789Z"}"#;
         let lease = Lease::decode(bytes).unwrap();
@@ -297,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_named() {
+    fn an_error_names_the_field_that_is_out_of_range() {
         for (bytes, names) in [
             (r#"{"epoch":0}"#, "epoch"),
             (r#"{"epoch":9223372036854775808}"#, "epoch"),
@@ -314,7 +318,7 @@ mod tests {
         }
     }
 
-    /// Ids of records are logged and shown; whoever may write one must not be able to forge a line.
+    /// Node ids are logged and shown. A foreign writer must not be able to forge a log line.
     #[test]
     fn an_id_that_could_forge_a_log_line_is_undecodable() {
         for id in ["a\\nb", "\\u001b[2J", "\\u0000", "\\u202eb", "\\u2028", &"a".repeat(257)] {
@@ -331,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_sessions_show_what_they_are() {
+    fn debug_output_names_sessions_and_epochs() {
         let session = SessionId::from_bits(0xab << 64);
         assert_eq!(session.bits(), 0xab << 64);
         assert_eq!(format!("{session:?}"), "SessionId(00000000000000ab0000000000000000)");
@@ -339,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_just_16_kib_is_readable() {
+    fn the_longest_record_is_decoded_and_a_longer_one_is_not() {
         let mut bytes = held().encode(SystemTime::now(), SystemTime::now());
         bytes.resize(16_384, b' ');
         assert_eq!(Lease::decode(&bytes), Ok(held()));
@@ -348,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_too_long_or_nested_too_deep_is_undecodable() {
+    fn blanks_and_deep_nesting_are_undecodable() {
         assert!(Lease::decode(&vec![b' '; MAX_RECORD_BYTES + 1]).is_err());
         assert!(Lease::decode("[".repeat(MAX_RECORD_BYTES).as_bytes()).is_err());
     }

@@ -1,11 +1,12 @@
-//! The durations of the protocol, and which of them fit together.
+//! The durations of the protocol, and which of them are accepted together.
 //!
-//! With a lease time to live *D* and a bound *ρ* on how far any one host's clock rate departs from
-//! true time, a leader counts a term as valid for *L = D·(1−ρ)/(1+ρ)* on its own clock from before
-//! it sent a write that was stored. A challenger waits *D* on its own clock from when it saw that
-//! write. Whatever both clocks do within the bound, *L* ends before *D* does.
+//! *D* is the time to live of the lease, and *ρ* bounds how far the clock rate of any one host
+//! departs from true time. A leader counts its term as valid for *L = D·(1−ρ)/(1+ρ)* on its own
+//! clock, from before it sent a write that was stored. A challenger waits *D* on its own clock,
+//! from when it saw that write. While both clocks keep within the bound, *L* ends before *D* does;
+//! see [`election`](crate::election).
 //!
-//! Lengths of validity are rounded down, waits up, to whole milliseconds.
+//! Validity is rounded down and waits are rounded up, to whole milliseconds.
 
 use std::time::Duration;
 
@@ -13,16 +14,16 @@ use thiserror::Error;
 
 use crate::lease::{MAX_TTL, MIN_TTL};
 
-/// Default time to live of the lease.
+/// The default time to live of the lease.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(10);
-/// Default pause between renewals.
+/// The default time between renewals.
 pub const DEFAULT_RENEW_INTERVAL: Duration = Duration::from_secs(3);
-/// Default bound on a clock's rate error, in percent. Time daemons slew by up to 8.3 %.
+/// The default bound on a clock's rate error, in percent. Time daemons slew by up to 8.3 %.
 pub const DEFAULT_DRIFT_PERCENT: u32 = 10;
-/// Shortest request timeout, whether derived or given.
+/// The shortest request timeout, derived or given.
 pub const MIN_REQUEST_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Durations that fit together. Cannot be had in a combination that is unsafe.
+/// Durations that are safe together. An unsafe combination cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
     ttl: u64,
@@ -48,8 +49,8 @@ impl Timing {
     /// * `drift_percent`: *ρ*, 1 to 50.
     ///
     /// # Errors
-    /// [`TimingError`] unless *R* + 3·*rt* ≤ *L*: a lost renewal, the read that finds out, and the
-    /// renewal after it must fit into one term. The message carries the nearest accepted value.
+    /// [`TimingError`] unless *R* + 3·*rt* ≤ *L*. A lost renewal, the read that finds out, and the
+    /// next renewal have to fit into one term. The message names the nearest accepted value.
     pub fn new(
         ttl: Duration,
         renew_interval: Duration,
@@ -73,7 +74,7 @@ impl Timing {
         Ok(timing)
     }
 
-    /// The time to live that has room for the shortest renew interval and request timeouts.
+    /// The shortest time to live, given the shortest renew interval and request timeout.
     fn smallest_ttl(request_timeout_given: bool, drift: u64) -> Duration {
         let shortest = millis(MIN_REQUEST_TIMEOUT);
         let renew = if request_timeout_given { 2 * shortest } else { 3 * shortest };
@@ -112,7 +113,7 @@ impl Timing {
         }
     }
 
-    /// The longest that leaves room for the answers, unless it is too short for them.
+    /// The longest renew interval for this time to live; `None` if even the shortest is too long.
     fn nearest_renew_interval(&self, timeout: u64, per_renewal: u64) -> Option<Duration> {
         let longest = self.validity_ms().checked_sub(3 * timeout)?;
         (longest >= per_renewal * timeout).then_some(ms(longest))
@@ -137,13 +138,13 @@ impl Timing {
         ms(self.ttl)
     }
 
-    /// *R*: the pause between renewals. Default 3 s.
+    /// *R*: the time between renewals. Default 3 s.
     #[must_use]
     pub fn renew_interval(&self) -> Duration {
         ms(self.renew)
     }
 
-    /// *rt*: how long an answer is waited for. Default min(*R*/3, (*L*−*R*)/3), 1 s at 10 s / 3 s.
+    /// *rt*: how long to wait for an answer. Default min(*R*/3, (*L*−*R*)/3), 1 s at 10 s / 3 s.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         ms(self.request_timeout)
@@ -155,41 +156,42 @@ impl Timing {
         u32::try_from(self.drift).unwrap_or(u32::MAX)
     }
 
-    /// *L*: how long a term is valid from before its newest stored write was sent. 8.181 s at 10 s.
+    /// *L*: how long a term is valid, counted from before its newest stored write was sent. 8.181 s
+    /// at 10 s.
     #[must_use]
     pub fn validity(&self) -> Duration {
         ms(self.validity_ms())
     }
 
-    /// How long others leave a release to its successor: min(1 s, *D*/2).
+    /// How long other nodes leave a release to its successor: min(1 s, *D*/2).
     #[must_use]
     pub fn successor_wait(&self) -> Duration {
         ms(1_000.min(self.ttl.div_ceil(2)))
     }
 
-    /// How long a node stays back after a term that it left to lapse, so that others surely come
-    /// first: *D*·(1+*ρ*)/(1−*ρ*) + min(2 s, *D*/3).
+    /// The cooldown after a term that was resigned but expired without a release, long enough for
+    /// other nodes to take over first: *D*·(1+*ρ*)/(1−*ρ*) + min(2 s, *D*/3).
     #[must_use]
     pub fn expiry_cooldown(&self) -> Duration {
         let slowest = (self.ttl * (100 + self.drift)).div_ceil(100 - self.drift);
         ms(slowest + 2_000.min(self.ttl.div_ceil(3)))
     }
 
-    /// How long before a challenge that had to wait the store is read once more: min(50 ms,
-    /// *D*/10), enough for two round trips within one data centre.
+    /// How long before a challenge its confirming read is sent: min(50 ms, *D*/10), enough for two
+    /// round trips within one data centre.
     #[must_use]
     pub fn confirm_lead(&self) -> Duration {
         ms(50.min(self.ttl / 10))
     }
 
-    /// The pause before a request is repeated that failed at once: *rt*/4.
+    /// The pause before a request that failed at once is sent again: *rt*/4.
     #[must_use]
     pub fn retry_wait(&self) -> Duration {
         ms(self.request_timeout.div_ceil(4))
     }
 
-    /// The shortest maximum age a bucket may have, exclusive: 2·*R* + *rt*. Below it the record
-    /// would vanish under a live leader.
+    /// The maximum age of a bucket has to be longer than this: 2·*R* + *rt*. With a shorter one the
+    /// record would vanish under a live leader.
     #[must_use]
     pub fn shortest_max_age(&self) -> Duration {
         ms(2 * self.renew + self.request_timeout)
@@ -220,7 +222,8 @@ impl Timing {
         })
     }
 
-    /// What is accepted but unwise: *R* > *L*/2 leaves room for one lost renewal only.
+    /// A warning about accepted durations that are risky: with *R* > *L*/2, one lost renewal may
+    /// end a term.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         (self.renew > self.validity_ms() / 2).then(|| {
@@ -238,7 +241,7 @@ impl Timing {
     }
 }
 
-/// Durations that do not fit together.
+/// Durations that are not safe together.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TimingError {
@@ -253,7 +256,7 @@ pub enum TimingError {
     Ttl {
         /// What was given.
         ttl: Duration,
-        /// The smallest that has room for the shortest renew interval and request timeout.
+        /// The smallest that is accepted, given the shortest renew interval and request timeout.
         smallest: Duration,
     },
     /// The request timeout is out of range.
@@ -262,7 +265,7 @@ pub enum TimingError {
         /// What was given.
         given: Duration,
     },
-    /// Renewals would overtake the answers.
+    /// The request timeout is too long for the renew interval.
     #[error(
         "request timeout is {given:?}, must be 20ms to {longest:?} with a renew interval of \
          {renew_interval:?}"
@@ -270,7 +273,7 @@ pub enum TimingError {
     RequestTimeoutTooLong {
         /// What was given.
         given: Duration,
-        /// The longest for this renew interval.
+        /// The longest that is accepted with this renew interval.
         longest: Duration,
         /// What was given.
         renew_interval: Duration,
@@ -290,7 +293,7 @@ pub enum TimingError {
         /// What was given or derived.
         request_timeout: Duration,
     },
-    /// There is no room for an answer between two renewals.
+    /// The renew interval is too short for the request timeout.
     #[error(
         "renew interval is {renew_interval:?}, must be at least {nearest:?} with a request timeout \
          of {request_timeout:?}"
@@ -303,7 +306,7 @@ pub enum TimingError {
         /// The request timeout in use.
         request_timeout: Duration,
     },
-    /// A lost renewal could not be made good within a term.
+    /// A lost renewal could not be repeated within the term.
     #[error(
         "renew interval {renew_interval:?} + 3 x request timeout {request_timeout:?} must be at \
          most {validity:?}, which is how long a term is valid at a lease TTL of {ttl:?}: take {}",
@@ -318,14 +321,14 @@ pub enum TimingError {
         validity: Duration,
         /// What was given.
         ttl: Duration,
-        /// The longest renew interval for this time to live, if it has room for any.
+        /// The longest renew interval that is accepted with this time to live, if one is.
         nearest_renew_interval: Option<Duration>,
-        /// The shortest time to live for this renew interval, if there is one of at most 1 h.
+        /// The shortest time to live that is accepted with this renew interval, if one is.
         nearest_ttl: Option<Duration>,
     },
 }
 
-/// What would be accepted instead, of what can be at all.
+/// The accepted values to propose instead.
 fn proposal(renew_interval: Option<Duration>, ttl: Option<Duration>) -> String {
     let renew_interval = renew_interval.map(|most| format!("a renew interval of at most {most:?}"));
     let ttl = ttl.map(|least| format!("a lease TTL of at least {least:?}"));
@@ -355,13 +358,13 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_what_new_makes_of_them() {
+    fn new_accepts_the_defaults_unchanged() {
         assert_eq!(timing(10_000, 3_000).unwrap(), Timing::default());
         assert_eq!(Timing::default().validity(), ms(8_181));
     }
 
     #[test]
-    fn usual_pairs_pass_and_keep_room_for_write_read_write() {
+    fn usual_pairs_are_accepted_and_leave_time_for_write_read_write() {
         for (ttl, renew) in [(10_000, 3_000), (10_000, 5_000), (3_000, 1_000), (30_000, 10_000)] {
             let timing = timing(ttl, renew).unwrap();
             let rt = timing.request_timeout();
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renew_interval_beyond_half_the_validity_is_warned_of() {
+    fn a_renew_interval_above_half_the_validity_gets_a_warning() {
         assert!(timing(10_000, 5_000).unwrap().warning().is_some());
         assert!(timing(11_000, 4_501).unwrap().warning().is_some());
         assert!(timing(11_000, 4_500).unwrap().warning().is_none());
@@ -442,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_waits_follow_from_the_three() {
+    fn derived_waits_have_their_documented_values() {
         let timing = Timing::default();
         assert_eq!(timing.expiry_cooldown(), ms(12_223 + 2_000));
         assert_eq!((timing.successor_wait(), timing.confirm_lead()), (ms(1_000), ms(50)));
@@ -455,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_timeout_or_interval_is_told_the_bound_itself() {
+    fn a_refusal_names_the_exact_bound() {
         let with = |renew, rt| Timing::new(ms(10_000), ms(renew), rt, 10).unwrap_err();
         let (given, longest) = (ms(1_501), ms(1_500));
         let renew_interval = ms(3_000);

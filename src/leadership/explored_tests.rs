@@ -1,4 +1,4 @@
-//! Every interleaving of a term's renewal, its end and its readers, by a model checker:
+//! Every interleaving of a term's renewal, its end and its readers, explored by a model checker:
 //! `RUSTFLAGS="--cfg leasehold_loom" cargo test --release --lib explored`.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::ZERO + Duration::from_secs(seconds)
 }
 
-/// The epoch and the deadline, in seconds, that somebody finds in force whose clock reads `now`.
+/// The epoch and the deadline, in seconds, of the term in force when the clock reads `now`.
 fn look(cell: &TermCell, now: u64) -> Option<(u64, u64)> {
     let found = cell.in_force(&Clock::manual(at(now)));
     found.map(|(epoch, deadline)| (epoch, deadline.as_nanos() / 1_000_000_000))
@@ -34,7 +34,8 @@ fn leading_until(deadline: u64) -> Arc<TermCell> {
     cell
 }
 
-/// A term until 5 s is renewed to 20 s by somebody who read 4 s, while another reads 10 s, twice.
+/// A thread whose clock read 4 s extends a term from 5 s to 20 s. Another thread checks the term
+/// twice, at 10 s.
 fn explore_extension(extend: Extend) {
     loom::model(move || {
         let cell = leading_until(5);
@@ -44,14 +45,14 @@ fn explore_extension(extend: Extend) {
         };
         let extended = extend(&cell, at(4), at(20));
         let seen = reader.join().unwrap();
-        assert!(!extended || seen[0].is_some(), "renewed after it was found past");
-        assert!(seen[0].is_some() || seen[1].is_none(), "a term came back");
+        assert!(!extended || seen[0].is_some(), "extended after it was found past");
+        assert!(seen[0].is_some() || seen[1].is_none(), "an ended term is in force again");
         assert!([None, Some((FIRST, 20))].contains(&seen[0]), "{seen:?}");
-        assert_eq!(extended, look(&cell, 10).is_some(), "the renewal was told otherwise");
+        assert_eq!(extended, look(&cell, 10).is_some(), "extend returned the wrong answer");
     });
 }
 
-/// A term until 9 s ends and another begins, until 20 s; somebody reads 5 s all the while.
+/// A term until 9 s ends and one until 20 s begins, while another thread checks twice, at 5 s.
 fn explore_succession(begin: Begin, look: Look) {
     loom::model(move || {
         let cell = leading_until(9);
@@ -69,20 +70,20 @@ fn explore_succession(begin: Begin, look: Look) {
 }
 
 #[test]
-fn a_term_that_was_found_past_is_not_renewed() {
+fn a_term_found_past_its_deadline_is_never_extended() {
     explore_extension(TermCell::extend);
 }
 
 #[test]
-fn what_is_in_force_is_of_one_term() {
+fn epoch_and_deadline_are_of_one_term() {
     explore_succession(TermCell::begin, look);
 }
 
-// What must not be. Each test plants it, and the model has to find it.
+// Each of these tests breaks the cell on purpose. The model checker has to find the fault.
 
 #[test]
-#[should_panic(expected = "renewed after it was found past")]
-fn renewing_without_compare_and_exchange_is_found_wrong() {
+#[should_panic(expected = "extended after it was found past")]
+fn extending_without_compare_and_exchange_is_found() {
     explore_extension(|cell, now, until| {
         let alive = cell.deadline().load(Ordering::SeqCst) > now.as_nanos();
         if alive {
@@ -94,7 +95,7 @@ fn renewing_without_compare_and_exchange_is_found_wrong() {
 
 #[test]
 #[should_panic(expected = "two terms in one")]
-fn a_deadline_before_its_epoch_is_found_wrong() {
+fn storing_the_deadline_before_the_epoch_is_found() {
     let begin = |cell: &TermCell, epoch: Epoch, deadline: Timestamp| {
         cell.deadline().store(deadline.as_nanos(), Ordering::SeqCst);
         cell.epoch().store(epoch.as_u64(), Ordering::SeqCst);
@@ -104,7 +105,7 @@ fn a_deadline_before_its_epoch_is_found_wrong() {
 
 #[test]
 #[should_panic(expected = "two terms in one")]
-fn reading_without_a_second_look_is_found_wrong() {
+fn reading_the_deadline_only_once_is_found() {
     let look = |cell: &TermCell, now: u64| {
         let epoch = cell.epoch().load(Ordering::SeqCst);
         let deadline = cell.deadline().load(Ordering::SeqCst);

@@ -24,7 +24,7 @@ cd "$(dirname "$0")/../.."
 root=$PWD
 tree=$root/target/mutants/tree
 seeds=${MUTANT_SEEDS:-20000}
-kept="clock|election|error|event|leadership|lease|store|sys|timing"
+kept="clock|election|error|event|leadership|lease|store|sys|timing|wait"
 export CARGO_TARGET_DIR=$root/target/mutants/build CARGO_INCREMENTAL=1
 
 manifest() {
