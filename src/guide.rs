@@ -37,7 +37,7 @@ pages! {
     quick_start, "quick-start", "Lead from a Rust program in five minutes";
     concepts, "concepts", "Lease, term, epoch, drain: the words of this manual";
     guarantees, "guarantees", "What is guaranteed, and what is not";
-    daemon, "daemon", "Run a node as a daemon, follow it from any program, command it";
+    daemons, "daemons", "Run a node as a daemon, follow it from any program, command it";
     embedding, "embedding", "Main loop, select!, epoll, thread pool, fork, hooks, tests";
     fencing, "fencing", "Refuse the writes of a former leader: recipes";
     virtual_ip, "virtual-ip", "An address that follows the leader";

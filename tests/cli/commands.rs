@@ -256,9 +256,11 @@ fn help_prints_commands_and_topics_of_the_manual() {
     assert!(list.contains("\n  promote   "), "{list}");
     for topic in TOPICS {
         assert!(list.contains(topic.name) && list.contains(topic.summary), "{list}");
-        assert_eq!(site.run(&["help", topic.name]).succeeded().stdout, topic.text);
+        let page = site.run(&["help", topic.name]).succeeded().stdout;
+        assert_eq!(page.lines().next(), topic.text.lines().next());
+        assert!(!page.contains("crate::") && !page.contains("```"), "{page}");
         let json = site.run(&["help", topic.name, "--json"]).succeeded().json();
-        assert_eq!((&json["name"], &json["text"]), (&topic.name.into(), &topic.text.into()));
+        assert_eq!((&json["name"], &json["text"]), (&topic.name.into(), &page.into()));
     }
     let promote = site.run(&["help", "promote"]).succeeded().stdout;
     assert_eq!(promote, site.run(&["promote", "--help"]).succeeded().stdout);

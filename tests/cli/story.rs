@@ -107,7 +107,7 @@ on_both_servers!(a_new_user_with_two_nodes, |version| {
 
 /// The transcript in the guide.
 fn written() -> &'static str {
-    let page = include_str!("../../src/guide/daemon.md");
+    let page = include_str!("../../src/guide/daemons.md");
     let begin = page.find("$ leasehold init -c n1.json").expect("a transcript");
     let length = page[begin..].find("```").expect("its end");
     &page[begin..][..length]

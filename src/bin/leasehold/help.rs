@@ -7,13 +7,14 @@ use serde_json::json;
 
 use super::args::parser;
 use super::failure::Failure;
+use super::markdown::plain;
 use super::output;
 
 /// Prints the list of commands and topics, or the one of that name.
 pub(super) fn help(as_json: bool, name: Option<&str>) -> Result<(), Failure> {
     let text = name.map_or_else(list, |name| {
         let topic = TOPICS.iter().find(|topic| topic.name == name);
-        topic.map_or_else(|| of_command(name), |topic| topic.text.to_owned())
+        topic.map_or_else(|| of_command(name), |topic| plain(topic.text))
     });
     output::answer(as_json, &json!({ "name": name, "text": text }), &text)
 }

@@ -11,6 +11,7 @@ mod help;
 mod hooks;
 mod init;
 mod logger;
+mod markdown;
 mod output;
 mod process;
 mod reload;
