@@ -1,5 +1,5 @@
-//! One leader at a time, for programs without an async runtime: leader election by a lease over NATS
-//! JetStream, a fencing number for every term, and virtual IPs that follow the leader.
+//! One leader at a time, for programs without an async runtime: leader election by a lease over
+//! NATS JetStream, a fencing number for every term, and virtual IPs that follow the leader.
 //!
 //! Every node of a cluster starts a [`Node`] with the same cluster id. One of them leads. The
 //! program takes [events](Event), and asks its [token](Leadership) before each step of work:
@@ -35,8 +35,8 @@
 //!
 //! [`guide`] has one page per topic. Begin with the [quick start](guide::quick_start), the
 //! [concepts](guide::concepts), and the [guarantees and limits](guide::guarantees). The
-//! [embedding patterns](guide::embedding) show main loops, `select!`, `epoll`, thread pools, `fork`,
-//! and tests without a server.
+//! [embedding patterns](guide::embedding) show main loops, `select!`, `epoll`, thread pools,
+//! `fork`, and tests without a server.
 //!
 //! # Where to find what
 //!

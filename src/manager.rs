@@ -194,7 +194,7 @@ impl ManagerBuilder {
 
     /// Makes the worker of the virtual IP, each time a daemon starts that has one configured: with
     /// another policy, or over `vip::Memory` in tests. Default:
-    /// [`vip::from_config`](crate::vip::from_config).
+    /// [`vip::from_config`].
     pub fn vip_with(
         mut self,
         make: impl Fn(&VipConfig) -> Result<vip::Worker, vip::VipError> + Send + Sync + 'static,
