@@ -1,7 +1,7 @@
 /* A service of worker threads and an epoll loop, of which one instance works at a time.
  *
- * The main loop waits for the node's descriptor among its own. Workers take a job only while this
- * instance leads, and write its outcome to a ledger that knows the newest epoch and refuses older
+ * The main loop also waits for the node's descriptor. Workers do a job only while this instance
+ * leads, and write the result to a ledger. The ledger knows the newest epoch and refuses older
  * ones: a worker that was suspended between its check and its write does no harm.
  *
  *   make && ./legacy node-1 & ./legacy node-2
@@ -30,9 +30,9 @@ typedef struct {
     const char *ledger;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    /* All below is under the lock. */
-    leasehold_token *token; /* of the term to work in, or null */
-    uint64_t resigning;     /* the epoch to give back once nobody is busy, or 0 */
+    /* `lock` protects the fields below. */
+    leasehold_token *token; /* of the current term, or null */
+    uint64_t resigning;     /* the epoch to drain when no worker is busy, or 0 */
     int busy;
     bool ending;
 } service;
@@ -41,7 +41,7 @@ typedef struct {
 
 typedef enum { WRITTEN, FENCED, BROKEN } outcome;
 
-/* The token of the ledger's last line, which is its newest. */
+/* Epoch and session of the ledger's last line, which is its newest. */
 static bool newest(int file, uint64_t *epoch, char session[33]) {
     char tail[257] = "";
     off_t end = lseek(file, 0, SEEK_END);
@@ -77,14 +77,14 @@ static outcome append(const char *ledger, uint64_t epoch, const char *session) {
         int length = snprintf(line, sizeof line, "%" PRIu64 " %s\n", epoch, session);
         result = stale ? FENCED : write(file, line, length) == length ? WRITTEN : BROKEN;
     }
-    close(file); /* and unlocks it */
+    close(file); /* unlocks it too */
     return result;
 }
 
 /* ---- The workers. ---- */
 
 static void do_a_job(const service *service, leasehold_token *token) {
-    /* A token that the main loop has freed meanwhile is not valid, and no error to ask for. */
+    /* The main loop may free the token meanwhile: then it is not valid, which is no error. */
     char session[33];
     uint64_t epoch = leasehold_token_epoch(token);
     nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
@@ -128,7 +128,7 @@ static void *work(void *argument) {
 
 /* ---- The main loop. ---- */
 
-/* Lets the workers work in a term, or in none. */
+/* Sets the term of the workers; a null token stops them. */
 static void set_term(service *service, leasehold_token *token, uint64_t resigning) {
     pthread_mutex_lock(&service->lock);
     leasehold_token_free(service->token);
@@ -144,7 +144,7 @@ static void handle(service *service, const leasehold_event *event) {
     puts(event->text);
     switch (event->kind) {
     case LEASEHOLD_BECAME_LEADER:
-        /* It may be over already; then there is no token, and `LOST_LEADERSHIP` comes next. */
+        /* Fails if the term is over already; then `LOST_LEADERSHIP` comes next. */
         if (leasehold_token_acquire(service->node, &token) == LEASEHOLD_OK) {
             set_term(service, token, 0);
         }
@@ -167,7 +167,7 @@ static bool watch(int loop, int descriptor) {
     return epoll_ctl(loop, EPOLL_CTL_ADD, descriptor, &wanted) == 0;
 }
 
-/* Until a signal comes. */
+/* Runs until a signal arrives. */
 static bool run(service *service, int signals) {
     int events;
     int loop = epoll_create1(EPOLL_CLOEXEC);
@@ -234,7 +234,7 @@ int main(int argc, char **argv) {
     }
     bool well = run(&service, signals);
 
-    /* First the work ends, then the lease is given back: another instance goes on at once. */
+    /* The work ends first. Then the lease is released, and another instance takes over at once. */
     pthread_mutex_lock(&service.lock);
     service.ending = true;
     pthread_cond_broadcast(&service.changed);

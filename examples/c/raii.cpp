@@ -1,4 +1,4 @@
-// Handles that free themselves, errors that are thrown, and work while leading. C++17.
+// Handles with destructors, errors as exceptions, and work while this node leads. C++17.
 #include <chrono>
 #include <iostream>
 #include <leasehold.h>

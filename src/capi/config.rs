@@ -33,7 +33,7 @@ impl ConfigObject {
 
 fn publish(config: &Config, place: *mut *mut leasehold_config) -> Result<()> {
     let handle = handle::insert(ConfigObject(Mutex::new(config.to_builder())))?;
-    // SAFETY: the caller's word, see the functions below.
+    // SAFETY: by the contract of the functions below.
     unsafe { store(place, handle, "config") }
 }
 
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn leasehold_config_new(
 ) -> leasehold_code {
     call(|| {
         not_null(config, "config")?;
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         let [cluster_id, node_id, servers] = unsafe {
             [
                 text_in(cluster_id, "cluster_id")?,
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn leasehold_config_load(
 ) -> leasehold_code {
     call(|| {
         not_null(config, "config")?;
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         let file = unsafe { text_in(file, "file") }?;
         publish(&Config::load(file)?, config)
     })
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn leasehold_config_parse(
 ) -> leasehold_code {
     call(|| {
         not_null(config, "config")?;
-        // SAFETY: the caller's word.
+        // SAFETY: by the function's contract.
         let text = unsafe { text_in(text, "text") }?;
         publish(&Config::from_json(text)?, config)
     })
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn leasehold_config_set_text(
     key: *const c_char,
     value: *const c_char,
 ) -> leasehold_code {
-    // SAFETY: the caller's word.
+    // SAFETY: by the function's contract.
     call(|| unsafe { set(config, key, |_| Ok(text_in(value, "value")?.into())) })
 }
 
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn leasehold_config_set_number(
     key: *const c_char,
     value: i64,
 ) -> leasehold_code {
-    // SAFETY: the caller's word.
+    // SAFETY: by the function's contract.
     call(|| unsafe { set(config, key, |_| Ok(value.into())) })
 }
 
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn leasehold_config_set_flag(
     key: *const c_char,
     value: bool,
 ) -> leasehold_code {
-    // SAFETY: the caller's word.
+    // SAFETY: by the function's contract.
     call(|| unsafe { set(config, key, |_| Ok(value.into())) })
 }
 
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn leasehold_config_set_json(
     key: *const c_char,
     value: *const c_char,
 ) -> leasehold_code {
-    // SAFETY: the caller's word.
+    // SAFETY: by the function's contract.
     call(|| unsafe { set(config, key, |key| json_in(value, key)) })
 }
 
@@ -155,7 +155,7 @@ unsafe fn set(
     value: impl FnOnce(&str) -> Result<Value>,
 ) -> Result<()> {
     let object = handle::get(config)?;
-    // SAFETY: the caller's word.
+    // SAFETY: by the function's contract.
     let key = unsafe { text_in(key, "key") }?;
     Ok(object.0.lock().set(key, value(key)?)?)
 }

@@ -30,7 +30,7 @@ pub(super) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a 
 /// # Safety
 /// As for [`text_in`].
 pub(super) unsafe fn json_in(value: *const c_char, name: &str) -> Result<Value> {
-    // SAFETY: the caller's word.
+    // SAFETY: by the function's contract.
     let text = unsafe { text_in(value, name) }?;
     parse_json(text).map_err(|error| Failure::new(LEASEHOLD_E_TEXT, format!("{name}: {error}")))
 }

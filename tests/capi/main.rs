@@ -1,5 +1,5 @@
-//! The C API as C and C++ programs use it: built, installed, compiled without a warning, and run
-//! on real servers, with a memory checker and without.
+//! The C API, used by C and C++ programs: built, installed, compiled without warnings, and run on
+//! real servers with and without a memory checker.
 #![cfg(all(feature = "capi", target_os = "linux"))]
 
 #[path = "../support/mod.rs"]
@@ -24,16 +24,16 @@ use rustix::process::Signal;
 
 use library::{make, pkg_config_path, prefix, root, run};
 use program::Checker::{self, Nothing, Valgrind};
-use program::{PATIENCE, Program, dynamic, in_itself};
+use program::{PATIENCE, Program, shared_library, static_library};
 use support::process::Process;
 use support::server::NatsServer;
 use support::version::Version;
 
 const HEADER: &str = "src/capi/leasehold.h";
 
-/// `LEASEHOLD_WRITE=1 cargo test --features capi --test capi the_header` writes it anew.
+/// `LEASEHOLD_WRITE=1 cargo test --features capi --test capi the_header` writes the header.
 #[test]
-fn the_header_is_what_the_sources_say() {
+fn the_header_equals_the_generated_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/capi/leasehold.h");
     let generated = header::generate();
     if std::env::var_os("LEASEHOLD_WRITE").is_some() {
@@ -54,26 +54,26 @@ fn verify(name: &str, version: Version, checker: Checker, arguments: &[&str]) {
     assert!(lines.last().is_some_and(|line| line.starts_with("done")), "{lines:?}");
 }
 
-on_both_servers!(leaders_change_and_are_told_so_by_timeout_poll_and_callback, |version| {
+on_both_servers!(events_arrive_by_timeout_poll_and_callback, |version| {
     verify("election", version, Nothing, &[]);
 });
 
-on_both_servers!(leaders_change_without_a_memory_error, |version| {
+on_both_servers!(elections_make_no_memory_error, |version| {
     verify("election", version, Valgrind, &[]);
 });
 
 #[test]
-fn whatever_is_done_wrong_has_a_code() {
+fn every_misuse_returns_a_code() {
     verify("misuse", Version::Newest, Nothing, &[]);
 }
 
 #[test]
-fn whatever_is_done_wrong_is_no_memory_error() {
+fn misuse_makes_no_memory_error() {
     verify("misuse", Version::Newest, Valgrind, &[]);
 }
 
 #[test]
-fn callbacks_may_call_and_may_hang() {
+fn callbacks_may_call_the_library_and_may_hang() {
     verify("callbacks", Version::Newest, Nothing, &[]);
 }
 
@@ -83,7 +83,7 @@ fn callbacks_make_no_memory_error() {
 }
 
 #[test]
-fn many_threads_share_handles_that_come_and_go() {
+fn many_threads_share_handles() {
     verify("threads", Version::Newest, Nothing, &["10"]);
 }
 
@@ -93,17 +93,17 @@ fn many_threads_make_no_memory_error() {
 }
 
 #[test]
-fn a_lack_of_descriptors_and_threads_is_a_code() {
+fn exhausted_descriptors_and_threads_return_a_code() {
     verify("limits", Version::Newest, Nothing, &[]);
 }
 
 #[test]
-fn a_lack_of_descriptors_and_threads_is_no_memory_error() {
+fn exhausted_descriptors_and_threads_make_no_memory_error() {
     verify("limits", Version::Newest, Valgrind, &[]);
 }
 
 #[test]
-fn a_forked_child_leads_nothing() {
+fn a_forked_child_never_leads() {
     verify("forked", Version::Newest, Nothing, &["50"]);
 }
 
@@ -112,9 +112,9 @@ fn a_forked_child_makes_no_memory_error() {
     verify("forked", Version::Newest, Valgrind, &["3"]);
 }
 
-/// A memory checker does signals its own way.
+/// Without the memory checker, which handles signals in its own way.
 #[test]
-fn signals_and_the_programs_end_are_its_own() {
+fn signals_and_the_exit_are_left_to_the_program() {
     verify("signals", Version::Newest, Nothing, &[]);
 }
 
@@ -142,7 +142,7 @@ mod by_configuration {
     use super::{Nothing, Valgrind, Version};
 
     #[test]
-    fn a_virtual_ip_follows_the_lead() {
+    fn the_leader_holds_the_virtual_ip() {
         holds_a_virtual_ip(Nothing);
     }
 
@@ -151,17 +151,17 @@ mod by_configuration {
         holds_a_virtual_ip(Valgrind);
     }
 
-    on_both_servers!(health_is_answered, |version| {
+    on_both_servers!(health_queries_are_answered, |version| {
         answers_for_its_health(version, Nothing);
     });
 
     #[test]
-    fn health_makes_no_memory_error() {
+    fn health_queries_make_no_memory_error() {
         answers_for_its_health(Version::Newest, Valgrind);
     }
 }
 
-/// The examples, built by their own Makefile as they stand.
+/// The examples, built by their own Makefile.
 fn examples() -> &'static Path {
     static BUILT: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
         let folder = copy_of_examples();
@@ -181,7 +181,7 @@ fn copy_of_examples() -> tempfile::TempDir {
     folder
 }
 
-/// Runs a build that looks for the installed library.
+/// Runs a build that finds the installed library.
 fn run_in(command: &mut Command) {
     let mut own = Command::new(command.get_program());
     own.args(command.get_args()).env("PKG_CONFIG_PATH", pkg_config_path());
@@ -212,22 +212,22 @@ fn check_raii(checker: Checker) {
 }
 
 #[test]
-fn handles_free_themselves_in_cpp() {
+fn cpp_destructors_free_handles() {
     check_raii(Nothing);
 }
 
 #[test]
-fn handles_free_themselves_in_cpp_without_a_memory_error() {
+fn cpp_destructors_make_no_memory_error() {
     check_raii(Valgrind);
 }
 
-/// Waits for a line that holds `text`.
+/// Waits for a line that contains `text`.
 #[track_caller]
 fn wait_for(process: &Process, text: &str) -> String {
     process.line_with(PATIENCE, text)
 }
 
-/// The lines of a ledger: never an epoch below the one before, never two sessions of one epoch.
+/// In a ledger no epoch is lower than the one before, and no epoch has two sessions.
 fn check_ledger(ledger: &Path) {
     let text = fs::read_to_string(ledger).expect("a ledger");
     let lines: Vec<(u64, &str)> = text
@@ -242,7 +242,7 @@ fn check_ledger(ledger: &Path) {
     assert!(lines.len() > 3, "{text}");
 }
 
-/// One instance is stopped, taken over from, and let go on; one is killed; one is ended.
+/// The first instance is killed; the second is paused, replaced, and resumed; the third is ended.
 fn check_legacy(version: Version, program: &str, checker: Checker) {
     let server = NatsServer::start(version);
     let url = server.url();
@@ -279,7 +279,7 @@ on_both_servers!(a_legacy_service_works_in_one_instance_at_a_time, |version| {
 });
 
 #[test]
-fn a_legacy_service_that_has_the_library_in_it() {
+fn a_statically_linked_legacy_service() {
     check_legacy(Version::Newest, "legacy-static", Nothing);
 }
 
@@ -301,7 +301,7 @@ fn quick_start(folder: &Path) -> PathBuf {
     source
 }
 
-/// As the README says: ended, the leader hands over at once.
+/// A leader that ends hands over at once.
 fn check_quick_start(link: &[String], checker: Checker) {
     let server = NatsServer::start(Version::Newest);
     let folder = tempfile::tempdir().expect("a folder");
@@ -324,20 +324,20 @@ fn check_quick_start(link: &[String], checker: Checker) {
 
 #[test]
 fn the_quick_start_runs_as_it_stands_in_the_readme() {
-    check_quick_start(&dynamic(), Nothing);
-    check_quick_start(&in_itself(), Nothing);
+    check_quick_start(&shared_library(), Nothing);
+    check_quick_start(&static_library(), Nothing);
 }
 
 #[test]
 fn the_quick_start_makes_no_memory_error() {
-    check_quick_start(&dynamic(), Valgrind);
+    check_quick_start(&shared_library(), Valgrind);
 }
 
 #[test]
-fn what_is_installed_is_found_linked_both_ways_and_removed() {
+fn the_installed_library_links_both_ways_and_uninstalls() {
     let server = NatsServer::start(Version::Newest);
     let source = root().join("tests/capi/c/election.c");
-    let program = Program::compile(&source, &in_itself());
+    let program = Program::compile(&source, &static_library());
     assert_eq!(program.passes(Nothing, &[&server.url()]), ["done"]);
 
     let folder = tempfile::tempdir().expect("a folder");

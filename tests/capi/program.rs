@@ -1,4 +1,4 @@
-//! C programs: compiled without a warning, and run with and without a memory checker.
+//! C programs, compiled without warnings, and run with and without a memory checker.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,21 +9,21 @@ use tempfile::TempDir;
 use super::library::{pkg_config, root, run};
 use crate::support::process::{Process, bound_command, bound_command_in};
 
-/// How long a program may take under the memory checker on a loaded machine.
+/// The time limit of a wait, under the memory checker on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
-/// With what a program is run.
+/// The memory checker of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checker {
     Nothing,
-    /// Memory errors, and blocks that nothing points to, are failures.
+    /// Memory errors and leaked blocks are failures.
     Valgrind,
 }
 
-/// The exit code of a program that the memory checker complains of.
-const COMPLAINT: &str = "--error-exitcode=99";
+/// The exit code for a memory error.
+const ERROR_CODE: &str = "--error-exitcode=99";
 
-/// A compiled program, and the folder that goes with it.
+/// A compiled program, and its folder, which is deleted with it.
 #[derive(Debug)]
 pub(crate) struct Program {
     path: PathBuf,
@@ -31,13 +31,13 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// One of `tests/capi/c`, with the library as a shared object.
+    /// A program of `tests/capi/c`, linked with the shared library.
     pub(crate) fn of_tests(name: &str) -> Self {
         let source = root().join(format!("tests/capi/c/{name}.c"));
-        Self::compile(&source, &dynamic())
+        Self::compile(&source, &shared_library())
     }
 
-    /// Any source, with what links the library.
+    /// Compiles a source with these linker arguments.
     pub(crate) fn compile(source: &Path, link: &[String]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join(source.file_stem().expect("a file's name"));
@@ -48,17 +48,17 @@ impl Program {
         Self { path: program, _folder: Some(folder) }
     }
 
-    /// One that is there.
+    /// An existing program.
     pub(crate) fn at(path: PathBuf) -> Self {
         Self { path, _folder: None }
     }
 
-    /// Its process, which does not outlive this one.
+    /// Starts the program; its process ends with this one.
     pub(crate) fn start(&self, checker: Checker, arguments: &[&str]) -> Process {
         Process::spawn(self.command(checker, arguments, bound_command))
     }
 
-    /// In the network namespace behind this path.
+    /// The same in the network namespace of this path.
     pub(crate) fn start_in(&self, space: &str, checker: Checker, arguments: &[&str]) -> Process {
         Process::spawn(self.command(checker, arguments, |program| bound_command_in(space, program)))
     }
@@ -73,7 +73,7 @@ impl Program {
             Checker::Nothing => bound(self.path.clone()),
             Checker::Valgrind => {
                 let mut command = bound("valgrind".into());
-                command.args(["--quiet", "--fair-sched=try", "--leak-check=full", COMPLAINT]);
+                command.args(["--quiet", "--fair-sched=try", "--leak-check=full", ERROR_CODE]);
                 command
                     .args(["--show-leak-kinds=definite,indirect", "--child-silent-after-fork=yes"]);
                 command.arg("--errors-for-leak-kinds=definite,indirect").arg(&self.path);
@@ -84,14 +84,14 @@ impl Program {
         command
     }
 
-    /// Runs it to its end, which must be a good one; what it printed.
+    /// Runs the program, which must succeed, and returns its lines.
     #[track_caller]
     pub(crate) fn passes(&self, checker: Checker, arguments: &[&str]) -> Vec<String> {
         passed(self.start(checker, arguments))
     }
 }
 
-/// What a process prints to its end, which must be a good one.
+/// The lines of a process, which must succeed.
 #[track_caller]
 pub(crate) fn passed(mut process: Process) -> Vec<String> {
     let lines = std::iter::from_fn(|| process.line(PATIENCE)).collect();
@@ -100,15 +100,15 @@ pub(crate) fn passed(mut process: Process) -> Vec<String> {
     lines
 }
 
-/// Links the shared library, and finds it where it was installed.
-pub(crate) fn dynamic() -> Vec<String> {
+/// Linker arguments for the installed shared library.
+pub(crate) fn shared_library() -> Vec<String> {
     let folder = pkg_config(&["--variable=libdir"]).concat();
     let mut words = pkg_config(&["--libs"]);
     words.push(format!("-Wl,-rpath,{folder}"));
     words
 }
 
-/// Puts the library into the program.
-pub(crate) fn in_itself() -> Vec<String> {
+/// Linker arguments for the static library.
+pub(crate) fn static_library() -> Vec<String> {
     pkg_config(&["--variable=static"])
 }

@@ -1,4 +1,4 @@
-//! Virtual IP and health of a node in a C program, by its configuration file only.
+//! The virtual IP and health of a node in a C program, from its configuration file alone.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::support::wait::eventually;
 
 const VIP: &str = "10.0.0.10";
 
-/// A configuration file, in a folder that goes with it.
+/// A configuration file in a temporary folder.
 fn file(url: &str, node: &str, vip: bool) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("node.json");
@@ -32,14 +32,14 @@ fn file(url: &str, node: &str, vip: bool) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// The namespace of the calling thread.
+/// The network namespace of the calling thread.
 fn namespace() -> String {
     format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid())
 }
 
-/// It appears with the lead, and is gone when the program has ended.
+/// The address appears when the node leads, and is removed before the program ends.
 pub(crate) fn holds_a_virtual_ip(checker: Checker) {
-    // Whoever starts the first process decides where those without a namespace live.
+    // The first child process fixes the namespace of later ones: it must not be the isolated one.
     let program = Program::of_tests("member");
     drop(program.start(Checker::Nothing, &[]));
     isolated(move || {
@@ -56,11 +56,11 @@ pub(crate) fn holds_a_virtual_ip(checker: Checker) {
         process.close_stdin();
         let lines = passed(process);
         assert_eq!(lines.last().map(String::as_str), Some("done"));
-        assert!(shown(VIP, "eth0").is_none(), "it is taken away before the end");
+        assert!(shown(VIP, "eth0").is_none(), "it is removed before the end");
     });
 }
 
-/// It answers while it runs, with what it is.
+/// The node answers health queries while it runs.
 pub(crate) fn answers_for_its_health(version: Version, checker: Checker) {
     let server = NatsServer::start(version);
     let (_folder, path) = file(&server.url(), "node-1", false);

@@ -1,4 +1,4 @@
-/* Calls of the library from within its callbacks, and callbacks that take their time. */
+/* Callbacks that call the library, and slow callbacks. */
 #include "check.h"
 #include <semaphore.h>
 
@@ -17,9 +17,9 @@ static void await(sem_t *semaphore) {
     CHECK(sem_timedwait(semaphore, &until) == 0);
 }
 
-static void never_from_here(void) {
-    bool lapses;
-    IS(LEASEHOLD_E_IN_CALLBACK, leasehold_stop(node, &lapses));
+static void refused_in_callbacks(void) {
+    bool left;
+    IS(LEASEHOLD_E_IN_CALLBACK, leasehold_stop(node, &left));
     IS(LEASEHOLD_E_IN_CALLBACK, leasehold_free(node));
     IS(inner == NULL ? LEASEHOLD_OK : LEASEHOLD_E_IN_CALLBACK, leasehold_free(inner));
 }
@@ -30,7 +30,7 @@ static void on_become_leader(void *data, uint64_t epoch) {
     CHECK(data == &node);
     await(&set); /* `node` is stored when `leasehold_start` returns */
     post(&set);
-    never_from_here();
+    refused_in_callbacks();
     CHECK(leasehold_is_leader(node) && leasehold_epoch(node) == epoch);
     OK(leasehold_leader(node, name, sizeof name, NULL));
     OK(leasehold_token_acquire(node, &token));
@@ -40,10 +40,10 @@ static void on_become_leader(void *data, uint64_t epoch) {
     OK(leasehold_wait_for_leadership(node, -1));
     if (inner == NULL) {
         inner = started("inner", "inner", servers, NULL);
-        never_from_here();
+        refused_in_callbacks();
         OK(leasehold_wait_for_leadership(inner, PATIENCE_MS));
     }
-    /* Whoever asks for events is waited for, from then on. */
+    /* From now on the node waits for `leasehold_drained` when it steps down. */
     leasehold_event event = {.size = sizeof event};
     leasehold_code code = leasehold_next_event(node, &event, 0);
     CHECK(code == LEASEHOLD_OK || code == LEASEHOLD_NOTHING);
@@ -56,7 +56,7 @@ static void on_become_leader(void *data, uint64_t epoch) {
 static void on_lose_leadership(void *data, const leasehold_event *event) {
     CHECK(data == &node && event->kind == LEASEHOLD_LOST_LEADERSHIP);
     CHECK(event->cause == LEASEHOLD_RESIGNED && event->reason != LEASEHOLD_NO_REASON);
-    never_from_here();
+    refused_in_callbacks();
     leasehold_code code = leasehold_promote(node);
     CHECK(code == LEASEHOLD_E_RESIGNING || code == LEASEHOLD_E_STOPPED);
     post(&lost);
@@ -66,7 +66,7 @@ static void on_event(void *data, const leasehold_event *event) {
     CHECK(data == &node && event->text[0] != '\0');
     await(&set);
     post(&set);
-    never_from_here();
+    refused_in_callbacks();
 }
 
 static void on_release(void *data) {
@@ -75,7 +75,7 @@ static void on_release(void *data) {
     post(&released);
 }
 
-static void calls_within(void) {
+static void calls_in_callbacks(void) {
     leasehold_hooks hooks = {.size = sizeof hooks,
                              .user_data = &node,
                              .on_become_leader = on_become_leader,
@@ -100,8 +100,8 @@ static void on_become_leader_slowly(void *data, uint64_t epoch) {
     await(&go_on);
 }
 
-/* The node goes on, its end does not wait for long, and `release` comes when all is over. */
-static void one_that_hangs(void) {
+/* The node keeps renewing, stops in bounded time, and `release` is called after the callback. */
+static void a_callback_that_hangs(void) {
     leasehold_hooks hooks = {.size = sizeof hooks,
                              .user_data = &node,
                              .on_become_leader = on_become_leader_slowly,
@@ -128,7 +128,7 @@ static void *stop(void *node) {
     return NULL;
 }
 
-/* Whoever frees a node that another thread is stopping finds it stopped as well. */
+/* `leasehold_free` waits for another thread's `leasehold_stop`. */
 static void freed_while_it_stops(void) {
     leasehold_hooks hooks = {.size = sizeof hooks,
                              .user_data = &node,
@@ -148,8 +148,8 @@ static void freed_while_it_stops(void) {
     await(&released);
 }
 
-/* However a start fails, what was handed in is released, once, and that may call the library. */
-static void starts_that_fail(void) {
+/* A failed start calls `release` once, and `release` may call the library. */
+static void failed_starts(void) {
     leasehold_hooks hooks = {.size = sizeof hooks, .user_data = &node, .release = on_release};
     leasehold_node *none = NULL;
     leasehold_config *config = configured("callbacks", "none", "nats://127.0.0.1:1");
@@ -174,10 +174,10 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         CHECK(sem_init(all[i], 0, 0) == 0);
     }
-    calls_within();
-    one_that_hangs();
+    calls_in_callbacks();
+    a_callback_that_hangs();
     freed_while_it_stops();
-    starts_that_fail();
+    failed_starts();
     puts("done");
     return 0;
 }

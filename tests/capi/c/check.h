@@ -1,4 +1,4 @@
-/* What the C tests share. A failed check says where, and ends the process at once. */
+/* Shared by the C tests. A failed check prints its place and ends the process at once. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long anything may take, under a memory checker on a loaded machine. */
+/* The time limit of a wait, under a memory checker on a loaded machine. */
 #define PATIENCE_MS (120 * 1000)
 
 #define CHECK(condition) ((condition) ? (void)0 : failed(__FILE__, __LINE__, #condition))
@@ -22,7 +22,7 @@
 #define MAY_BE_UNUSED __attribute__((unused))
 
 MAY_BE_UNUSED static void failed(const char *file, int line, const char *what) {
-    fprintf(stderr, "%s:%d: not so: %s (last error: %s)\n", file, line, what,
+    fprintf(stderr, "%s:%d: failed: %s (last error: %s)\n", file, line, what,
             leasehold_last_error());
     _exit(1);
 }
@@ -69,7 +69,7 @@ MAY_BE_UNUSED static leasehold_node *leading(const char *cluster, const char *no
     return handle;
 }
 
-/* The next event of a kind; others are passed over, and work is always drained. */
+/* The next event of a kind. Skips others, and drains every term. */
 MAY_BE_UNUSED static leasehold_event next(leasehold_node *node, leasehold_event_kind kind) {
     leasehold_event event = {.size = sizeof event};
     do {

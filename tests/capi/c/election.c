@@ -1,11 +1,11 @@
-/* Nodes become leader and stop being it; their program hears so by timeout, poll and callback. */
+/* Leader changes, whose events arrive by timeout, poll and callback. */
 #include "check.h"
 #include <poll.h>
 #include <sys/epoll.h>
 
 static const char *servers;
 
-static void check_leader_figures(leasehold_node *node, const char *id) {
+static void check_leader(leasehold_node *node, const char *id) {
     char name[LEASEHOLD_NODE_ID_SIZE], small[2];
     size_t length = 0;
     OK(leasehold_leader(node, name, sizeof name, &length));
@@ -35,11 +35,11 @@ static void check_meta(leasehold_node *node) {
     EVENTUALLY(leasehold_leader_meta(node, meta, sizeof meta, NULL) == LEASEHOLD_OK);
     CHECK(strcmp(meta, "{\"port\":80}") == 0);
     IS(LEASEHOLD_E_TEXT, leasehold_set_meta(node, "{"));
-    CHECK(strstr(leasehold_last_error(), "meta is not JSON") != NULL);
+    CHECK(strstr(leasehold_last_error(), "meta: not valid JSON") != NULL);
     OK(leasehold_set_meta(node, "null"));
 }
 
-/* The first leads and hears so by a timeout; its token is of its term only. */
+/* The first node gets its event by a call with a timeout. */
 static leasehold_token *leads_by_timeout(leasehold_node *node) {
     leasehold_token *token = NULL;
     leasehold_event event = next(node, LEASEHOLD_BECAME_LEADER);
@@ -65,8 +65,8 @@ static int waits(int loop, int timeout_ms) {
     return epoll_wait(loop, &ready, 1, timeout_ms);
 }
 
-/* The second hears by its descriptor that it leads once the first has stepped down. */
-static uint64_t hears_by_poll(leasehold_node *first, leasehold_node *second) {
+/* The second node gets its event by the descriptor, after the first has stepped down. */
+static uint64_t leads_by_poll(leasehold_node *first, leasehold_node *second) {
     int events = -1, again = -1, loop = epoll_create1(EPOLL_CLOEXEC);
     OK(leasehold_descriptor(second, &events));
     OK(leasehold_descriptor(second, &again));
@@ -96,49 +96,49 @@ typedef struct {
     leasehold_cause cause;
     int others, releases;
     pthread_mutex_t lock;
-} told;
+} history;
 
 static void on_become_leader(void *data, uint64_t epoch) {
-    told *told = data;
-    pthread_mutex_lock(&told->lock);
-    told->became = epoch;
-    pthread_mutex_unlock(&told->lock);
+    history *record = data;
+    pthread_mutex_lock(&record->lock);
+    record->became = epoch;
+    pthread_mutex_unlock(&record->lock);
 }
 
 static void on_lose_leadership(void *data, const leasehold_event *event) {
-    told *told = data;
-    pthread_mutex_lock(&told->lock);
-    told->lost = event->epoch;
-    told->cause = event->cause;
-    pthread_mutex_unlock(&told->lock);
+    history *record = data;
+    pthread_mutex_lock(&record->lock);
+    record->lost = event->epoch;
+    record->cause = event->cause;
+    pthread_mutex_unlock(&record->lock);
 }
 
 static void on_event(void *data, const leasehold_event *event) {
-    told *told = data;
+    history *record = data;
     CHECK(event->size == sizeof *event && event->kind != LEASEHOLD_BECAME_LEADER);
-    pthread_mutex_lock(&told->lock);
-    told->others++;
-    pthread_mutex_unlock(&told->lock);
+    pthread_mutex_lock(&record->lock);
+    record->others++;
+    pthread_mutex_unlock(&record->lock);
 }
 
 static void release(void *data) {
-    told *told = data;
-    pthread_mutex_lock(&told->lock);
-    told->releases++;
-    pthread_mutex_unlock(&told->lock);
+    history *record = data;
+    pthread_mutex_lock(&record->lock);
+    record->releases++;
+    pthread_mutex_unlock(&record->lock);
 }
 
-static told look(told *told_now) {
-    pthread_mutex_lock(&told_now->lock);
-    told copy = *told_now;
-    pthread_mutex_unlock(&told_now->lock);
+static history read_history(history *shared) {
+    pthread_mutex_lock(&shared->lock);
+    history copy = *shared;
+    pthread_mutex_unlock(&shared->lock);
     return copy;
 }
 
-/* The third hears by callback that the second has handed over to it, and that it has ended. */
-static void hears_by_callback(leasehold_node *second, uint64_t epoch) {
-    told told = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    leasehold_hooks hooks = {sizeof hooks, &told,   on_become_leader, on_lose_leadership,
+/* The third node gets its events by callbacks: the second hands over to it, and it stops. */
+static void leads_by_callback(leasehold_node *second, uint64_t epoch) {
+    history record = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    leasehold_hooks hooks = {sizeof hooks, &record, on_become_leader, on_lose_leadership,
                              on_event,     release};
     leasehold_node *third = started("election", "three", servers, &hooks);
     OK(leasehold_wait_for_leader(third, PATIENCE_MS));
@@ -147,28 +147,28 @@ static void hears_by_callback(leasehold_node *second, uint64_t epoch) {
     CHECK(resigning.reason == LEASEHOLD_TRANSFER && strcmp(resigning.node_id, "three") == 0);
     leasehold_event lost = next(second, LEASEHOLD_LOST_LEADERSHIP);
     CHECK(lost.epoch == epoch && lost.cause == LEASEHOLD_RESIGNED);
-    EVENTUALLY(look(&told).became != 0);
-    CHECK(look(&told).became > epoch && look(&told).others > 0);
-    bool lapses = true;
-    OK(leasehold_stop(third, &lapses));
-    CHECK(!lapses);
+    EVENTUALLY(read_history(&record).became != 0);
+    CHECK(read_history(&record).became > epoch && read_history(&record).others > 0);
+    bool left = true;
+    OK(leasehold_stop(third, &left));
+    CHECK(!left);
     OK(leasehold_free(third));
-    EVENTUALLY(look(&told).releases == 1);
-    CHECK(look(&told).lost == look(&told).became && look(&told).cause == LEASEHOLD_RESIGNED);
+    EVENTUALLY(read_history(&record).releases == 1);
+    history ended = read_history(&record);
+    CHECK(ended.lost == ended.became && ended.cause == LEASEHOLD_RESIGNED);
 }
 
-/* What nobody took can be taken after the stop, the end of the term last but not lost; and nobody
- * is waited for. */
-static void tells_after_the_stop(bool asked) {
+/* Events can be taken after the stop, which does not wait for that; the end of the term is last. */
+static void events_after_the_stop(bool asked) {
     leasehold_node *node = leading("late", "late", servers);
     struct pollfd events = {.events = POLLIN};
     if (asked) {
         OK(leasehold_descriptor(node, &events.fd));
         OK(leasehold_step_down(node));
     }
-    bool lapses = true;
-    OK(leasehold_stop(node, &lapses));
-    CHECK(!lapses);
+    bool left = true;
+    OK(leasehold_stop(node, &left));
+    CHECK(!left);
     OK(leasehold_descriptor(node, &events.fd));
     CHECK(poll(&events, 1, 0) == 1);
     leasehold_event event = next(node, LEASEHOLD_BECAME_LEADER);
@@ -191,7 +191,7 @@ static void tells_after_the_stop(bool asked) {
 
 typedef enum { BY_STEP_DOWN, BY_HEALTH, BY_TRANSFER, WAYS } way;
 
-/* Who gives a term back may say at once that its work has stopped, without a look at the event. */
+/* `leasehold_drained` may be called right after the step-down, before the event is taken. */
 static void drained_before_the_event_is_taken(way way) {
     leasehold_node *node = leading("early", "early", servers);
     leasehold_event event = {.size = sizeof event};
@@ -199,7 +199,7 @@ static void drained_before_the_event_is_taken(way way) {
     int events = -1;
     OK(leasehold_descriptor(node, &events));
     uint64_t epoch = leasehold_epoch(node);
-    OK(leasehold_drained(node, epoch)); /* not given back yet */
+    OK(leasehold_drained(node, epoch)); /* no effect: the node does not step down yet */
     CHECK(leasehold_is_leader(node));
     OK(way == BY_STEP_DOWN ? leasehold_step_down(node)
        : way == BY_HEALTH  ? leasehold_set_healthy(node, false)
@@ -219,8 +219,8 @@ static void drained_before_the_event_is_taken(way way) {
     OK(leasehold_free(node));
 }
 
-/* After a stop nothing happens any more, and everything says so. */
-static void ends(leasehold_node *node) {
+/* After a stop every command returns LEASEHOLD_E_STOPPED. */
+static void stops(leasehold_node *node) {
     int events = -1;
     OK(leasehold_descriptor(node, &events));
     OK(leasehold_stop(node, NULL));
@@ -245,11 +245,11 @@ int main(int argc, char **argv) {
     servers = argv[1];
     leasehold_node *first = started("election", "one", servers, NULL);
     leasehold_token *token = leads_by_timeout(first);
-    check_leader_figures(first, "one");
+    check_leader(first, "one");
     check_meta(first);
 
     leasehold_node *second = started("election", "two", servers, NULL);
-    uint64_t epoch = hears_by_poll(first, second);
+    uint64_t epoch = leads_by_poll(first, second);
     CHECK(!leasehold_token_is_valid(token) && leasehold_token_remaining_ms(token) == 0);
     CHECK(epoch > leasehold_token_epoch(token));
     IS(LEASEHOLD_E_NOT_LEADER, leasehold_step_down(first));
@@ -257,14 +257,14 @@ int main(int argc, char **argv) {
     IS(LEASEHOLD_E_NOT_LEADER, leasehold_token_acquire(first, &none));
     CHECK(none == NULL);
 
-    /* So that the third takes over at once. */
-    ends(first);
+    /* Leaves only the third node to take over. */
+    stops(first);
     CHECK(!leasehold_token_is_valid(token) && leasehold_token_epoch(token) < epoch);
     OK(leasehold_token_free(token));
-    hears_by_callback(second, epoch);
-    ends(second);
-    tells_after_the_stop(true);
-    tells_after_the_stop(false);
+    leads_by_callback(second, epoch);
+    stops(second);
+    events_after_the_stop(true);
+    events_after_the_stop(false);
     for (way way = 0; way < WAYS; way++) {
         drained_before_the_event_is_taken(way);
     }

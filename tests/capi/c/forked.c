@@ -1,4 +1,4 @@
-/* Children of a process that leads: they do not, they do not hang, and they harm nobody. */
+/* Forked children of a leader: they do not lead, do not hang, and do not disturb the parent. */
 #include "check.h"
 #include <signal.h>
 #include <stdatomic.h>
@@ -16,7 +16,7 @@ static void refuses_everything(void) {
     size_t length;
     int descriptor;
     leasehold_node *made = NULL;
-    leasehold_config *draft = NULL;
+    leasehold_config *other = NULL;
     leasehold_token *term = NULL;
     leasehold_event event = {.size = sizeof event};
     leasehold_status status = {.size = sizeof status};
@@ -25,9 +25,9 @@ static void refuses_everything(void) {
     CHECK(!leasehold_is_leader(node) && !leasehold_token_is_valid(token));
     CHECK(leasehold_epoch(node) == 0 && leasehold_token_epoch(token) == 0);
     CHECK(leasehold_token_remaining_ms(token) == 0);
-    FORKED(leasehold_config_new("a", "b", "c", &draft));
-    FORKED(leasehold_config_load("/dev/null", &draft));
-    FORKED(leasehold_config_parse("{}", &draft));
+    FORKED(leasehold_config_new("a", "b", "c", &other));
+    FORKED(leasehold_config_load("/dev/null", &other));
+    FORKED(leasehold_config_parse("{}", &other));
     FORKED(leasehold_config_set_number(config, "election.leaseTtlMs", 1));
     FORKED(leasehold_config_check(config));
     FORKED(leasehold_config_free(config));
@@ -55,8 +55,8 @@ static void refuses_everything(void) {
     CHECK(strlen(leasehold_last_error()) > 0 && leasehold_abi() == LEASEHOLD_ABI);
 }
 
-/* Ends without what runs at an exit, and without a memory checker's last look: what only the
- * parent's threads point to is no leak of the child's. */
+/* Killed, so that neither exit handlers nor the memory checker's leak check run in the child:
+ * memory that only the parent's threads point to is not a leak. */
 static void in_a_child(void) {
     pid_t child = fork();
     CHECK(child >= 0);
@@ -76,7 +76,7 @@ static void in_a_child(void) {
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
-/* A child that ends as programs do: `atexit` functions and destructors run, and do not hang. */
+/* A child that exits: `atexit` functions and destructors do not hang. */
 static void in_a_child_that_exits(void) {
     fflush(stdout);
     pid_t child = fork();
@@ -90,7 +90,7 @@ static void in_a_child_that_exits(void) {
     CHECK(WIFEXITED(status));
 }
 
-/* So that the fork comes while locks are held. */
+/* Keeps locks busy, so that forks happen while they are held. */
 static void *ask(void *unused) {
     while (!atomic_load(&ending)) {
         leasehold_status status = {.size = sizeof status};
@@ -118,9 +118,9 @@ int main(int argc, char **argv) {
     pthread_join(busy, NULL);
     CHECK(leasehold_is_leader(node) && leasehold_token_is_valid(token));
     next(node, LEASEHOLD_BECAME_LEADER);
-    bool lapses = true;
-    OK(leasehold_stop(node, &lapses));
-    CHECK(!lapses);
+    bool left = true;
+    OK(leasehold_stop(node, &left));
+    CHECK(!left);
     OK(leasehold_free(node));
     OK(leasehold_token_free(token));
     OK(leasehold_config_free(config));

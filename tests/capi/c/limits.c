@@ -1,4 +1,4 @@
-/* Without descriptors, and without threads: a code, and all is well again when there are some. */
+/* Without descriptors or threads, calls return codes; they succeed again when there are some. */
 #include "check.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@ static void limit(int resource, rlim_t most) {
     CHECK(setrlimit(resource, &limits) == 0);
 }
 
-/* With so many descriptors to be had and no more. */
+/* Opens all descriptors of the process but `spare`. */
 static void hold_all_but(int spare, int held[], int *count) {
     *count = 0;
     while ((held[*count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0) {
@@ -77,7 +77,7 @@ static void ask_without(leasehold_node *node) {
     CHECK(descriptor >= 0);
 }
 
-/* In a process of its own, as limits of a user cannot be raised again by everybody. */
+/* In another process, which cannot raise its limits again. */
 static void without_threads(const char *self) {
     pid_t child = fork();
     CHECK(child >= 0);
@@ -93,7 +93,7 @@ static int starts_without_threads(void) {
     leasehold_config *config = configured("limits", "threadless", servers);
     int failures = 0;
     OK(leasehold_config_set_number(config, "nats.connectTimeoutMs", 1500));
-    /* Limits do not count for root; of this user nobody else has threads. */
+    /* Limits do not apply to root; this user has no other threads. */
     CHECK(geteuid() != 0 || setuid(61000 + getpid() % 4000) == 0);
     for (rlim_t threads = 1; threads < 10; threads++) {
         leasehold_node *node = NULL;

@@ -1,4 +1,4 @@
-/* A plug-in's life: loaded when the program runs, used, given back, and loaded again. */
+/* A program that loads the library as a plug-in, uses it, unloads it, and loads it again. */
 #include <dlfcn.h>
 #include <leasehold.h>
 #include <stdio.h>
@@ -36,7 +36,7 @@ static void use(const char *file, const char *servers) {
     if (dlclose(library) != 0) {
         _exit(4);
     }
-    /* It stays: threads of its that are about to end still have code to run. */
+    /* It stays loaded, as its ending threads still run its code. */
     if (dlopen(file, RTLD_NOW | RTLD_NOLOAD) == NULL) {
         _exit(5);
     }

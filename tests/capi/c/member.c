@@ -1,4 +1,4 @@
-/* A node as its file says, with its virtual IP and health, until its input ends. */
+/* Runs a node from its configuration file, with virtual IP and health, until its input ends. */
 #include "check.h"
 #include <poll.h>
 

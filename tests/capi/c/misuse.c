@@ -1,4 +1,4 @@
-/* What a program does wrong: a code each time, never a crash. The server is only for the last. */
+/* Every misuse returns a code and does not crash. */
 #include "check.h"
 #include <sys/stat.h>
 
@@ -6,7 +6,7 @@ static leasehold_config *config;
 static leasehold_node *node;
 static leasehold_token *token;
 
-/* Every pointer that must not be null is null once. */
+/* Every pointer that must not be null, passed as null. */
 static void null_pointers(void) {
     char text[8];
     size_t length;
@@ -69,7 +69,7 @@ static void null_pointers(void) {
     IS(LEASEHOLD_E_BUFFER, leasehold_leader(node, text, 0, NULL));
 }
 
-/* A pointer that is no node: freed, forged, or of another kind. */
+/* A pointer that is not a node: freed, forged, or of another kind. */
 static void no_node(void *bad) {
     char text[8];
     int descriptor;
@@ -133,7 +133,7 @@ static void wrong_handles(void) {
     }
 }
 
-/* Structs of other versions, and of none. */
+/* Structs of a later version, and of wrong sizes. */
 static void wrong_sizes(void) {
     struct {
         leasehold_status known;
@@ -162,7 +162,7 @@ static void wrong_sizes(void) {
     }
 }
 
-/* Where a legacy program has packed its structs. */
+/* Unaligned structs, as in a program that packs them. */
 static void odd_addresses(void) {
     char room[2000], name[32];
     memset(room, 0, sizeof room);
@@ -209,7 +209,7 @@ static void wrong_number(const char *key, int64_t number, const char *range) {
     }
 }
 
-/* The message names the field and what would be accepted, also while other fields are at odds. */
+/* The message names the field and its range, also while other fields conflict. */
 static void wrong_numbers(void) {
     wrong_number("election.leaseTtlMs", -1, "milliseconds (103 to 3600000)");
     wrong_number("election.leaseTtlMs", 100, "milliseconds (103 to 3600000)");
@@ -230,7 +230,7 @@ static void wrong_section(const char *key, const char *json, const char *field) 
     CHECK(strncmp(leasehold_last_error(), field, strlen(field)) == 0);
 }
 
-/* Within a section as well. */
+/* The same within a section. */
 static void wrong_sections(void) {
     wrong_section("election", "{\"leaseTtlMs\": 50}", "election.leaseTtlMs: expected");
     wrong_section("election", "{\"renewIntervalMs\": 39}", "election.renewIntervalMs: expected");
@@ -247,8 +247,8 @@ static void wrong_sections(void) {
     OK(leasehold_config_free(other));
 }
 
-/* Setters read no file, not even one that nobody writes; a check does, and names the field. */
-static void files_that_are_named(void) {
+/* Setters read no file, not even a pipe without a writer; a check does, and names the field. */
+static void named_files(void) {
     char folder[] = "/tmp/leasehold-XXXXXX", pipe[64];
     CHECK(mkdtemp(folder) != NULL);
     snprintf(pipe, sizeof pipe, "%s/pipe", folder);
@@ -317,7 +317,7 @@ static void wrong_texts(void) {
     OK(leasehold_config_check(config));
 }
 
-/* As deep as JSON may be, and the record that carries it a little deeper. */
+/* JSON at the limit of depth, and the record around it, which is a little deeper. */
 static void deep_values(void) {
     char text[260], back[260];
     int refused = 0;
@@ -342,13 +342,13 @@ static void deep_values(void) {
     CHECK(leasehold_is_leader(node));
 }
 
-/* What is beyond this machine. */
-static void no_such_place(void) {
+/* An interface and a server that do not exist. */
+static void no_such_interface_or_server(void) {
     leasehold_node *made = NULL;
     OK(leasehold_config_set_text(config, "vip.address", "192.0.2.1"));
     OK(leasehold_config_set_text(config, "vip.interface", "nosuch0"));
     OK(leasehold_config_set_text(config, "nodeId", "other"));
-    /* Too short for a kernel that counts seconds. */
+    /* Too short for a kernel that counts in seconds. */
     OK(leasehold_config_set_number(config, "election.leaseTtlMs", 5000));
     IS(LEASEHOLD_E_CONFIG, leasehold_start(config, NULL, &made));
     CHECK(strncmp(leasehold_last_error(), "election.leaseTtlMs: ", 21) == 0);
@@ -359,7 +359,7 @@ static void no_such_place(void) {
     CHECK(made == NULL && strchr(leasehold_last_error(), '\n') == NULL);
 }
 
-/* More handles than there are, and all of them given back. */
+/* Makes more handles than there are, and frees them. */
 static void too_many(void) {
     enum { MANY = 20000 };
     static leasehold_token *tokens[MANY];
@@ -394,10 +394,10 @@ int main(int argc, char **argv) {
     odd_addresses();
     odd_times();
     wrong_texts();
-    files_that_are_named();
+    named_files();
     deep_values();
     too_many();
-    no_such_place();
+    no_such_interface_or_server();
     CHECK(leasehold_is_leader(node) && leasehold_token_is_valid(token));
 
     OK(leasehold_token_free(token));

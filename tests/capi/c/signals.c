@@ -1,4 +1,4 @@
-/* The program's signals stay the program's, and so does its end. */
+/* The library leaves signals and the exit to the program. */
 #include "check.h"
 #include <dirent.h>
 #include <signal.h>
@@ -29,8 +29,8 @@ static void read_line(const char *thread, const char *file, const char *field, c
     }
 }
 
-/* Every thread but the program's own has a name of the library's, and blocks all signals that can
- * be blocked. The C library keeps two for itself. */
+/* Every other thread has a name of the library and blocks all signals that can be blocked. The C
+ * library reserves two. */
 static int check_threads(void) {
     int others = 0;
     DIR *threads = opendir("/proc/self/task");
@@ -43,7 +43,7 @@ static int check_threads(void) {
         read_line(entry->d_name, "status", "SigBlk:", line);
         uint64_t blocked = line[0] ? strtoull(line + 7, NULL, 16) : 0;
         if (line[0] == '\0') {
-            continue; /* it has just ended */
+            continue; /* the thread has just ended */
         }
         uint64_t never = 1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1) | 3ull << 31;
         CHECK((blocked | never) == UINT64_MAX);
@@ -70,7 +70,7 @@ int main(int argc, char **argv) {
     EVENTUALLY(check_threads() >= 6);
     CHECK(sigaction(SIGPIPE, NULL, &after) == 0 && before.sa_handler == after.sa_handler);
 
-    /* To the process, so that the kernel chooses among the threads that do not block it. */
+    /* Sent to the process: the kernel chooses a thread that does not block the signal. */
     for (int times = 0; times < 200; times++) {
         int seen = atomic_load(&handled);
         CHECK(kill(getpid(), SIGUSR1) == 0);
@@ -78,6 +78,6 @@ int main(int argc, char **argv) {
     }
     CHECK(atomic_load(&elsewhere) == 0 && leasehold_is_leader(node));
     puts("done");
-    /* Ends in the middle of everything; that must neither hang nor crash. */
+    /* Exits while the node runs, which must neither hang nor crash. */
     return 0;
 }

@@ -1,5 +1,5 @@
-/* Many threads do everything at once with handles that come and go. */
-/* Terms that nobody drains are waited for. */
+/* Many threads make all calls at once on handles that are made and freed meanwhile. */
+/* Short, as terms that are not drained must expire. */
 #define TTL_MS 5000
 #include "check.h"
 #include <stdatomic.h>
@@ -12,7 +12,7 @@ static _Atomic(leasehold_token *) tokens[NODES];
 static atomic_bool ending;
 static atomic_ulong calls, events;
 
-/* Any code is right but a defect's; the handles may be void at any moment. */
+/* Any code is right except for a defect: handles may become invalid at any time. */
 static void any(leasehold_code code) {
     CHECK(code != LEASEHOLD_E_PANIC && code != LEASEHOLD_E_FORKED && code != LEASEHOLD_E_NULL);
     atomic_fetch_add(&calls, 1);
@@ -63,7 +63,7 @@ static void command(leasehold_node *node, int at, unsigned *dice) {
     default:
         if (leasehold_token_acquire(node, &token) == LEASEHOLD_OK) {
             token = atomic_exchange(&tokens[at], token);
-            /* Two threads may have freed it by now; both are told. */
+            /* Another thread may have freed it by now. */
             if (token != NULL) {
                 any(leasehold_token_free(token));
             }
@@ -113,7 +113,7 @@ static void *wait_for_ever(void *node) {
     return NULL;
 }
 
-/* Whoever waits in a call returns when another thread stops or frees the node. */
+/* Waiting calls return when another thread stops or frees the node. */
 static void waiters_return(void) {
     leasehold_node *leader = leading("waiters", "leader", servers);
     for (int by_stop = 0; by_stop < 2; by_stop++) {
@@ -138,7 +138,7 @@ int main(int argc, char **argv) {
     servers = argv[1];
     waiters_return();
     pthread_t threads[THREADS];
-    /* A token that is none until there is one. */
+    /* An invalid token at first. */
     for (int at = 0; at < NODES; at++) {
         CHECK(renew(at) == NULL);
         atomic_store(&tokens[at], (leasehold_token *)1);
