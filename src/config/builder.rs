@@ -153,7 +153,7 @@ impl ConfigBuilder {
 
     /// Sets the value at a key of the file, or a whole section, which replaces the one before.
     /// Checks each value on its own, not together with others. Reads no file.
-    #[cfg(all(feature = "capi", unix))]
+    #[cfg(any(test, all(feature = "capi", unix)))]
     pub(crate) fn set(&mut self, key: &str, value: Value) -> Result<(), ConfigError> {
         let settings = super::json::read_at(key, value)?;
         settings.check_values()?;

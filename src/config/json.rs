@@ -18,7 +18,7 @@ pub(super) fn read(text: &str) -> Result<Settings, ConfigError> {
 }
 
 /// Reads a value that a file could have at a key: that of one setting, or a whole section.
-#[cfg(all(feature = "capi", unix))]
+#[cfg(any(test, all(feature = "capi", unix)))]
 pub(super) fn read_at(key: &str, value: Value) -> Result<Settings, ConfigError> {
     // More than any key has; without a bound, nested objects could exhaust the stack.
     const PARTS: usize = 4;

@@ -160,3 +160,6 @@ pub fn check_meta(meta: &Value) -> Result<(), ConfigError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,24 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(connection.name, "leasehold/orders/node-1");
 }
 
+/// The guide's table is generated: `LEASEHOLD_WRITE=1 cargo test --lib guide_has_the_table` writes
+/// it.
+#[test]
+fn the_guide_has_the_table_of_all_settings() {
+    const START: &str = "<!-- options -->\n";
+    let page = include_str!("../guide/configuration.md");
+    let (before, rest) = page.split_once(START).unwrap();
+    let (table, after) = rest.split_once("<!-- /options -->").unwrap();
+    let generated = options_markdown();
+    if std::env::var_os("LEASEHOLD_WRITE").is_some() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/configuration.md");
+        let page = format!("{before}{START}{generated}<!-- /options -->{after}");
+        std::fs::write(file, page).unwrap();
+    } else {
+        assert_eq!(table, generated);
+    }
+}
+
 #[test]
 fn the_three_required_fields_are_named_when_missing() {
     let new = |cluster, node, servers: &[&str]| {
