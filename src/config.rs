@@ -24,9 +24,9 @@
 //! The JSON file has the keys of go-cluster v1, and further keys that are all optional. Files of
 //! go-cluster load unchanged unless their ids or timers are unsafe. Durations are whole
 //! milliseconds. A key that is absent or `null`, and an empty text, mean the default. So does 0 for
-//! `election.leaseTtlMs`, `election.renewIntervalMs` and `vip.netmask`, as go-cluster writes
-//! numbers that are not set so. An unknown key is an error, as is a key that stands twice. The
-//! guide has a table of all keys.
+//! `election.leaseTtlMs`, `election.renewIntervalMs` and `vip.netmask`, because go-cluster writes
+//! numbers that are not set as 0. An unknown key is an error, as is a key that stands twice. The
+//! [guide](crate::guide::configuration) has a table of all keys.
 //!
 //! ```
 //! # use leasehold::config::Config;
@@ -82,7 +82,7 @@ use crate::timing::Timing;
 use connection::ConnectionSettings;
 use options::row_doc;
 
-/// Who a node is, how it reaches the servers, and how long everything may take. Always valid.
+/// The configuration of a node. Always valid.
 ///
 /// Printing it with `{:?}` shows no secret.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,7 +15,7 @@ use super::vip::VipConfig;
 
 use crate::timing::Timing;
 
-/// Builder of a [`Config`], validated by [`build`](Self::build).
+/// Builder of a [`Config`], validated by [`build`](Self::build). The default has no settings.
 ///
 /// Each method names the key of the setting in the JSON file, its range and its default. Durations
 /// count in whole milliseconds, fractions are dropped.

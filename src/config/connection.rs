@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A secret: readable by the code that needs it, never by `Debug`, a log or an error.
+/// A secret. No `Debug` output, log line or error shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -28,11 +28,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Who we are to the servers. Credentials in a server's URL count for that server instead.
+/// How the node authenticates. Credentials in a server's address replace it for that server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Auth {
-    /// Nobody in particular. The default.
+    /// Without credentials. The default.
     #[default]
     None,
     /// A user name and its password.
@@ -46,7 +46,7 @@ pub enum Auth {
     Token(Secret),
     /// The seed of a user nkey (`SU…`); it signs the server's nonce.
     NkeySeed(Secret),
-    /// A credentials file (JWT and seed), as `nsc` writes it. Read anew for every connection.
+    /// A credentials file (JWT and seed), as `nsc` writes it. Read again for each connection.
     CredentialsFile(PathBuf),
 }
 
@@ -64,7 +64,7 @@ pub struct Tls {
     pub key_file: Option<PathBuf>,
 }
 
-/// One server: host, port, and what its URL said besides.
+/// One server: host, port, and the security and credentials of its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAddress {
     pub(crate) host: String,
@@ -85,7 +85,7 @@ impl fmt::Display for ServerAddress {
     }
 }
 
-/// All of it, valid.
+/// How to reach the servers. Always valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionSettings {
     pub(crate) servers: Vec<ServerAddress>,

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration.
+//! Errors of configurations.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use thiserror::Error;
 use super::options;
 use crate::timing::TimingError;
 
-/// A configuration that is not accepted. Nothing was started and nothing was written.
+/// A configuration is not accepted. Nothing was started and nothing was written.
 ///
 /// Fields are named by their path in the JSON file (`election.leaseTtlMs`), also when the value
-/// came from a [`ConfigBuilder`](super::ConfigBuilder); each setter names its path. No message
+/// came from a [`ConfigBuilder`](super::ConfigBuilder), whose methods name the paths. No message
 /// holds a secret.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -21,7 +21,7 @@ pub enum ConfigError {
     Missing {
         /// The field.
         path: String,
-        /// Under which condition; empty, or begins with a blank.
+        /// The condition, as ` when vip.address is set`; empty for a field that is always required.
         when: String,
     },
     /// A value breaks a rule that is more than a range.
@@ -39,7 +39,7 @@ pub enum ConfigError {
         path: String,
         /// The type, unit and range.
         expected: String,
-        /// What is there instead; of a secret only its type.
+        /// The value that was found; of a secret only its type.
         found: String,
     },
     /// Two fields exclude each other.
@@ -63,7 +63,7 @@ pub enum ConfigError {
     UnknownKey {
         /// The key.
         path: String,
-        /// The nearest known key or what took its place; empty, or begins with a comma.
+        /// The nearest known key, or the key that replaces it; begins with a comma.
         hint: String,
     },
     /// The text is not JSON, or a key stands twice in one object.
@@ -72,8 +72,8 @@ pub enum ConfigError {
         /// The fault, with line and column.
         reason: String,
     },
-    /// The text is longer than any configuration.
-    #[error("longer than {limit} bytes, which no configuration is")]
+    /// The text is too long for a configuration.
+    #[error("longer than {limit} bytes, which is the limit for a configuration")]
     TooLong {
         /// The longest text that is read.
         limit: usize,
@@ -83,30 +83,30 @@ pub enum ConfigError {
     Read {
         /// The file.
         file: PathBuf,
-        /// The operating system's words.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A file could not be written. There is what was there before, or all that was to be written
-    /// when only flushing its folder to disk failed; never a part.
+    /// A file could not be written. The old file is still there. If only flushing its folder to
+    /// disk failed, the new file is there, whole.
     #[error("cannot write {}: {source}", file.display())]
     Write {
         /// The file.
         file: PathBuf,
-        /// The operating system's words.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A file was read, but what it says is not accepted.
+    /// A file was read, but its configuration is not accepted.
     #[error("{}: {source}", file.display())]
     InFile {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The error of the configuration.
         source: Box<ConfigError>,
     },
 }
 
 impl ConfigError {
-    /// The path of the field that is at fault, when it is a single field's fault.
+    /// The path of the field at fault, where there is one.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         match self {

@@ -22,9 +22,9 @@ pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
     text(file).map_err(|source| ConfigError::Read { file: file.to_owned(), source })
 }
 
-/// Replaces the file: written beside it, flushed to disk, renamed over it.
+/// Replaces the file: writes a new one beside it, flushes that to disk, and renames it.
 pub(super) fn write(file: &Path, text: &str, secret: bool) -> io::Result<()> {
-    // Through a link, the file it leads to is replaced and not the link.
+    // A symbolic link is followed: its target is replaced.
     let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let folder = match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -45,7 +45,7 @@ pub(super) fn write(file: &Path, text: &str, secret: bool) -> io::Result<()> {
         .and_then(|()| handle.sync_all())
         .and_then(|()| fs::rename(&temporary, &target));
     if written.is_err() {
-        // Best effort: the first error is the one to tell.
+        // Best effort: the first error is reported.
         let _ = fs::remove_file(&temporary);
     }
     written?;
@@ -60,7 +60,7 @@ fn create_temporary(folder: &Path, secret: bool) -> io::Result<(PathBuf, File)> 
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        // Narrow from the first moment on; the umask narrows the other further.
+        // Narrow from the start. The umask narrows 0666 further.
         options.mode(if secret { 0o600 } else { 0o666 });
     }
     #[cfg(not(unix))]

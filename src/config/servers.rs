@@ -1,6 +1,6 @@
 //! Server addresses: `nats://`, `tls://`, `host[:port]`, with credentials or without.
 //!
-//! Messages never quote an address, as it may hold a password in a place where none belongs.
+//! No message quotes an address, as it may hold a password in any place.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_address_is_refused_with_a_reason() {
+    fn invalid_addresses_are_refused_with_a_reason() {
         for (text, reason) in [
             ("", "empty"),
             ("a,,b", "empty"),

@@ -1,4 +1,4 @@
-//! What a built configuration is, and what is refused.
+//! What the builder accepts and refuses.
 
 use super::*;
 use serde_json::json;
@@ -152,7 +152,7 @@ fn the_last_credentials_given_count() {
 }
 
 #[test]
-fn nothing_that_can_be_printed_holds_a_secret() {
+fn debug_output_and_errors_hold_no_secret() {
     let seed = format!("SU{}", "A".repeat(56));
     let servers = ["nats://root:hunter2@a", "hunter2@b"];
     let open = || Config::builder("orders", "node-1", servers);
@@ -169,7 +169,7 @@ fn nothing_that_can_be_printed_holds_a_secret() {
 }
 
 #[test]
-fn changing_a_built_configuration_starts_from_what_was_given() {
+fn a_builder_of_a_configuration_has_its_settings() {
     let config = builder().token("t").cooldown(ms(7)).build().unwrap();
     assert_eq!(config.to_builder().build().unwrap(), config);
     let other = config.to_builder().cluster_id("bills").node_id("node-2").build().unwrap();

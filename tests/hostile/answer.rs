@@ -75,7 +75,7 @@ proptest! {
 }
 
 #[test]
-fn what_fuzzing_found() {
+fn the_fuzzing_corpus() {
     crate::checks::corpus("answer", check_answer);
     crate::checks::corpus("command", check_command);
 }

@@ -1,49 +1,26 @@
-//! Whatever a configuration's file or a caller says: no panic, a refusal of one line without the
-//! secret, and what is accepted is the same again after a save.
+//! Configurations from any text: never a panic; an error is one line without the secret; an accepted
+//! configuration is the same again after a save.
 
 use std::time::Duration;
 
-use leasehold::config::Config;
+use leasehold::config::{Config, options_markdown};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::checks::check_config;
 
-/// Keys of the format and one that is not, so that whole sections come up by chance.
-const KEYS: [&str; 31] = [
-    "clusterId",
-    "nodeId",
-    "nats",
-    "vip",
-    "election",
-    "servers",
-    "credentials",
-    "user",
-    "password",
-    "token",
-    "nkey",
-    "nkeyFile",
-    "tls",
-    "required",
-    "ca",
-    "cert",
-    "key",
-    "domain",
-    "apiPrefix",
-    "inboxPrefix",
-    "replicas",
-    "connectTimeoutMs",
-    "address",
-    "netmask",
-    "interface",
-    "leaseTtlMs",
-    "renewIntervalMs",
-    "requestTimeoutMs",
-    "cooldownMs",
-    "meta",
-    "other",
-];
+/// The keys of the format, and one that is not, so that whole sections come up by chance.
+fn keys() -> Vec<String> {
+    let table = options_markdown();
+    let paths = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next());
+    let mut keys: Vec<_> = paths.flat_map(|path| path.split('.')).map(str::to_owned).collect();
+    keys.push("other".to_owned());
+    keys.sort();
+    keys.dedup();
+    assert!(keys.len() > 30, "{keys:?}");
+    keys
+}
 
 fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -56,7 +33,7 @@ fn json() -> impl Strategy<Value = Value> {
         "[a-z0-9.:/@%-]{0,12}".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 64, 8, |inner| {
-        let key = prop::sample::select(&KEYS[..]).prop_map(str::to_owned);
+        let key = prop::sample::select(keys());
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Value::from),
             btree_map(key, inner, 0..8).prop_map(|map| Value::Object(map.into_iter().collect())),
@@ -83,14 +60,14 @@ fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![4 => (0u64..20_000_000).prop_map(Duration::from_micros), 1 => any::<Duration>()]
 }
 
-/// A password that nobody writes by chance.
+/// A password that does not come up by chance.
 const PASSWORD: &str = "hunter2-and-3";
 
-/// And nothing that is printed shows the password.
+/// Checks a text; neither debug output nor an error shows the password.
 fn check(text: &str) {
     let parsed = Config::from_json(text);
     match &parsed {
-        // A password that took a host's place is no password any more.
+        // Here the password stands where a host belongs, and is no secret.
         Ok(config) if config.servers().any(|server| server.contains(PASSWORD)) => {}
         Ok(config) => assert!(!format!("{config:?}").contains(PASSWORD), "{config:?}"),
         Err(error) => {
@@ -156,6 +133,6 @@ proptest! {
 }
 
 #[test]
-fn what_fuzzing_found() {
+fn the_fuzzing_corpus() {
     crate::checks::corpus("config", |bytes| check(&String::from_utf8_lossy(bytes)));
 }

@@ -1,5 +1,5 @@
-//! The configuration's file: what go-cluster v1 wrote loads, what was saved loads again, and what
-//! is wrong is named.
+//! The configuration's file: files of go-cluster v1 load, a saved file loads again, and errors name
+//! the field.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn names(folder: &TempDir) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// The refusal of a text, which must be one line.
+/// The error for a text, which must be one line.
 fn refusal(text: &str) -> String {
     let message = Config::from_json(text).unwrap_err().to_string();
     assert_eq!(message.lines().count(), 1, "{message}");
@@ -94,7 +94,7 @@ mod go_cluster_v1 {
     }
 
     #[test]
-    fn messages_are_those_its_tests_pin_down() {
+    fn messages_are_those_that_its_tests_pin_down() {
         let required = |text: &str, message: &str| assert_eq!(refusal(text), message);
         required(r#"{"nodeId":"n","nats":{"servers":["a"]}}"#, "clusterId is required");
         required(r#"{"clusterId":"c","nats":{"servers":["a"]}}"#, "nodeId is required");
@@ -116,7 +116,7 @@ mod go_cluster_v1 {
     }
 
     #[test]
-    fn what_it_could_have_written_is_written_as_it_writes_it() {
+    fn its_settings_are_written_as_it_writes_them() {
         for name in ["v1_full.json", "v1_init.json"] {
             let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
             let mut original = json(&fs::read_to_string(fixture(name)).unwrap());
@@ -192,7 +192,7 @@ mod keys {
     }
 
     #[test]
-    fn a_wrong_type_is_named_with_path_unit_range_and_what_is_there() {
+    fn a_wrong_type_is_named_with_path_unit_range_and_value() {
         for (text, message) in [
             (
                 with("", r#""leaseTtlMs":"10s""#),
@@ -324,7 +324,7 @@ mod on_disk {
     }
 
     #[test]
-    fn what_is_not_a_configuration_is_refused() {
+    fn texts_that_are_no_configuration_are_refused() {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("cluster.json");
         let cases: [(&[u8], &str); 6] = [
@@ -369,7 +369,7 @@ mod on_disk {
         }
 
         #[test]
-        fn a_file_with_a_secret_is_for_its_owner_only() {
+        fn only_the_owner_may_read_a_file_with_a_secret() {
             let folder = TempDir::new().unwrap();
             let in_url = Config::builder("c", "n", ["nats://u:p@a"]);
             let seed = format!("SU{}", "A".repeat(56));
@@ -389,7 +389,7 @@ mod on_disk {
         }
 
         #[test]
-        fn another_keeps_its_mode() {
+        fn a_file_without_a_secret_keeps_its_mode() {
             let folder = TempDir::new().unwrap();
             let file = folder.path().join("cluster.json");
             let config = plain().credentials_file("/c").build().unwrap();
@@ -403,7 +403,7 @@ mod on_disk {
         }
 
         #[test]
-        fn through_a_link_its_target_is_replaced() {
+        fn a_symbolic_link_is_followed_and_its_target_replaced() {
             let folder = TempDir::new().unwrap();
             let (link, target) =
                 (folder.path().join("link.json"), folder.path().join("real/cluster.json"));

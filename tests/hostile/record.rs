@@ -111,6 +111,6 @@ proptest! {
 }
 
 #[test]
-fn what_fuzzing_found() {
+fn the_fuzzing_corpus() {
     crate::checks::corpus("record", check);
 }

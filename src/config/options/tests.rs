@@ -43,9 +43,9 @@ fn samples(row: &Row) -> [Vec<Value>; 2] {
     serde_json::from_value(pair).unwrap()
 }
 
-/// The two numbers of `milliseconds (100 to 300000)`; of several such pairs the last.
+/// The two numbers of `milliseconds (100 to 300000)`; of several such pairs the value_at.
 fn range(row: &Row) -> (u64, u64) {
-    let words = row.value.trim_end_matches(")").trim_end_matches(" for IPv6");
+    let words = row.value.trim_end_matches(')').trim_end_matches(" for IPv6");
     let (min, max) = words.rsplit_once(" to ").unwrap();
     let min = min.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap();
     (min.parse().unwrap(), max.parse().unwrap())
@@ -102,10 +102,10 @@ fn by_keys(list: &List) -> Result<Config, ConfigError> {
 }
 
 fn by_methods(list: &List) -> Result<Config, ConfigError> {
-    let last =
+    let value_at =
         |path: &str| list.iter().rev().find(|(other, _)| *other == path).map(|(_, value)| value);
-    let text = |path: &str| last(path).and_then(Value::as_str).unwrap_or_default();
-    let file = |path: &str| last(path).map(|file| file.as_str().unwrap().into());
+    let text = |path: &str| value_at(path).and_then(Value::as_str).unwrap_or_default();
+    let file = |path: &str| value_at(path).map(|file| file.as_str().unwrap().into());
     let mut builder = ConfigBuilder::default();
     for (path, value) in list {
         let number = value.as_u64().unwrap_or_default();
@@ -126,7 +126,7 @@ fn by_methods(list: &List) -> Result<Config, ConfigError> {
             "nats.nkeyFile" => builder.nkey_file(text(path)),
             "nats.tls.required" | "nats.tls.ca" | "nats.tls.cert" | "nats.tls.key" => {
                 builder.tls(Tls {
-                    required: last("nats.tls.required") == Some(&json!(true)),
+                    required: value_at("nats.tls.required") == Some(&json!(true)),
                     ca_file: file("nats.tls.ca"),
                     cert_file: file("nats.tls.cert"),
                     key_file: file("nats.tls.key"),
@@ -140,7 +140,7 @@ fn by_methods(list: &List) -> Result<Config, ConfigError> {
             "nats.reconnectWaitMs" => builder.reconnect_wait(time),
             "nats.startDisconnected" => builder.start_disconnected(flag),
             "vip.address" | "vip.netmask" | "vip.interface" => {
-                let bits = last("vip.netmask").and_then(Value::as_u64).unwrap_or_default();
+                let bits = value_at("vip.netmask").and_then(Value::as_u64).unwrap_or_default();
                 let vip = VipConfig::parse(text("vip.address"), text("vip.interface"))?;
                 builder.vip(vip.with_netmask(bits)?)
             }
