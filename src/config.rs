@@ -233,7 +233,7 @@ impl Config {
         usize::try_from(capacity).unwrap_or(usize::MAX)
     }
 
-    /// The virtual IP that follows the leader. `vip`, default none.
+    /// The virtual IP, which the node holds while it leads. `vip`, default none.
     #[must_use]
     pub fn vip(&self) -> Option<&VipConfig> {
         self.vip.as_ref()

@@ -136,7 +136,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Virtual IP that follows the leader: `vip`, default none. It needs a lease that passes
+    /// Virtual IP, which the node holds while it leads: `vip`, default none. The timers must pass
     /// [`Timing::check_virtual_ip`]: at a renew interval of 3 s a TTL of at least 8.556 s.
     pub fn vip(self, vip: VipConfig) -> Self {
         let VipConfig { address, netmask, interface } = vip;

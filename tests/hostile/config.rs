@@ -1,5 +1,5 @@
-//! Configurations from any text: never a panic; an error is one line without the secret; an accepted
-//! configuration is the same again after a save.
+//! Configurations from any text: never a panic; an error is one line without the secret; and an
+//! accepted configuration is the same again after a save.
 
 use std::time::Duration;
 

@@ -85,7 +85,8 @@ table! {
          Otherwise the start fails.";
 
     VIP_ADDRESS: "vip.address", Text(vip::check_address), "an IPv4 or IPv6 address", "none",
-        "Virtual IP that follows the leader. Without it the section `vip` has no effect.";
+        "Virtual IP, which the node holds while it leads. Without it the section `vip` has no \
+         effect.";
     VIP_NETMASK: "vip.netmask", Number(|n| matches!(n, 0..=128)),
         "a prefix length in bits (0 to 32 for IPv4, 0 to 128 for IPv6)", "24, for IPv6 128",
         "Prefix length of the virtual IP.";

@@ -43,7 +43,7 @@ fn samples(row: &Row) -> [Vec<Value>; 2] {
     serde_json::from_value(pair).unwrap()
 }
 
-/// The two numbers of `milliseconds (100 to 300000)`; of several such pairs the value_at.
+/// The two numbers of `milliseconds (100 to 300000)`; of several such pairs the last one.
 fn range(row: &Row) -> (u64, u64) {
     let words = row.value.trim_end_matches(')').trim_end_matches(" for IPv6");
     let (min, max) = words.rsplit_once(" to ").unwrap();
