@@ -1,8 +1,8 @@
-//! How a node is, asked from outside: a question over NATS, answered on a thread of its own.
+//! Health of nodes over NATS: each node answers health requests on a thread of its own.
 //!
-//! A [`Responder`] answers on `cluster.<cluster>.health.<node>`, and to questions asked of all on
-//! `cluster.<cluster>.health`. It has a connection and a thread of its own, so it also answers
-//! while the election hangs, and says so. A [`Client`] asks. Neither writes anything anywhere.
+//! A [`Responder`] answers on `cluster.<cluster>.health.<node>`, and on `cluster.<cluster>.health`,
+//! which reaches all nodes. It has its own connection and thread, so it also answers while the
+//! election hangs, and says so. A [`Client`] sends the requests. Neither writes to the store.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -14,42 +14,43 @@
 //! let responder = health::Responder::of(node.handle())?;
 //! responder.set_custom("queue", 17)?;
 //!
-//! let answer = health::query(&config, "node-1", Duration::from_secs(1))?;
-//! println!("{} after {:?}", answer.value.role, answer.round_trip);
+//! let response = health::query(&config, "node-1", Duration::from_secs(1))?;
+//! println!("{} after {:?}", response.health.role, response.round_trip);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Beside go-cluster
-//! The subject of a node and the names in the JSON are those of go-cluster v1, whose checker asks
-//! our nodes and is asked by our clients. The question to all is not known there.
+//! The subject of a node and the names in the JSON are those of go-cluster v1: its checker can ask
+//! our nodes, and our clients can ask its checker. go-cluster v1 does not know the subject that
+//! reaches all nodes.
 //!
-//! # What whoever asks may do
-//! Asking needs no more than to publish on the subject. The asker chooses where the answer goes,
-//! and the node sends it with its own permissions; so answers go to inboxes only, subjects whose
-//! first token begins with `_` or is that of the node's own inbox prefix. The body of a question is
-//! ignored.
+//! # Permissions of the requester
+//! A requester needs permission to publish on the subject and no more. The requester also chooses
+//! the reply subject, and the node publishes to it with the node's own permissions. Responses
+//! therefore go to inboxes only: subjects whose first token begins with `_` or is that of the
+//! node's inbox prefix. The body of a request is ignored.
 
-mod answer;
+mod check;
 mod client;
-mod gate;
 mod responder;
+mod response;
 
-pub use answer::{Health, MAX_ANSWER_BYTES, Malformed};
-pub use client::{Answer, Client, QueryError, query, query_all};
-pub use gate::{Gate, GateError, GateSettings};
+pub use check::{HealthCheck, HealthCheckError, HealthCheckSettings};
+pub use client::{Client, HealthResponse, QueryError, query, query_all};
 pub use responder::{CustomError, MAX_CUSTOM_BYTES, Responder};
+pub use response::{Health, MAX_RESPONSE_BYTES, Malformed};
 
-pub(crate) use answer::{count, node_id, read, role, role_from, text};
 pub(crate) use responder::{Custom, HealthHandler, millis};
+pub(crate) use response::{count, node_id, non_empty, read, role, role_from, text};
 
-/// Where the node answers: `cluster.<cluster>.health.<node>`.
+/// The subject of one node: `cluster.<cluster>.health.<node>`.
 #[must_use]
 pub fn subject(cluster_id: &str, node_id: &str) -> String {
     format!("cluster.{cluster_id}.health.{node_id}")
 }
 
-/// Where all nodes of the cluster answer: `cluster.<cluster>.health`.
+/// The subject that reaches all nodes of a cluster: `cluster.<cluster>.health`.
 #[must_use]
 pub fn subject_of_all(cluster_id: &str) -> String {
     format!("cluster.{cluster_id}.health")

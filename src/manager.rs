@@ -62,11 +62,11 @@ use crate::health::{Custom, CustomError};
 use crate::node::NodeHandle;
 use crate::vip;
 
-pub use crate::service::Status;
+pub use crate::service::NodeStatus;
 pub use error::ManagerError;
 pub use hooks::DaemonHooks;
 pub use view::{ClusterView, NodeView};
-pub use watch::{Watch, WatchEvent};
+pub use watch::{ClusterWatch, WatchEvent};
 
 use daemon::Slot;
 use hooks::SharedHooks;

@@ -20,7 +20,7 @@ use crate::task::Task;
 use crate::vip;
 
 pub use crate::running::TransferError;
-pub(crate) use handle::Wish;
+pub(crate) use handle::ControlCommand;
 pub use handle::{NodeHandle, Pulse};
 
 /// A member of a cluster, of which one at a time leads.

@@ -7,7 +7,7 @@
 //!
 //! | endpoint | subject | answer |
 //! |---|---|---|
-//! | `status` | `cluster_<cluster>.status.<node>` | [`Status`] |
+//! | `status` | `cluster_<cluster>.status.<node>` | [`NodeStatus`] |
 //! | `status-all` | `cluster_<cluster>.status` | the same, by every node |
 //! | `ping` | `cluster_<cluster>.ping.<node>` | `{"ok":true,"timestamp":…}` |
 //! | `stepdown` | `cluster_<cluster>.control.<node>.stepdown` | gives the lead back |
@@ -42,7 +42,7 @@ mod status;
 
 pub use handler::{EndpointStats, Options, Service};
 pub use request::{MAX_REQUEST_BYTES, RequestError, parse_promote, parse_transfer};
-pub use status::Status;
+pub use status::NodeStatus;
 
 pub(crate) use handler::{Reply, ServiceHandler};
 

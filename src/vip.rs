@@ -59,15 +59,15 @@ mod error;
 mod frame;
 mod holder;
 mod kernel;
+mod managed;
 mod memory;
 mod netlink;
 mod policy;
 mod report;
-mod slot;
 mod worker;
 
 pub use address::{InterfaceName, MacAddress, VirtualAddress};
-pub use backend::{Assigned, Backend, Link, Sighting};
+pub use backend::{Assigned, Backend, Interface, Sighting};
 pub use error::{Capability, Fault, VipError};
 pub use holder::{Extension, Holder};
 pub use kernel::Kernel;

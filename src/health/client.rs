@@ -1,48 +1,48 @@
-//! Asks nodes how they are.
+//! Requests the health of nodes.
 
 use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use super::answer::{Health, Malformed};
+use super::response::{Health, Malformed};
 use super::{subject, subject_of_all};
 use crate::config::{Config, InvalidId, check_node_id};
 use crate::error::StoreError;
-use crate::requester::{RequestError, Requester};
+use crate::requester::{RequestError, Requester, TimedResponse};
 
-/// What was said, and how long it took.
+/// The health of a node, and how long the response took.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Answer<T> {
-    /// The answer.
-    pub value: T,
-    /// From asking to hearing it.
+pub struct HealthResponse {
+    /// The health.
+    pub health: Health,
+    /// From sending the request to receiving the response.
     pub round_trip: Duration,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum QueryError {
-    /// That is no node's id.
+    /// The given text is not a valid node id.
     #[error(transparent)]
     NodeId(#[from] InvalidId),
-    /// Nobody answers for that node: it does not run, or answers no questions.
+    /// Nothing is subscribed to the node's subject: the node does not run, or has no responder.
     #[error("no node {node} answers")]
     NoSuchNode {
         /// The node.
         node: String,
     },
-    /// Somebody listens, and said nothing in time.
+    /// A responder is subscribed, but did not answer in time.
     #[error("node {node} did not answer within {timeout:?}")]
     TimedOut {
         /// The node.
         node: String,
-        /// How long it was waited for.
+        /// The timeout of the request.
         timeout: Duration,
     },
-    /// What was said is no answer.
+    /// The response cannot be parsed.
     #[error("node {node}: {source}")]
     Malformed {
         /// The node.
@@ -50,14 +50,14 @@ pub enum QueryError {
         /// What is wrong with it.
         source: Malformed,
     },
-    /// The server cannot be reached, or forbids the question.
+    /// The server cannot be reached, or does not permit the request.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A connection to ask nodes of a cluster on. It is made again when it was lost.
+/// A connection for health requests to the nodes of a cluster. It reconnects when it was lost.
 ///
-/// Every call blocks the caller, within its timeout.
+/// Every call blocks the caller, for at most its timeout.
 pub struct Client {
     requester: Requester,
     cluster_id: String,
@@ -70,7 +70,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Connects as `config` says, within `timeout`.
+    /// Connects with the settings of `config`, within `timeout`.
     ///
     /// # Errors
     /// [`QueryError::Store`]
@@ -79,53 +79,59 @@ impl Client {
         Ok(Self { requester, cluster_id: config.cluster_id().to_owned() })
     }
 
-    /// Asks one node.
+    /// Connects with the first request.
+    fn lazy(config: &Config) -> Self {
+        let requester = Requester::lazy(config.connection());
+        Self { requester, cluster_id: config.cluster_id().to_owned() }
+    }
+
+    /// Requests the health of one node.
     ///
     /// # Errors
-    /// [`QueryError`]; that there is no such node is known at once.
+    /// [`QueryError`]. [`NoSuchNode`](QueryError::NoSuchNode) is returned at once, without waiting
+    /// for the timeout.
     pub fn query(
         &mut self,
         node_id: &str,
         timeout: Duration,
-    ) -> Result<Answer<Health>, QueryError> {
+    ) -> Result<HealthResponse, QueryError> {
         check_node_id(node_id)?;
         let node = node_id.to_owned();
-        let heard = self.requester.ask(&subject(&self.cluster_id, node_id), b"", timeout);
-        let heard = match heard {
-            Ok(heard) => heard,
+        let response = self.requester.ask(&subject(&self.cluster_id, node_id), b"", timeout);
+        let response = match response {
+            Ok(response) => response,
             Err(RequestError::NoResponders) => return Err(QueryError::NoSuchNode { node }),
             Err(RequestError::TimedOut) => return Err(QueryError::TimedOut { node, timeout }),
             Err(RequestError::Store(error)) => return Err(error.into()),
         };
-        match Health::parse(&heard.message.body) {
-            Ok(value) => Ok(Answer { value, round_trip: heard.round_trip }),
+        match Health::parse(&response.message.body) {
+            Ok(health) => Ok(HealthResponse { health, round_trip: response.round_trip }),
             Err(source) => Err(QueryError::Malformed { node, source }),
         }
     }
 
-    /// Asks all nodes, and returns what they said within `timeout`, by node id. The whole of it
-    /// passes, as nobody knows how many there are, unless there is none. Nodes of go-cluster v1
-    /// answer only when they are asked by name; what is no answer is left out.
+    /// Requests the health of all nodes, and returns the responses by node id.
+    ///
+    /// The number of nodes is not known, so this waits for the whole `timeout`, unless there is no
+    /// node at all. Nodes of go-cluster v1 do not answer this request. Responses that cannot be
+    /// parsed are left out.
     ///
     /// # Errors
     /// [`QueryError::Store`]
-    pub fn query_all(&mut self, timeout: Duration) -> Result<Vec<Answer<Health>>, QueryError> {
-        let heard = self.requester.ask_all(&[subject_of_all(&self.cluster_id)], timeout)?;
-        let mut answers: Vec<_> = heard
-            .into_iter()
-            .filter_map(|heard| {
-                let value = Health::parse(&heard.message.body).ok()?;
-                Some(Answer { value, round_trip: heard.round_trip })
-            })
-            .collect();
-        let name =
-            |answer: &Answer<Health>| (answer.value.node_id.clone(), answer.value.session.clone());
-        answers.sort_by_key(name);
-        Ok(answers)
+    pub fn query_all(&mut self, timeout: Duration) -> Result<Vec<HealthResponse>, QueryError> {
+        let received = self.requester.ask_all(&[subject_of_all(&self.cluster_id)], timeout)?;
+        let parse = |response: &TimedResponse| {
+            let health = Health::parse(&response.message.body).ok()?;
+            Some(HealthResponse { health, round_trip: response.round_trip })
+        };
+        let mut responses: Vec<_> = received.iter().filter_map(parse).collect();
+        responses.sort_by_key(|one| (one.health.node_id.clone(), one.health.session.clone()));
+        Ok(responses)
     }
 }
 
-/// Asks one node, on a connection that is made for this question.
+/// Requests the health of one node, on a connection for this request alone. `timeout` includes
+/// connecting.
 ///
 /// # Errors
 /// As [`Client::query`].
@@ -133,15 +139,15 @@ pub fn query(
     config: &Config,
     node_id: &str,
     timeout: Duration,
-) -> Result<Answer<Health>, QueryError> {
-    check_node_id(node_id)?;
-    Client::connect(config, timeout)?.query(node_id, timeout)
+) -> Result<HealthResponse, QueryError> {
+    Client::lazy(config).query(node_id, timeout)
 }
 
-/// Asks all nodes, on a connection that is made for this question.
+/// Requests the health of all nodes, on a connection for this request alone. `timeout` includes
+/// connecting.
 ///
 /// # Errors
 /// As [`Client::query_all`].
-pub fn query_all(config: &Config, timeout: Duration) -> Result<Vec<Answer<Health>>, QueryError> {
-    Client::connect(config, timeout)?.query_all(timeout)
+pub fn query_all(config: &Config, timeout: Duration) -> Result<Vec<HealthResponse>, QueryError> {
+    Client::lazy(config).query_all(timeout)
 }

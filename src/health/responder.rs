@@ -1,4 +1,4 @@
-//! Answers for a node, or for a program that runs none.
+//! Answers health requests for a node, or for a program without one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::answer::Health;
+use super::response::Health;
 use super::{subject, subject_of_all};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -20,24 +20,25 @@ use crate::nats::message::Message;
 use crate::node::NodeHandle;
 use crate::request_server::{Handler, RequestServer, Response};
 
-/// All custom values together, as JSON, in bytes.
+/// The most that all custom values together may take as JSON, in bytes.
 pub const MAX_CUSTOM_BYTES: usize = 32 * 1024;
 
-/// Answers questions about a node's health until it is dropped.
+/// Answers health requests until it is dropped.
 ///
-/// It connects in the background, and again whenever the connection goes away; a server that cannot
-/// be reached is shown by [`problem`](Self::problem). Dropping it closes the connection and takes a
-/// second at the most. Methods may be called from any thread and never wait for the network.
+/// It connects in the background, and reconnects when the connection is lost;
+/// [`problem`](Self::problem) says why there is no connection. Dropping it closes the connection
+/// and takes at most a second. Methods may be called from any thread and never wait for the
+/// network.
 #[derive(Debug)]
 pub struct Responder {
     custom: Custom,
-    alone: Option<Arc<Mutex<Alone>>>,
+    standalone: Option<Arc<Mutex<Standalone>>>,
     server: RequestServer,
 }
 
-/// What a responder without a node was told.
+/// The values of a responder without a node, as its program set them.
 #[derive(Debug, Default)]
-struct Alone {
+struct Standalone {
     leads: bool,
     leader: Option<String>,
     epoch: u64,
@@ -47,26 +48,26 @@ struct Alone {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CustomError {
-    /// It cannot be written as JSON.
+    /// The value cannot be written as JSON.
     #[error("{key}: {source}")]
     Unwritable {
-        /// Its key.
+        /// The key of the value.
         key: String,
-        /// Why.
+        /// The error of the JSON writer.
         source: serde_json::Error,
     },
     /// All values together would be too long.
     #[error("{key}: all custom values are {bytes} bytes of JSON, {MAX_CUSTOM_BYTES} at most")]
     TooLong {
-        /// Its key.
+        /// The key of the value.
         key: String,
-        /// How long they would be.
+        /// Their total length.
         bytes: usize,
     },
 }
 
 impl Responder {
-    /// Answers for a node: its role, leader and epoch, and how its renewal thread does.
+    /// Answers for a node: its role, leader and epoch, and the state of its renewal thread.
     ///
     /// # Errors
     /// [`StartError::Thread`].
@@ -76,31 +77,33 @@ impl Responder {
         Self::open(&config, handler, custom, None)
     }
 
-    /// Answers for a program that says itself what it is, as go-cluster's checker does. It is no
-    /// leader until told otherwise.
+    /// Answers for a program without a node, which sets the values itself, as go-cluster's checker
+    /// does. It is a follower until [`set_role`](Self::set_role) says otherwise.
     ///
     /// # Errors
     /// [`StartError::Thread`].
-    pub fn alone(config: &Config) -> Result<Self, StartError> {
-        let (custom, alone) = (Custom::default(), Arc::<Mutex<Alone>>::default());
-        let who = Who::Alone { alone: Arc::clone(&alone), started: Clock::boot().now() };
-        let handler = HealthHandler::new(config, who, custom.clone());
-        Self::open(config, handler, custom, Some(alone))
+    pub fn standalone(config: &Config) -> Result<Self, StartError> {
+        let (custom, values) = (Custom::default(), Arc::<Mutex<Standalone>>::default());
+        let started = Clock::boot().now();
+        let source = Source::Standalone { values: Arc::clone(&values), started };
+        let handler = HealthHandler::new(config, source, custom.clone());
+        Self::open(config, handler, custom, Some(values))
     }
 
     fn open(
         config: &Config,
         handler: HealthHandler,
         custom: Custom,
-        alone: Option<Arc<Mutex<Alone>>>,
+        standalone: Option<Arc<Mutex<Standalone>>>,
     ) -> Result<Self, StartError> {
         let (connection, handlers) =
             (config.connection(), vec![Box::new(handler) as Box<dyn Handler>]);
         let server = RequestServer::open(connection, "health", Clock::boot(), handlers);
-        Ok(Self { custom, alone, server: server.map_err(StartError::Thread)? })
+        Ok(Self { custom, standalone, server: server.map_err(StartError::Thread)? })
     }
 
-    /// Adds a value to every answer, in place of one of that key. It is copied now.
+    /// Adds a value to every response, in place of an earlier value of that key. The value is
+    /// copied during this call.
     ///
     /// # Errors
     /// [`CustomError`]: nothing has changed.
@@ -108,52 +111,53 @@ impl Responder {
         self.custom.set(key, value)
     }
 
-    /// Takes a value out of the answers. True when there was one.
+    /// Removes a value from the responses. True when there was one.
     #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn remove_custom(&self, key: &str) -> bool {
         self.custom.0.lock().remove(key).is_some()
     }
 
-    /// What a responder that stands [alone](Self::alone) says of its role. A node's knows better.
+    /// Sets the role of a [standalone](Self::standalone) responder. The responder of a node ignores
+    /// it, as it does the next two.
     pub fn set_role(&self, role: Role) {
-        self.tell(|alone| alone.leads = role == Role::Leader);
+        self.set(|values| values.leads = role == Role::Leader);
     }
 
-    /// What a responder that stands [alone](Self::alone) says of the leader.
+    /// Sets the leader of a [standalone](Self::standalone) responder.
     pub fn set_leader(&self, leader: Option<&str>) {
-        self.tell(|alone| alone.leader = leader.map(str::to_owned));
+        self.set(|values| values.leader = leader.map(str::to_owned));
     }
 
-    /// What a responder that stands [alone](Self::alone) says of the epoch.
+    /// Sets the epoch of a [standalone](Self::standalone) responder.
     pub fn set_epoch(&self, epoch: Option<Epoch>) {
-        self.tell(|alone| alone.epoch = epoch.map_or(0, Epoch::as_u64));
+        self.set(|values| values.epoch = epoch.map_or(0, Epoch::as_u64));
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Alone)) {
-        if let Some(alone) = &self.alone {
-            change(&mut alone.lock());
+    fn set(&self, change: impl FnOnce(&mut Standalone)) {
+        if let Some(values) = &self.standalone {
+            change(&mut values.lock());
         }
     }
 
-    /// Whether it can be asked now.
+    /// Whether it is connected, so that requests reach it.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.server.server().is_some()
     }
 
-    /// Why it cannot be asked, or what the server forbids it.
+    /// Why it is not connected, or what the server does not permit.
     #[must_use]
     pub fn problem(&self) -> Option<StoreError> {
         self.server.problem()
     }
 
-    /// Stops answering; so does dropping.
+    /// Stops answering, as dropping does.
     pub fn stop(self) {
         drop(self);
     }
 }
 
-/// The values that an application adds.
+/// The values that an application adds to the responses.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Custom(Arc<Mutex<Map<String, Value>>>);
 
@@ -178,18 +182,18 @@ impl Custom {
     }
 }
 
-/// Whom a handler answers for.
-enum Who {
+/// Where the values of the responses come from.
+enum Source {
     Node(NodeHandle),
-    Alone { alone: Arc<Mutex<Alone>>, started: Timestamp },
+    Standalone { values: Arc<Mutex<Standalone>>, started: Timestamp },
 }
 
-/// Answers questions about health.
+/// Answers health requests.
 pub(crate) struct HealthHandler {
     node_id: String,
     subject: String,
     subject_of_all: String,
-    who: Who,
+    source: Source,
     custom: Custom,
 }
 
@@ -202,15 +206,15 @@ impl fmt::Debug for HealthHandler {
 impl HealthHandler {
     pub(crate) fn of(node: NodeHandle, custom: Custom) -> Self {
         let config = node.config().clone();
-        Self::new(&config, Who::Node(node), custom)
+        Self::new(&config, Source::Node(node), custom)
     }
 
-    fn new(config: &Config, who: Who, custom: Custom) -> Self {
+    fn new(config: &Config, source: Source, custom: Custom) -> Self {
         Self {
             node_id: config.node_id().to_owned(),
             subject: subject(config.cluster_id(), config.node_id()),
             subject_of_all: subject_of_all(config.cluster_id()),
-            who,
+            source,
             custom,
         }
     }
@@ -230,14 +234,14 @@ impl HealthHandler {
             heartbeat_age_ms: None,
             session: None,
         };
-        match &self.who {
-            Who::Node(node) => of_node(node, health),
-            Who::Alone { alone, started } => {
-                let alone = alone.lock();
+        match &self.source {
+            Source::Node(node) => of_node(node, health),
+            Source::Standalone { values, started } => {
+                let values = values.lock();
                 Health {
-                    role: if alone.leads { Role::Leader } else { Role::Follower },
-                    leader: alone.leader.clone(),
-                    epoch: alone.epoch,
+                    role: if values.leads { Role::Leader } else { Role::Follower },
+                    leader: values.leader.clone(),
+                    epoch: values.epoch,
                     uptime_ms: millis(Clock::boot().now().since(*started)),
                     ..health
                 }
@@ -303,7 +307,7 @@ mod tests {
         assert!(error.to_string().contains("32768 at most"), "{error}");
         assert!(custom.set("new", &long).is_err());
         assert_eq!(custom.0.lock().len(), 1);
-        assert_eq!(custom.0.lock()["list"], "other", "what was there is there still");
+        assert_eq!(custom.0.lock()["list"], "other", "the earlier value is kept");
 
         let unwritable = std::collections::HashMap::from([((1, 2), 3)]);
         assert!(matches!(custom.set("map", unwritable), Err(CustomError::Unwritable { .. })));

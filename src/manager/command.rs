@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::remote::Remote;
 use super::view::{ClusterView, NodeView};
-use super::watch::Watch;
-use super::{Manager, ManagerError, Status, step};
+use super::watch::ClusterWatch;
+use super::{Manager, ManagerError, NodeStatus, step};
 use crate::clock::{Clock, Timestamp};
 use crate::config::check_node_id;
 use crate::error::{Refused, StoreError};
 use crate::event::Role;
 use crate::lease::Epoch;
-use crate::node::{self, NodeHandle, Wish};
+use crate::node::{self, ControlCommand, NodeHandle};
 use crate::observer::Observer;
 
 /// How long one daemon has to answer one question.
@@ -54,24 +54,24 @@ enum Target {
 }
 
 impl Target {
-    fn status(&mut self, limit: Limit) -> Result<Status, ManagerError> {
+    fn status(&mut self, limit: Limit) -> Result<NodeStatus, ManagerError> {
         match self {
-            Self::Here(node) => Ok(Status::of(node)),
+            Self::Here(node) => Ok(NodeStatus::of(node)),
             Self::There(remote, node) => {
                 remote.status(node, limit.step(ANSWER)).map(|view| view.status)
             }
         }
     }
 
-    fn wish(&mut self, wish: Wish, limit: Limit) -> Result<(), ManagerError> {
+    fn control(&mut self, command: ControlCommand, limit: Limit) -> Result<(), ManagerError> {
         match self {
-            Self::Here(node) => command(node, wish, limit),
+            Self::Here(node) => control(node, command, limit),
             Self::There(remote, node) => {
-                let (name, body) = match &wish {
-                    Wish::StepDown => ("stepdown", ""),
-                    Wish::Transfer { to } => ("transfer", to.as_str()),
-                    // Whoever leads was looked at already.
-                    Wish::Promote => ("promote", r#"{"force":true}"#),
+                let (name, body) = match &command {
+                    ControlCommand::StepDown => ("stepdown", ""),
+                    ControlCommand::Transfer { to } => ("transfer", to.as_str()),
+                    // The caller has checked which node leads.
+                    ControlCommand::Promote => ("promote", r#"{"force":true}"#),
                 };
                 remote.command(node, name, body.as_bytes(), limit.step(2 * ANSWER))
             }
@@ -83,8 +83,8 @@ impl Target {
         &mut self,
         limit: Limit,
         waiting_for: &str,
-        mut look: impl FnMut(&Status) -> Result<bool, ManagerError>,
-    ) -> Result<Status, ManagerError> {
+        mut look: impl FnMut(&NodeStatus) -> Result<bool, ManagerError>,
+    ) -> Result<NodeStatus, ManagerError> {
         loop {
             limit.check(waiting_for)?;
             match self.status(limit) {
@@ -98,9 +98,9 @@ impl Target {
     }
 }
 
-fn command(node: &NodeHandle, wish: Wish, limit: Limit) -> Result<(), ManagerError> {
+fn control(node: &NodeHandle, command: ControlCommand, limit: Limit) -> Result<(), ManagerError> {
     let name = node.config().node_id().to_owned();
-    match node.wish(wish, limit.step(ANSWER)) {
+    match node.control(command, limit.step(ANSWER)) {
         Ok(()) => Ok(()),
         Err(Refused::NotLeader { leader }) => Err(ManagerError::NotLeader { node: name, leader }),
         Err(refused) => Err(ManagerError::Refused { node: name, reason: refused.to_string() }),
@@ -129,10 +129,10 @@ impl Manager {
     ///
     /// # Errors
     /// [`ManagerError::TimedOut`] when a daemon is there and does not answer.
-    pub fn status(&self, timeout: Duration) -> Result<Status, ManagerError> {
+    pub fn status(&self, timeout: Duration) -> Result<NodeStatus, ManagerError> {
         let limit = Limit::new(timeout);
-        let unknown = Status::unknown(self.config.cluster_id(), self.config.node_id());
-        let failed = |error: ManagerError| Status {
+        let unknown = NodeStatus::unknown(self.config.cluster_id(), self.config.node_id());
+        let failed = |error: ManagerError| NodeStatus {
             connected: !matches!(error, ManagerError::Store(_)),
             problem: Some(error.to_string()),
             ..unknown.clone()
@@ -146,7 +146,7 @@ impl Manager {
         match self.observe(limit) {
             Ok(observer) => Ok(observed(&unknown, &observer.status())),
             // It was reached a moment ago; it is the record that cannot be read.
-            Err(error) => Ok(Status { connected: true, ..failed(error) }),
+            Err(error) => Ok(NodeStatus { connected: true, ..failed(error) }),
         }
     }
 
@@ -185,9 +185,9 @@ impl Manager {
         let mut view = ClusterView { connected: true, problem, ..ClusterView::empty(&self.config) };
         view.server = remote.server();
         if let Some(seen) = seen {
-            view.observe(&seen);
+            view.set_record(&seen);
         }
-        view.hear(remote.all(listen)?);
+        view.set_nodes(remote.all(listen)?);
         Ok(view)
     }
 
@@ -196,8 +196,8 @@ impl Manager {
     ///
     /// # Errors
     /// [`ManagerError::Start`] when there are no more threads.
-    pub fn watch(&self, interval: Duration) -> Result<Watch, ManagerError> {
-        Watch::start(&self.config, interval)
+    pub fn watch(&self, interval: Duration) -> Result<ClusterWatch, ManagerError> {
+        ClusterWatch::start(&self.config, interval)
     }
 
     /// Makes this node lead, and returns when it does. It takes part again if it was cooling down.
@@ -206,7 +206,7 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::OtherLeader`] with its name; [`ManagerError::NoDaemon`] when this node's or
     /// the leader's daemon does not answer; [`ManagerError::TimedOut`]; [`ManagerError::Refused`].
-    pub fn promote(&self, force: bool, timeout: Duration) -> Result<Status, ManagerError> {
+    pub fn promote(&self, force: bool, timeout: Duration) -> Result<NodeStatus, ManagerError> {
         let (limit, own) = (Limit::new(timeout), self.config.node_id());
         let (mut target, status) = self.target(own, limit)?;
         if status.role == Role::Leader {
@@ -216,10 +216,10 @@ impl Manager {
         if let Some(leader) = other.clone().filter(|_| !force) {
             return Err(ManagerError::OtherLeader { leader });
         }
-        target.wish(Wish::Promote, limit)?;
+        target.control(ControlCommand::Promote, limit)?;
         if let Some(leader) = &other {
             let (mut holder, _) = self.target(leader, limit)?;
-            holder.wish(Wish::Transfer { to: own.to_owned() }, limit)?;
+            holder.control(ControlCommand::Transfer { to: own.to_owned() }, limit)?;
         }
         target.wait(limit, &format!("{own} to lead"), |status| match &status.leader {
             _ if status.role == Role::Leader => Ok(true),
@@ -235,14 +235,14 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::NotLeader`] with the leader's name; [`ManagerError::NoDaemon`];
     /// [`ManagerError::TimedOut`]: it has begun, and is not done; [`ManagerError::Refused`].
-    pub fn demote(&self, timeout: Duration) -> Result<Status, ManagerError> {
+    pub fn demote(&self, timeout: Duration) -> Result<NodeStatus, ManagerError> {
         let (limit, own) = (Limit::new(timeout), self.config.node_id());
         let (mut target, status) = self.target(own, limit)?;
         if status.role != Role::Leader && !status.resigning {
             let leader = status.leader.filter(|leader| leader != own);
             return Err(ManagerError::NotLeader { node: own.to_owned(), leader });
         }
-        target.wish(Wish::StepDown, limit)?;
+        target.control(ControlCommand::StepDown, limit)?;
         target.wait(limit, &format!("{own} to give the lease back"), |status| {
             let holds = status.role == Role::Leader || status.lease_remaining_ms.is_some();
             Ok(!holds && !status.resigning)
@@ -257,7 +257,7 @@ impl Manager {
     /// not answer; [`ManagerError::OtherLeader`] when a third one was quicker;
     /// [`ManagerError::TimedOut`]; [`ManagerError::Refused`]; [`ManagerError::NodeId`] when it is
     /// no node id.
-    pub fn transfer(&self, to: &str, timeout: Duration) -> Result<Status, ManagerError> {
+    pub fn transfer(&self, to: &str, timeout: Duration) -> Result<NodeStatus, ManagerError> {
         check_node_id(to)?;
         let limit = Limit::new(timeout);
         let Some(leader) = self.leader(limit)? else {
@@ -269,8 +269,8 @@ impl Manager {
         }
         let (mut holder, _) = self.target(&leader, limit)?;
         // It may be cooling down, or be unfit to lead: better heard before the lead is given up.
-        successor.wish(Wish::Promote, limit)?;
-        holder.wish(Wish::Transfer { to: to.to_owned() }, limit)?;
+        successor.control(ControlCommand::Promote, limit)?;
+        holder.control(ControlCommand::Transfer { to: to.to_owned() }, limit)?;
         successor.wait(limit, &format!("{to} to lead"), |status| match &status.leader {
             _ if status.role == Role::Leader => Ok(true),
             Some(other) if *other != leader && other != to => {
@@ -316,7 +316,7 @@ impl Manager {
     }
 
     /// A node's daemon, with what it says first.
-    fn target(&self, node: &str, limit: Limit) -> Result<(Target, Status), ManagerError> {
+    fn target(&self, node: &str, limit: Limit) -> Result<(Target, NodeStatus), ManagerError> {
         let here = self.slot.node().filter(|_| node == self.config.node_id());
         let mut target = if let Some(here) = here {
             Target::Here(here)
@@ -344,9 +344,9 @@ impl Manager {
         let mut remote = Remote::connect(&self.config, limit.left())?;
         let mut view = ClusterView { connected: true, ..ClusterView::empty(&self.config) };
         view.server = remote.server();
-        view.observe(seen);
+        view.set_record(seen);
         match remote.all(listen) {
-            Ok(nodes) => view.hear(nodes),
+            Ok(nodes) => view.set_nodes(nodes),
             // The record can be read: that is what joining is about.
             Err(error @ StoreError::Permission(_)) => view.problem = Some(error.to_string()),
             Err(error) => return Err(error.into()),
@@ -355,8 +355,8 @@ impl Manager {
     }
 }
 
-fn observed(unknown: &Status, seen: &node::Status) -> Status {
-    Status {
+fn observed(unknown: &NodeStatus, seen: &node::Status) -> NodeStatus {
+    NodeStatus {
         leader: seen.leader.clone(),
         epoch: seen.epoch.map_or(0, Epoch::as_u64),
         revision: seen.revision,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::view::NodeView;
-use super::{ManagerError, Status};
+use super::{ManagerError, NodeStatus};
 use crate::config::{Config, check_node_id};
 use crate::error::StoreError;
 use crate::health::{self, Health};
@@ -77,8 +77,8 @@ impl Remote {
     fn view(&self, heard: &TimedResponse) -> Option<NodeView> {
         let body = &heard.message.body;
         let status = if heard.request == 0 {
-            let status = Status::parse(body).ok()?;
-            Status { cluster_id: self.cluster_id.clone(), ..status }
+            let status = NodeStatus::parse(body).ok()?;
+            NodeStatus { cluster_id: self.cluster_id.clone(), ..status }
         } else {
             of_health(&self.cluster_id, Health::parse(body).ok()?)
         };
@@ -96,12 +96,12 @@ impl Remote {
         heard.sort_by_key(|heard| heard.request);
         let mut views: Vec<NodeView> = Vec::new();
         for view in heard.iter().filter_map(|heard| self.view(heard)) {
-            let same = |known: &&NodeView| known.who() == view.who();
+            let same = |known: &&NodeView| known.identity() == view.identity();
             if !views.iter().any(|known| same(&known)) {
                 views.push(view);
             }
         }
-        views.sort_by(|a, b| a.who().cmp(&b.who()));
+        views.sort_by(|a, b| a.identity().cmp(&b.identity()));
         Ok(views)
     }
 
@@ -132,8 +132,8 @@ impl Remote {
     }
 }
 
-fn of_health(cluster_id: &str, health: Health) -> Status {
-    Status {
+fn of_health(cluster_id: &str, health: Health) -> NodeStatus {
+    NodeStatus {
         role: health.role,
         leader: health.leader,
         epoch: health.epoch,
@@ -144,7 +144,7 @@ fn of_health(cluster_id: &str, health: Health) -> Status {
         stuck: health.stuck,
         heartbeat_age_ms: health.heartbeat_age_ms.unwrap_or_default(),
         session: health.session.unwrap_or_default(),
-        ..Status::unknown(cluster_id, &health.node_id)
+        ..NodeStatus::unknown(cluster_id, &health.node_id)
     }
 }
 

@@ -1,13 +1,13 @@
-//! A cluster at one moment: what an observer reads, and what its daemons say.
+//! A cluster at one moment: the lease's record, and the statuses of the daemons.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use super::Status;
+use super::NodeStatus;
 use crate::event::Role;
-use crate::health::{Malformed, millis, read, text};
+use crate::health::{Malformed, millis, non_empty, read, text};
 use crate::text::excerpt;
 
 /// A node that answered.
@@ -15,17 +15,18 @@ use crate::text::excerpt;
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct NodeView {
-    /// What it said.
+    /// Its status.
     #[serde(flatten)]
-    pub status: Status,
-    /// From asking to hearing it; `roundTripMs` in JSON, with fractions.
+    pub status: NodeStatus,
+    /// From sending the request to receiving the status; `roundTripMs` in JSON, with fractions.
     #[serde(rename = "roundTripMs", serialize_with = "fractional_millis")]
     pub round_trip: Duration,
-    /// How often in a row it did not answer since, where it is asked again and again; else 0.
+    /// How many requests in a row it has not answered since, in a
+    /// [`ClusterWatch`](super::ClusterWatch); else 0.
     pub missed: u32,
 }
 
-/// As it is written.
+/// The JSON before it is checked.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawView {
@@ -48,15 +49,15 @@ struct RawView {
 
 impl NodeView {
     fn from_value(value: &Value) -> Result<Self, Malformed> {
-        let status = Status::parse(value.to_string().as_bytes())?;
+        let status = NodeStatus::parse(value.to_string().as_bytes())?;
         let millis = value["roundTripMs"].as_f64().unwrap_or_default();
         let round_trip = Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default();
         let missed = value["missed"].as_u64().and_then(|missed| missed.try_into().ok());
         Ok(Self { status, round_trip, missed: missed.unwrap_or_default() })
     }
 
-    /// Node id and session: two daemons of one node id are two.
-    pub(super) fn who(&self) -> (&str, &str) {
+    /// Node id and session: two daemons with one node id are two nodes.
+    pub(super) fn identity(&self) -> (&str, &str) {
         (&self.status.node_id, &self.status.session)
     }
 }
@@ -68,50 +69,49 @@ impl NodeView {
 pub struct ClusterView {
     /// The cluster.
     pub cluster_id: String,
-    /// Whether a server is reached.
+    /// Whether there is a connection to a server.
     pub connected: bool,
-    /// Which one.
+    /// The connected server.
     pub server: Option<String>,
-    /// Who holds the lease, by the record; an empty text in JSON when nobody does, or nobody knows.
+    /// The holder of the lease, by its record; an empty text in JSON when there is none, or it is
+    /// not known.
     #[serde(serialize_with = "text")]
     pub leader: Option<String>,
     /// The highest epoch; 0 before the first.
     pub epoch: u64,
     /// The record's revision; 0 before the first.
     pub revision: u64,
-    /// The time to live of leases as it is configured here, in milliseconds.
+    /// The lease TTL of the requester's configuration, in milliseconds.
     pub lease_ttl_ms: u64,
-    /// How long the lease lasts without another renewal, as its holder said, in milliseconds; less
-    /// what has passed since. Unknown when the holder does not answer.
+    /// How long the lease lasts without another renewal, in milliseconds: the value of the holder's
+    /// status less the time since. Unknown when the holder does not answer.
     pub lease_remaining_ms: Option<u64>,
     /// Every node that answers, by node id.
     pub nodes: Vec<NodeView>,
-    /// Why nothing better is known.
+    /// Why the view is incomplete.
     pub problem: Option<String>,
 }
 
 impl ClusterView {
-    /// Reads what was written as JSON, by `leasehold status --all --json` for example: at most 64
-    /// KiB. Unknown fields are ignored; texts are cut at 300 bytes and made safe for a
-    /// terminal.
+    /// Parses the JSON of a view, for example the output of `leasehold status --all --json`: at most
+    /// 64 KiB. Unknown fields are ignored, and texts are made safe for a terminal.
     ///
     /// # Errors
-    /// [`Malformed`] when it is too long, no JSON, names no cluster, or a node without a name.
+    /// [`Malformed`] when it is too long, is not JSON, or names no cluster, or has a node without a
+    /// node id.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let raw: RawView = read(bytes)?;
-        let words =
-            |text: Option<String>| text.filter(|text| !text.is_empty()).map(|t| excerpt(&t));
         Ok(Self {
             cluster_id: excerpt(&raw.cluster_id),
             connected: raw.connected,
-            server: words(raw.server),
-            leader: words(raw.leader),
+            server: non_empty(raw.server),
+            leader: non_empty(raw.leader),
             epoch: raw.epoch,
             revision: raw.revision,
             lease_ttl_ms: raw.lease_ttl_ms,
             lease_remaining_ms: raw.lease_remaining_ms,
             nodes: raw.nodes.iter().map(NodeView::from_value).collect::<Result<_, _>>()?,
-            problem: words(raw.problem),
+            problem: non_empty(raw.problem),
         })
     }
 
@@ -130,15 +130,15 @@ impl ClusterView {
         }
     }
 
-    /// Takes in what an observer sees.
-    pub(super) fn observe(&mut self, seen: &crate::node::Status) {
+    /// Takes the leader, epoch and revision from the record.
+    pub(super) fn set_record(&mut self, seen: &crate::node::Status) {
         self.leader.clone_from(&seen.leader);
         self.epoch = seen.epoch.map_or(0, crate::lease::Epoch::as_u64);
         self.revision = seen.revision;
     }
 
-    /// Takes in what nodes say. They count for leader and epoch only where no record was read.
-    pub(super) fn hear(&mut self, nodes: Vec<NodeView>) {
+    /// Takes the nodes that answered. Leader and epoch come from them only when no record was read.
+    pub(super) fn set_nodes(&mut self, nodes: Vec<NodeView>) {
         self.nodes = nodes;
         let leads = |node: &&NodeView| node.status.role == Role::Leader;
         let leading = self.nodes.iter().filter(leads).max_by_key(|node| node.status.epoch);
@@ -161,11 +161,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_view_parses_to_the_same() {
         let mut view = ClusterView::empty(
             &crate::Config::new("orders", "node-1", ["nats://127.0.0.1:4222"]).unwrap(),
         );
-        let status = Status { daemon: true, ..Status::unknown("orders", "node-2") };
+        let status = NodeStatus { daemon: true, ..NodeStatus::unknown("orders", "node-2") };
         view.nodes = vec![NodeView { status, round_trip: Duration::from_micros(412), missed: 2 }];
         view.leader = Some("node-2".into());
         view.lease_remaining_ms = Some(7);

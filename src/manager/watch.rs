@@ -47,7 +47,7 @@ pub enum WatchEvent {
 }
 
 /// Follows a cluster. Writes nothing, and never leads.
-pub struct Watch {
+pub struct ClusterWatch {
     observer: Observer,
     remote: Remote,
     interval: Duration,
@@ -59,13 +59,13 @@ pub struct Watch {
     waiting: VecDeque<WatchEvent>,
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for ClusterWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("latest", &self.latest).finish_non_exhaustive()
+        f.debug_struct("ClusterWatch").field("latest", &self.latest).finish_non_exhaustive()
     }
 }
 
-impl Watch {
+impl ClusterWatch {
     pub(super) fn start(config: &Config, interval: Duration) -> Result<Self, ManagerError> {
         let patient = config.to_builder().start_disconnected(true).build()?;
         let clock = Clock::boot();
@@ -124,16 +124,16 @@ impl Watch {
         view.connected = seen.connected && self.remote.server().is_some();
         view.server = self.remote.server();
         view.epoch = 0;
-        view.observe(&seen);
+        view.set_record(&seen);
         match heard {
             Ok(nodes) => {
                 let nodes = self.compare(before, nodes);
-                view.hear(nodes);
+                view.set_nodes(nodes);
             }
             Err(error) => {
                 view.problem = Some(error.to_string());
                 let nodes = self.compare(before, Vec::new());
-                view.hear(nodes);
+                view.set_nodes(nodes);
             }
         }
         self.follow_lease(&mut view);
@@ -145,7 +145,7 @@ impl Watch {
     fn compare(&mut self, before: Vec<NodeView>, now: Vec<NodeView>) -> Vec<NodeView> {
         for node in &now {
             let (node_id, role) = (node.status.node_id.clone(), node.status.role);
-            match before.iter().find(|known| known.who() == node.who()) {
+            match before.iter().find(|known| known.identity() == node.identity()) {
                 Some(known) if known.missed < DOWN_AFTER => {
                     if known.status.role != role {
                         self.waiting.push_back(WatchEvent::RoleChanged { node_id, role });
@@ -168,7 +168,7 @@ impl Watch {
             }
             nodes.push(node);
         }
-        nodes.sort_by(|a, b| a.who().cmp(&b.who()));
+        nodes.sort_by(|a, b| a.identity().cmp(&b.identity()));
         nodes
     }
 

@@ -34,21 +34,21 @@ pub struct Pulse {
     pub stuck: bool,
 }
 
-/// What a stranger may ask of a node.
+/// A command that may come over NATS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum ControlCommand {
     StepDown,
     Transfer { to: String },
     Promote,
 }
 
 impl NodeHandle {
-    /// Commands the node, and waits for its renewal thread no longer than `bound`.
-    pub(crate) fn wish(&self, wish: Wish, bound: Duration) -> Result<(), Refused> {
-        let input = match wish {
-            Wish::StepDown => Input::Resign(Reason::StepDown),
-            Wish::Transfer { to } => Input::Resign(Reason::Transfer { to }),
-            Wish::Promote => Input::Promote,
+    /// Gives the node a command, and waits for its renewal thread no longer than `bound`.
+    pub(crate) fn control(&self, command: ControlCommand, bound: Duration) -> Result<(), Refused> {
+        let input = match command {
+            ControlCommand::StepDown => Input::Resign(Reason::StepDown),
+            ControlCommand::Transfer { to } => Input::Resign(Reason::Transfer { to }),
+            ControlCommand::Promote => Input::Promote,
         };
         self.0.orders.ask_within(bound, input)
     }

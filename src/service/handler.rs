@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 
 use super::micro::{self, Endpoint, Identity, Verb};
 use super::request::{RequestError, check_length, parse_promote, parse_transfer};
-use super::status::Status;
+use super::status::NodeStatus;
 use super::{control_subject, name, ping_subject, status_subject, status_subject_of_all};
 use crate::clock::Clock;
 use crate::error::{Refused, StartError, StoreError};
 use crate::nats::message::Message;
-use crate::node::{NodeHandle, Wish};
+use crate::node::{ControlCommand, NodeHandle};
 use crate::request_server::{Handler, RequestServer, Response};
 
 /// How long a command waits for the renewal thread, which takes it up at once unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a service offers.
 #[derive(Default)]
@@ -210,7 +210,7 @@ impl ServiceHandler {
 
     fn handle(&self, endpoint: &str, body: &[u8]) -> Response {
         match endpoint {
-            "status" | "status-all" => said(&Status::of(&self.node)),
+            "status" | "status-all" => said(&NodeStatus::of(&self.node)),
             "ping" => said(&json!({ "ok": true, "timestamp": micro::wall_clock_ms() })),
             command => self.reply(self.command(command, body)),
         }
@@ -229,9 +229,11 @@ impl ServiceHandler {
 
     fn command(&self, command: &str, body: &[u8]) -> Result<(), Refusal> {
         check_length(body).map_err(unreadable)?;
-        let wish = match command {
-            "stepdown" => Wish::StepDown,
-            "transfer" => Wish::Transfer { to: parse_transfer(body).map_err(unreadable)? },
+        let command = match command {
+            "stepdown" => ControlCommand::StepDown,
+            "transfer" => {
+                ControlCommand::Transfer { to: parse_transfer(body).map_err(unreadable)? }
+            }
             "promote" => self.promotion(parse_promote(body).map_err(unreadable)?)?,
             _ => {
                 log::info!("told to stop, over NATS");
@@ -239,15 +241,15 @@ impl ServiceHandler {
                 return Ok(());
             }
         };
-        log::info!("commanded over NATS: {wish:?}");
-        self.node.wish(wish, PATIENCE).map_err(refused)
+        log::info!("command over NATS: {command:?}");
+        self.node.control(command, CONTROL_TIMEOUT).map_err(refused)
     }
 
-    fn promotion(&self, force: bool) -> Result<Wish, Refusal> {
+    fn promotion(&self, force: bool) -> Result<ControlCommand, Refusal> {
         let own = self.node.config().node_id();
         match self.node.leader().filter(|leader| leader != own && !force) {
             Some(leader) => Err((409, format!("{leader} leads"))),
-            None => Ok(Wish::Promote),
+            None => Ok(ControlCommand::Promote),
         }
     }
 }

@@ -1,21 +1,21 @@
-//! What a daemon says of itself, in more words than health has.
+//! The status of a node as JSON: more than its health.
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::Role;
-use crate::health::{Malformed, count, millis, node_id, read, role, role_from, text};
+use crate::health::{Malformed, count, millis, node_id, non_empty, read, role, role_from, text};
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
-use crate::text::excerpt;
 
-/// A node of a cluster as it sees itself, or as an observer sees it where no daemon answers.
+/// The status of a node, as its daemon reports it. Where no daemon answers, as the lease's record
+/// shows it.
 ///
-/// In JSON the first eight have go-cluster's names, and the others the same style.
+/// In JSON the first eight fields have go-cluster's names; the others follow the same style.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-#[allow(clippy::struct_excessive_bools, reason = "the format of the answer")]
-pub struct Status {
+#[allow(clippy::struct_excessive_bools, reason = "the format of the response")]
+pub struct NodeStatus {
     /// The cluster.
     pub cluster_id: String,
     /// The node.
@@ -23,29 +23,29 @@ pub struct Status {
     /// `PRIMARY` or `PASSIVE` in JSON.
     #[serde(serialize_with = "role")]
     pub role: Role,
-    /// Who leads, as far as is known; an empty text in JSON when nobody knows.
+    /// The leader, as far as the node knows; an empty text in JSON when it does not know.
     #[serde(serialize_with = "text")]
     pub leader: Option<String>,
     /// The highest epoch seen; 0 before the first.
     pub epoch: u64,
-    /// Whether the virtual IP is on this node.
+    /// Whether the node holds the virtual IP.
     pub vip_held: bool,
     /// Milliseconds since the node was started; 0 without a daemon.
     pub uptime_ms: u64,
-    /// Whether the daemon, or without one whoever asked, is connected to a server.
+    /// Whether the daemon is connected to a server; without a daemon, whether the requester is.
     pub connected: bool,
-    /// A daemon answered. Without one this is what an observer sees.
+    /// A daemon answered. Without one the values come from the lease's record.
     pub daemon: bool,
-    /// It is giving its term back.
+    /// The node is resigning: it has ended its term, and releases the lease after the drain.
     pub resigning: bool,
     /// The newest revision known; 0 before the first.
     pub revision: u64,
-    /// The time to live of leases, in milliseconds, as it is configured there.
+    /// The node's configured lease TTL, in milliseconds.
     pub lease_ttl_ms: u64,
-    /// How long the lease that this node holds lasts without another renewal, in milliseconds.
-    /// `null` in JSON when it holds none, or does not say.
+    /// How long the node's lease lasts without another renewal, in milliseconds. `null` in JSON when
+    /// the node holds no lease, or does not report it.
     pub lease_remaining_ms: Option<u64>,
-    /// Milliseconds since the renewal thread last did something.
+    /// Milliseconds since the last turn of the renewal thread.
     pub heartbeat_age_ms: u64,
     /// The renewal thread is at least 2 s late.
     pub stuck: bool,
@@ -53,15 +53,15 @@ pub struct Status {
     pub terms: u64,
     /// The session of the node's start; empty without a daemon.
     pub session: String,
-    /// The version of this library there; empty without a daemon.
+    /// The daemon's version of this library; empty without a daemon.
     pub version: String,
-    /// The virtual IP, as it is configured there.
+    /// The node's configured virtual IP.
     pub vip: Option<String>,
-    /// Why nothing better is known.
+    /// Why the status is incomplete.
     pub problem: Option<String>,
 }
 
-/// As it comes.
+/// The response before it is checked: only the node id is required.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Raw {
@@ -86,8 +86,8 @@ struct Raw {
     problem: Option<String>,
 }
 
-impl Status {
-    /// Nothing but names.
+impl NodeStatus {
+    /// A status that has only the names.
     pub(crate) fn unknown(cluster_id: &str, node_id: &str) -> Self {
         Self {
             cluster_id: cluster_id.to_owned(),
@@ -113,9 +113,9 @@ impl Status {
         }
     }
 
-    /// What a node knows of itself.
+    /// The status of a node of this process.
     pub(crate) fn of(node: &NodeHandle) -> Self {
-        let (status, figures, pulse) = (node.status(), node.stats(), node.pulse());
+        let (status, stats, pulse) = (node.status(), node.stats(), node.pulse());
         let config = node.config();
         Self {
             role: status.role,
@@ -128,10 +128,10 @@ impl Status {
             resigning: status.resigning,
             revision: status.revision,
             lease_ttl_ms: millis(config.lease_ttl()),
-            lease_remaining_ms: Some(millis(figures.remaining)).filter(|left| *left > 0),
+            lease_remaining_ms: Some(millis(stats.remaining)).filter(|left| *left > 0),
             heartbeat_age_ms: millis(pulse.age),
             stuck: pulse.stuck,
-            terms: figures.terms,
+            terms: stats.terms,
             session: node.session().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             vip: config.vip().map(ToString::to_string),
@@ -139,21 +139,19 @@ impl Status {
         }
     }
 
-    /// Reads a daemon's answer: at most 64 KiB of JSON, of this library or of go-cluster v2.
-    /// Unknown fields are ignored, missing ones are at their zero; texts are cut at 300 bytes
+    /// Parses the response of a daemon, of this library or of go-cluster v2: at most 64 KiB of JSON.
+    /// Unknown fields are ignored, and missing fields are zero or empty. Texts are cut at 300 bytes
     /// and made safe for a terminal.
     ///
     /// # Errors
-    /// [`Malformed`] when it is too long, no JSON, or names no node.
+    /// [`Malformed`] when it is too long, is not JSON, or has no node id.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let raw: Raw = read(bytes)?;
-        let words =
-            |text: Option<String>| text.filter(|text| !text.is_empty()).map(|t| excerpt(&t));
         Ok(Self {
-            cluster_id: words(raw.cluster_id).unwrap_or_default(),
+            cluster_id: non_empty(raw.cluster_id).unwrap_or_default(),
             node_id: node_id(raw.node_id)?,
             role: role_from(raw.role.as_deref().unwrap_or_default()),
-            leader: words(raw.leader),
+            leader: non_empty(raw.leader),
             epoch: count(raw.epoch),
             vip_held: raw.vip_held.unwrap_or_default(),
             uptime_ms: count(raw.uptime_ms),
@@ -166,10 +164,10 @@ impl Status {
             heartbeat_age_ms: count(raw.heartbeat_age_ms),
             stuck: raw.stuck.unwrap_or_default(),
             terms: count(raw.terms),
-            session: words(raw.session).unwrap_or_default(),
-            version: words(raw.version).unwrap_or_default(),
-            vip: words(raw.vip),
-            problem: words(raw.problem),
+            session: non_empty(raw.session).unwrap_or_default(),
+            version: non_empty(raw.version).unwrap_or_default(),
+            vip: non_empty(raw.vip),
+            problem: non_empty(raw.problem),
         })
     }
 }
@@ -181,46 +179,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_eight_keys_are_go_clusters() {
-        let status = Status { role: Role::Leader, ..Status::unknown("orders", "node-1") };
+    fn the_first_eight_keys_are_those_of_go_cluster() {
+        let status = NodeStatus { role: Role::Leader, ..NodeStatus::unknown("orders", "node-1") };
         let text = serde_json::to_string(&status).unwrap();
         let start = r#"{"clusterId":"orders","nodeId":"node-1","role":"PRIMARY","leader":"","epoch":0,"vipHeld":false,"uptimeMs":0,"connected":false,"#;
         assert!(text.starts_with(start), "{text}");
     }
 
     #[test]
-    fn what_go_cluster_v2_says_is_read() {
+    fn a_status_of_go_cluster_v2_is_parsed() {
         let text = r#"{"nodeId":"n","role":"PRIMARY","leader":"n","epoch":3,"uptimeMs":9,
             "connected":true}"#;
-        let status = Status::parse(text.as_bytes()).unwrap();
+        let status = NodeStatus::parse(text.as_bytes()).unwrap();
         assert_eq!((status.role, status.epoch, status.connected), (Role::Leader, 3, true));
         assert!(status.daemon && !status.vip_held && status.cluster_id.is_empty());
         for bytes in [&b""[..], b"{}", b"{\"nodeId\":\"\"}", b"{\"nodeId\":\"n\",\"epoch\":\"1\"}"]
         {
-            assert!(Status::parse(bytes).is_err(), "{bytes:?}");
+            assert!(NodeStatus::parse(bytes).is_err(), "{bytes:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Status::parse(&bytes);
+        fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = NodeStatus::parse(&bytes);
         }
 
         #[test]
-        fn what_is_written_is_read(
+        fn a_written_status_parses_to_the_same(
             node in "[a-z]{1,9}", epoch in 0..i64::MAX as u64, leads: bool, vip_held: bool,
             vip in proptest::option::of("[0-9./]{1,18}"),
             problem in proptest::option::of("[a-z ]{1,9}"),
         ) {
-            let status = Status {
+            let status = NodeStatus {
                 role: if leads { Role::Leader } else { Role::Follower },
                 leader: leads.then(|| node.clone()),
                 epoch, vip_held, vip, problem, daemon: true, session: "s".into(), terms: epoch / 2,
-                ..Status::unknown("c", &node)
+                ..NodeStatus::unknown("c", &node)
             };
             let bytes = serde_json::to_vec(&status).unwrap();
-            prop_assert_eq!(Status::parse(&bytes).unwrap(), status);
+            prop_assert_eq!(NodeStatus::parse(&bytes).unwrap(), status);
         }
     }
 }

@@ -17,7 +17,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, eth, ipproto, socket_with};
 
 use super::address::MacAddress;
-use super::backend::Link;
+use super::backend::Interface;
 use super::error::{Capability, VipError};
 use super::frame::{self, Claim};
 
@@ -47,7 +47,7 @@ impl Announcer {
         Ok(Self { packet, icmpv6, destinations: interfaces() })
     }
 
-    pub(super) fn announce(&mut self, link: &Link, ip: IpAddr) -> io::Result<()> {
+    pub(super) fn announce(&mut self, link: &Interface, ip: IpAddr) -> io::Result<()> {
         let Some(mac) = link.mac else {
             return Ok(());
         };
@@ -60,7 +60,7 @@ impl Announcer {
     /// Asks who has `ip`; the first other host that claims it, or asks for it too, is the answer.
     pub(super) fn probe(
         &mut self,
-        link: &Link,
+        link: &Interface,
         ip: IpAddr,
         wait: Duration,
     ) -> io::Result<Option<MacAddress>> {
@@ -121,7 +121,7 @@ impl Announcer {
         }
     }
 
-    fn send(&mut self, link: &Link, frame: &[u8]) -> io::Result<()> {
+    fn send(&mut self, link: &Interface, frame: &[u8]) -> io::Result<()> {
         let to = self.destination(link.index).ok_or(Errno::ENODEV)?;
         sendto(self.packet.as_raw_fd(), frame, &to, MsgFlags::MSG_DONTWAIT)?;
         Ok(())

@@ -12,7 +12,7 @@ use super::policy::Lifetime;
 
 /// A network interface as it is at this moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Link {
+pub struct Interface {
     /// The kernel's index; another one after the interface was removed and made again.
     pub index: u32,
     /// The link-layer address, where it is one of Ethernet and the interface does ARP. Without
@@ -64,7 +64,7 @@ pub trait Backend: Send + fmt::Debug {
     ///
     /// # Errors
     /// [`Fault::NoSuchInterface`], or the kernel's answer.
-    fn link(&mut self, name: &InterfaceName) -> Result<Link, Fault>;
+    fn link(&mut self, name: &InterfaceName) -> Result<Interface, Fault>;
 
     /// Where this exact address stands: on the interface with index `on`, or on every interface.
     ///
@@ -78,7 +78,7 @@ pub trait Backend: Send + fmt::Debug {
     /// [`Fault::AlreadyAssigned`] when it is there, else the kernel's answer.
     fn add(
         &mut self,
-        link: &Link,
+        link: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault>;
@@ -89,7 +89,7 @@ pub trait Backend: Send + fmt::Debug {
     /// The kernel's answer.
     fn refresh(
         &mut self,
-        link: &Link,
+        link: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault>;
@@ -104,7 +104,7 @@ pub trait Backend: Send + fmt::Debug {
     ///
     /// # Errors
     /// The kernel's answer.
-    fn announce(&mut self, link: &Link, ip: IpAddr) -> Result<(), Fault>;
+    fn announce(&mut self, link: &Interface, ip: IpAddr) -> Result<(), Fault>;
 
     /// Asks the network who has the address, and waits up to `wait` for another host to answer.
     ///
@@ -112,7 +112,7 @@ pub trait Backend: Send + fmt::Debug {
     /// The kernel's answer.
     fn probe(
         &mut self,
-        link: &Link,
+        link: &Interface,
         ip: IpAddr,
         wait: Duration,
     ) -> Result<Option<MacAddress>, Fault>;

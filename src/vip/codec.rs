@@ -21,7 +21,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::address::{InterfaceName, MacAddress, VirtualAddress};
-use super::backend::{Assigned, Link};
+use super::backend::{Assigned, Interface};
 use super::policy::Lifetime;
 
 /// The mark: `IFA_PROTO` of every address put there by this library (76 is `L`). Values from 4
@@ -46,7 +46,7 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Request<'a> {
     /// One interface, by name.
-    Link(&'a InterfaceName),
+    Interface(&'a InterfaceName),
     /// Every address of `ip`'s family, on one interface or on all.
     Addresses {
         ip: IpAddr,
@@ -86,7 +86,7 @@ impl Request<'_> {
 
     fn flags(self) -> u16 {
         match self {
-            Self::Link(_) => 0,
+            Self::Interface(_) => 0,
             Self::Addresses { .. } => NLM_F_DUMP,
             Self::Add { .. } => NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
             Self::Refresh { .. } => NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
@@ -96,7 +96,7 @@ impl Request<'_> {
 
     fn body(self) -> RouteNetlinkMessage {
         match self {
-            Self::Link(name) => RouteNetlinkMessage::GetLink(link_query(name)),
+            Self::Interface(name) => RouteNetlinkMessage::GetLink(link_query(name)),
             Self::Addresses { ip, on } => {
                 RouteNetlinkMessage::GetAddress(bare(ip, 0, on.unwrap_or(0)))
             }
@@ -279,7 +279,7 @@ fn kernel_words(payload: &[u8], flags: u16) -> Option<String> {
 }
 
 /// The interface in an `RTM_NEWLINK` message; `None` for any other message.
-pub(super) fn link(kind: u16, payload: &[u8]) -> Result<Option<Link>, Refusal> {
+pub(super) fn link(kind: u16, payload: &[u8]) -> Result<Option<Interface>, Refusal> {
     if kind != RTM_NEWLINK {
         return Ok(None);
     }
@@ -288,7 +288,7 @@ pub(super) fn link(kind: u16, payload: &[u8]) -> Result<Option<Link>, Refusal> {
         && !header.flags.contains(LinkFlags::Noarp)
         && !header.flags.contains(LinkFlags::Loopback);
     let running = header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
-    let mut link = Link { index: header.index, mac: None, running, carrier_changes: 0 };
+    let mut link = Interface { index: header.index, mac: None, running, carrier_changes: 0 };
     for attribute in NlasIterator::new(payload.get(LINK_HEADER..).unwrap_or_default()) {
         let attribute = attribute.map_err(Refusal::malformed)?;
         match attribute.kind() {

@@ -197,7 +197,7 @@ proptest! {
     }
 }
 
-fn link_of(kind: u16, payload: &[u8]) -> Result<Option<Link>, Refusal> {
+fn link_of(kind: u16, payload: &[u8]) -> Result<Option<Interface>, Refusal> {
     super::link(kind, payload)
 }
 

@@ -10,9 +10,9 @@ use super::address::VirtualAddress;
 use super::backend::Backend;
 use super::error::{Fault, VipError};
 use super::kernel::Kernel;
+use super::managed::{Context, Found, ManagedAddress};
 use super::policy::Policy;
 use super::report::{Report, VipEvent, VipStats};
-use super::slot::{Found, Host, Slot};
 
 /// Addresses are removed this long before the deadline, so that they are gone when it comes.
 const REMOVAL_LEAD: Duration = Duration::from_millis(10);
@@ -47,8 +47,8 @@ pub enum Extension {
 /// asks for one. Do not call them from a thread that renews a lease.
 #[derive(Debug)]
 pub struct Holder {
-    host: Host,
-    slots: Vec<Slot>,
+    host: Context,
+    managed: Vec<ManagedAddress>,
     /// How long the machine has slept since boot, as far as we know.
     slept: Duration,
 }
@@ -75,10 +75,10 @@ impl Holder {
         backend: impl Backend + 'static,
     ) -> Result<Self, VipError> {
         check_set(&addresses)?;
-        let slots = addresses.into_iter().map(Slot::new).collect();
+        let managed = addresses.into_iter().map(ManagedAddress::new).collect();
         let (backend, report) = (Box::new(backend), Report::new());
-        let host = Host { backend, policy, clock, report, deadline: None };
-        let mut holder = Self { host, slots, slept: Duration::ZERO };
+        let host = Context { backend, policy, clock, report, deadline: None };
+        let mut holder = Self { host, managed, slept: Duration::ZERO };
         holder.slept = (0..3).map(|_| holder.time_asleep()).max().unwrap_or_default();
         Ok(holder)
     }
@@ -143,7 +143,7 @@ impl Holder {
         else {
             // What cannot be removed stays held and was told; the next tick tries again.
             let _ = self.release();
-            return self.slots.iter().any(Slot::is_held).then(|| now + REVIEW_INTERVAL);
+            return self.managed.iter().any(ManagedAddress::is_held).then(|| now + REVIEW_INTERVAL);
         };
         if self.wake_up() {
             let _ = self.extend(deadline);
@@ -158,7 +158,7 @@ impl Holder {
         });
         self.watch();
         let announcements =
-            self.slots.iter().filter_map(|s| s.next_announcement(&self.host.policy));
+            self.managed.iter().filter_map(|s| s.next_announcement(&self.host.policy));
         announcements.chain([now + REVIEW_INTERVAL, deadline - REMOVAL_LEAD]).min()
     }
 
@@ -179,13 +179,13 @@ impl Holder {
     #[must_use]
     pub fn is_acquired(&self) -> bool {
         let alive = self.host.deadline.is_some_and(|deadline| self.host.clock.now() < deadline);
-        alive && self.slots.iter().all(Slot::is_held)
+        alive && self.managed.iter().all(ManagedAddress::is_held)
     }
 
     /// Whether no address is held, nor may be left on an interface after a failed removal.
     #[must_use]
     pub fn is_released(&self) -> bool {
-        !self.slots.iter().any(Slot::is_held)
+        !self.managed.iter().any(ManagedAddress::is_held)
     }
 
     /// Removes what an earlier holder of these addresses left behind, on any interface: only
@@ -206,7 +206,7 @@ impl Holder {
 
     /// The addresses, in the order given.
     pub fn addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
-        self.slots.iter().map(|slot| &slot.address)
+        self.managed.iter().map(|slot| &slot.address)
     }
 
     /// What happens to the addresses. At most 64 events wait; then the oldest give way. Every
@@ -230,8 +230,8 @@ impl Holder {
         self.host.clock.clone()
     }
 
-    fn each(&mut self, mut work: impl FnMut(&mut Slot, &mut Host)) {
-        for slot in &mut self.slots {
+    fn each(&mut self, mut work: impl FnMut(&mut ManagedAddress, &mut Context)) {
+        for slot in &mut self.managed {
             work(slot, &mut self.host);
         }
     }
@@ -288,7 +288,7 @@ impl Drop for Holder {
     }
 }
 
-fn keep_first(first: &mut Result<(), VipError>, slot: &Slot, fault: Fault) {
+fn keep_first(first: &mut Result<(), VipError>, slot: &ManagedAddress, fault: Fault) {
     if first.is_ok() {
         *first = Err(fault.of(&slot.address));
     }

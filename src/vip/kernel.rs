@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 
 use super::address::{InterfaceName, MacAddress, VirtualAddress};
 use super::announcer::Announcer;
-use super::backend::{Assigned, Backend, Link, Sighting};
+use super::backend::{Assigned, Backend, Interface, Sighting};
 use super::codec::{self, Request};
 use super::error::{Capability, Fault, VipError};
 use super::netlink::{Failure, Netlink};
@@ -81,8 +81,8 @@ impl Backend for Kernel {
         Timestamp::ZERO + seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
     }
 
-    fn link(&mut self, name: &InterfaceName) -> Result<Link, Fault> {
-        let links = self.netlink.ask(Request::Link(name), codec::link);
+    fn link(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
+        let links = self.netlink.ask(Request::Interface(name), codec::link);
         let links = links.map_err(|failure| match failure.errno() {
             ENODEV => Fault::NoSuchInterface,
             _ => failure.into_fault(),
@@ -105,7 +105,7 @@ impl Backend for Kernel {
 
     fn add(
         &mut self,
-        link: &Link,
+        link: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
@@ -121,7 +121,7 @@ impl Backend for Kernel {
 
     fn refresh(
         &mut self,
-        link: &Link,
+        link: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
@@ -137,13 +137,13 @@ impl Backend for Kernel {
         }
     }
 
-    fn announce(&mut self, link: &Link, ip: IpAddr) -> Result<(), Fault> {
+    fn announce(&mut self, link: &Interface, ip: IpAddr) -> Result<(), Fault> {
         self.announcer.announce(link, ip).map_err(|error| unsent(&error))
     }
 
     fn probe(
         &mut self,
-        link: &Link,
+        link: &Interface,
         ip: IpAddr,
         wait: Duration,
     ) -> Result<Option<MacAddress>, Fault> {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::clock::{Clock, Timestamp};
 
 use super::address::{InterfaceName, MacAddress, VirtualAddress};
-use super::backend::{Assigned, Backend, Link, Sighting};
+use super::backend::{Assigned, Backend, Interface, Sighting};
 use super::error::Fault;
 use super::policy::Lifetime;
 
@@ -49,7 +49,7 @@ pub struct Memory {
 
 #[derive(Default)]
 struct State {
-    links: BTreeMap<InterfaceName, Link>,
+    links: BTreeMap<InterfaceName, Interface>,
     addresses: Vec<Entry>,
     sightings: Vec<Sighting>,
     /// Who answers probes.
@@ -108,7 +108,7 @@ impl Memory {
         let index = host.next();
         let [a, b, c, d] = index.to_be_bytes();
         let mac = Some(MacAddress([2, 0, a, b, c, d]));
-        host.links.insert(name, Link { index, mac, running: true, carrier_changes: 0 });
+        host.links.insert(name, Interface { index, mac, running: true, carrier_changes: 0 });
     }
 
     /// Deletes an interface with its addresses.
@@ -222,7 +222,7 @@ impl Backend for Memory {
         self.clock.now() - self.host.lock().slept
     }
 
-    fn link(&mut self, name: &InterfaceName) -> Result<Link, Fault> {
+    fn link(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
         self.host.lock().links.get(name).cloned().ok_or(Fault::NoSuchInterface)
     }
 
@@ -236,7 +236,7 @@ impl Backend for Memory {
 
     fn add(
         &mut self,
-        link: &Link,
+        link: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
@@ -250,7 +250,7 @@ impl Backend for Memory {
 
     fn refresh(
         &mut self,
-        link: &Link,
+        link: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
@@ -275,13 +275,13 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn announce(&mut self, _link: &Link, ip: IpAddr) -> Result<(), Fault> {
+    fn announce(&mut self, _link: &Interface, ip: IpAddr) -> Result<(), Fault> {
         self.note(format_args!("announce {ip}"))
     }
 
     fn probe(
         &mut self,
-        _link: &Link,
+        _link: &Interface,
         ip: IpAddr,
         _wait: Duration,
     ) -> Result<Option<MacAddress>, Fault> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::super::super::address::InterfaceName;
-use super::super::super::backend::{Assigned, Link, Sighting};
+use super::super::super::backend::{Assigned, Interface, Sighting};
 use super::super::super::policy::Lifetime;
 use super::*;
 
@@ -30,7 +30,7 @@ impl Backend for Stopping {
         self.host.uptime()
     }
 
-    fn link(&mut self, name: &InterfaceName) -> Result<Link, Fault> {
+    fn link(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
         self.within("link");
         self.host.link(name)
     }
@@ -39,14 +39,19 @@ impl Backend for Stopping {
         self.host.find(ip, on)
     }
 
-    fn add(&mut self, link: &Link, to: &VirtualAddress, lifetime: Lifetime) -> Result<(), Fault> {
+    fn add(
+        &mut self,
+        link: &Interface,
+        to: &VirtualAddress,
+        lifetime: Lifetime,
+    ) -> Result<(), Fault> {
         self.within("add");
         self.host.add(link, to, lifetime)
     }
 
     fn refresh(
         &mut self,
-        link: &Link,
+        link: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
@@ -58,13 +63,13 @@ impl Backend for Stopping {
         self.host.remove(ip, assigned)
     }
 
-    fn announce(&mut self, link: &Link, ip: IpAddr) -> Result<(), Fault> {
+    fn announce(&mut self, link: &Interface, ip: IpAddr) -> Result<(), Fault> {
         self.host.announce(link, ip)
     }
 
     fn probe(
         &mut self,
-        link: &Link,
+        link: &Interface,
         ip: IpAddr,
         wait: Duration,
     ) -> Result<Option<MacAddress>, Fault> {

@@ -2,7 +2,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use super::super::address::{InterfaceName, MacAddress, VirtualAddress};
-use super::super::backend::{Assigned, Backend, Link, Sighting};
+use super::super::backend::{Assigned, Backend, Interface, Sighting};
 use super::super::error::Fault;
 use super::super::memory::Memory;
 use super::super::policy::{Lifetime, Policy};
@@ -231,7 +231,7 @@ impl Backend for Hung {
     fn uptime(&self) -> Timestamp {
         self.0.uptime()
     }
-    fn link(&mut self, name: &InterfaceName) -> Result<Link, Fault> {
+    fn link(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
         drop(self.1.lock());
         self.0.link(name)
     }
@@ -239,21 +239,21 @@ impl Backend for Hung {
         drop(self.1.lock());
         self.0.find(ip, on)
     }
-    fn add(&mut self, l: &Link, a: &VirtualAddress, t: Lifetime) -> Result<(), Fault> {
+    fn add(&mut self, l: &Interface, a: &VirtualAddress, t: Lifetime) -> Result<(), Fault> {
         self.0.add(l, a, t)
     }
-    fn refresh(&mut self, l: &Link, a: &VirtualAddress, t: Lifetime) -> Result<(), Fault> {
+    fn refresh(&mut self, l: &Interface, a: &VirtualAddress, t: Lifetime) -> Result<(), Fault> {
         self.0.refresh(l, a, t)
     }
     fn remove(&mut self, ip: std::net::IpAddr, assigned: &Assigned) -> Result<(), Fault> {
         self.0.remove(ip, assigned)
     }
-    fn announce(&mut self, link: &Link, ip: std::net::IpAddr) -> Result<(), Fault> {
+    fn announce(&mut self, link: &Interface, ip: std::net::IpAddr) -> Result<(), Fault> {
         self.0.announce(link, ip)
     }
     fn probe(
         &mut self,
-        _: &Link,
+        _: &Interface,
         _: std::net::IpAddr,
         _: Duration,
     ) -> Result<Option<MacAddress>, Fault> {

@@ -70,7 +70,7 @@ pub(crate) fn answers_for_its_health(version: Version, checker: Checker) {
     let asker = Config::new("service", "asker", [server.url()]).expect("valid");
     eventually(PATIENCE, "an answer", || {
         let answer = health::query(&asker, "node-1", Duration::from_secs(10));
-        answer.is_ok_and(|answer| answer.value.role == Role::Leader && answer.value.epoch > 0)
+        answer.is_ok_and(|answer| answer.health.role == Role::Leader && answer.health.epoch > 0)
     });
     process.close_stdin();
     assert_eq!(passed(process).last().map(String::as_str), Some("done"));

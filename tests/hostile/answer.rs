@@ -2,7 +2,7 @@
 //! accepted moves a cursor.
 
 use leasehold::health::Health;
-use leasehold::service::{Status, parse_promote, parse_transfer};
+use leasehold::service::{NodeStatus, parse_promote, parse_transfer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ use crate::checks::{check_commands, check_health, check_status};
 
 fn check_answer(bytes: &[u8]) {
     check_health(Health::parse(bytes));
-    check_status(Status::parse(bytes));
+    check_status(NodeStatus::parse(bytes));
 }
 
 fn check_command(bytes: &[u8]) {

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use leasehold::config::{Config, ConfigError, check_node_id};
-use leasehold::health::{Health, MAX_ANSWER_BYTES, Malformed};
+use leasehold::health::{Health, MAX_RESPONSE_BYTES, Malformed};
 use leasehold::lease::{Epoch, Lease, MAX_RECORD_BYTES, MAX_TTL, MIN_TTL, Undecodable};
-use leasehold::service::{RequestError, Status};
+use leasehold::service::{NodeStatus, RequestError};
 
 /// What was made of a record: it is within all ranges, and the same again when it is written and
 /// read back.
@@ -53,13 +53,13 @@ pub fn check_health(parsed: Result<Health, Malformed>) {
     check_line(health.session.as_deref().unwrap_or_default(), 1_025);
     let written = serde_json::to_vec(&health).expect("writable");
     // Escapes may make it longer than it came.
-    if written.len() <= MAX_ANSWER_BYTES {
+    if written.len() <= MAX_RESPONSE_BYTES {
         assert_eq!(Health::parse(&written), Ok(health));
     }
 }
 
 /// The same of a daemon's answer.
-pub fn check_status(parsed: Result<Status, Malformed>) {
+pub fn check_status(parsed: Result<NodeStatus, Malformed>) {
     let status = match parsed {
         Ok(status) => status,
         Err(error) => return check_line(&error.to_string(), 2_000),
@@ -70,7 +70,7 @@ pub fn check_status(parsed: Result<Status, Malformed>) {
         check_line(text, 1_025);
     }
     let written = serde_json::to_vec(&status).expect("writable");
-    assert_eq!(Status::parse(&written), Ok(status));
+    assert_eq!(NodeStatus::parse(&written), Ok(status));
 }
 
 /// What was made of a command's body: it names a node that there may be, or is refused in a line.

@@ -322,7 +322,7 @@ on_both_servers!(looking_writes_nothing_and_never_leads, |version| {
     let bucket = Bucket::of_cluster(&client, "orders");
     let before = bucket.info().unwrap()["state"].clone();
     let (asked, absent) = (operator(&url, "node-2"), operator(&url, "node-3"));
-    let responder = leasehold::health::Responder::alone(asked.config()).unwrap();
+    let responder = leasehold::health::Responder::standalone(asked.config()).unwrap();
     eventually(PATIENCE, "the responder to connect", || responder.is_connected());
     let mut health = leasehold::health::Client::connect(asked.config(), LIMIT).unwrap();
     let mut watch = absent.watch(Duration::from_millis(100)).unwrap();
@@ -492,6 +492,6 @@ on_both_servers!(nodes_with_health_alone_are_seen_too, |version| {
     assert_eq!(view.nodes[0].status.role, Role::Leader);
     let refused = operator.demote(LIMIT).unwrap_err();
     assert!(matches!(refused, ManagerError::Refused { .. }), "{refused}");
-    let health = leasehold::health::query(operator.config(), "node-1", LIMIT).unwrap().value;
+    let health = leasehold::health::query(operator.config(), "node-1", LIMIT).unwrap().health;
     assert_eq!(health.custom["zone"], "a");
 });

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use leasehold::clock::{Clock, Timestamp};
 use leasehold::config::{ConfigBuilder, Tls};
-use leasehold::health::{self, Client, Gate, GateSettings, QueryError, Responder};
+use leasehold::health::{self, Client, HealthCheck, HealthCheckSettings, QueryError, Responder};
 use leasehold::store::memory::MemoryServer;
 use leasehold::store::{Request, Store, StoreEvent, Ticket};
 use leasehold::{Config, Node, Role};
@@ -87,20 +87,20 @@ on_both_servers!(a_client_finds_one_node_all_nodes_or_none, |version| {
 
     // As go-cluster's checker is used: it knows what it is told.
     let [one, two] = ["node-1", "node-2.rack"].map(|name| {
-        let responder = Responder::alone(&built(&url, name)).unwrap();
+        let responder = Responder::standalone(&built(&url, name)).unwrap();
         ready(&responder);
         responder
     });
     two.set_role(Role::Leader);
     two.set_leader(Some("node-2.rack"));
     two.set_epoch(leasehold::Epoch::new(7));
-    let health = client.query("node-2.rack", ANSWER).unwrap().value;
+    let health = client.query("node-2.rack", ANSWER).unwrap().health;
     assert_eq!((health.role, health.epoch), (Role::Leader, 7));
     assert_eq!((health.leader.as_deref(), health.connected), (Some("node-2.rack"), None));
-    assert_eq!(client.query("node-1", ANSWER).unwrap().value.leader, None);
+    assert_eq!(client.query("node-1", ANSWER).unwrap().health.leader, None);
 
     let all = client.query_all(SILENCE * 2).unwrap();
-    let names: Vec<_> = all.iter().map(|answer| answer.value.node_id.as_str()).collect();
+    let names: Vec<_> = all.iter().map(|answer| answer.health.node_id.as_str()).collect();
     assert_eq!(names, ["node-1", "node-2.rack"]);
 
     let begun = Instant::now();
@@ -156,12 +156,12 @@ on_both_servers!(it_works_with_go_cluster_v1_on_the_other_side, |version| {
         checker.publish(&question.reply.expect("a reply subject"), says.to_string());
         asking.join().expect("no panic")
     });
-    let health = answer.unwrap().value;
+    let health = answer.unwrap().health;
     assert_eq!((health.role, health.leader.as_deref()), (Role::Follower, Some("node-1")));
     assert_eq!((health.uptime_ms, health.timestamp, health.epoch), (12, 34, 0));
     assert_eq!(health.custom["version"], "1.0.0");
 
-    let responder = Responder::alone(&built(&server.url(), "node-1")).unwrap();
+    let responder = Responder::standalone(&built(&server.url(), "node-1")).unwrap();
     ready(&responder);
     let answer = asked(&checker, "cluster.orders.health.node-1");
     // The types that it has in Go; a custom map that is missing is an empty one there.
@@ -204,7 +204,7 @@ on_both_servers!(it_is_answered_while_the_election_hangs_and_says_so, |version| 
     ready(&responder);
     node.wait_for_leadership(PATIENCE).unwrap();
     let mut client = Client::connect(&config, ANSWER).unwrap();
-    let mut health = || client.query("node-1", ANSWER).unwrap().value;
+    let mut health = || client.query("node-1", ANSWER).unwrap().health;
     eventually(PATIENCE, "it to lead and not be stuck", || {
         let health = health();
         health.role == Role::Leader && !health.stuck
@@ -321,7 +321,7 @@ on_both_servers!(what_breaks_the_client_costs_a_moment_and_no_lead, |version| {
 on_both_servers!(a_link_that_carries_nothing_any_more_is_given_up, |version| {
     let server = NatsServer::start(version);
     let proxy = Proxy::start(server.address());
-    let responder = Responder::alone(&built(&proxy.url(), "node-1")).unwrap();
+    let responder = Responder::standalone(&built(&proxy.url(), "node-1")).unwrap();
     ready(&responder);
     proxy.freeze();
     eventually(2 * PATIENCE, "the responder to notice", || !responder.is_connected());
@@ -333,7 +333,7 @@ on_both_servers!(a_link_that_carries_nothing_any_more_is_given_up, |version| {
 
 on_both_servers!(it_comes_back_with_the_server, |version| {
     let mut server = NatsServer::start(version);
-    let responder = Responder::alone(&built(&server.url(), "node-1")).unwrap();
+    let responder = Responder::standalone(&built(&server.url(), "node-1")).unwrap();
     ready(&responder);
     let mut client = Client::connect(&built(&server.url(), "asker"), ANSWER).unwrap();
     client.query("node-1", ANSWER).unwrap();
@@ -349,7 +349,7 @@ on_both_servers!(it_works_over_tls, |version| {
     let server = NatsServer::builder(version).tls(&certificates).start();
     let tls = Tls { required: true, ca_file: Some(certificates.authority()), ..Tls::default() };
     let config = config(&server.url(), "node-1").tls(tls).build().unwrap();
-    let responder = Responder::alone(&config).unwrap();
+    let responder = Responder::standalone(&config).unwrap();
     ready(&responder);
     let mut client = Client::connect(&config, ANSWER).unwrap();
     for _ in 0..50 {
@@ -380,14 +380,15 @@ fn a_gate_takes_the_lead_from_a_node_that_is_unfit_and_lets_it_lead_again() {
     node.wait_for_leadership(PATIENCE).unwrap();
     let fit = Arc::new(AtomicBool::new(true));
     let (settings, seen) = (
-        GateSettings {
+        HealthCheckSettings {
             interval: Duration::from_millis(10),
             timeout: ANSWER,
-            ..GateSettings::default()
+            ..HealthCheckSettings::default()
         },
         Arc::clone(&fit),
     );
-    let gate = Gate::start(node.handle(), settings, move || seen.load(Ordering::SeqCst)).unwrap();
+    let gate =
+        HealthCheck::start(node.handle(), settings, move || seen.load(Ordering::SeqCst)).unwrap();
     assert!(gate.is_healthy() && node.is_leader());
     fit.store(false, Ordering::SeqCst);
     eventually(PATIENCE, "it to step down", || !node.is_leader());

@@ -3,7 +3,7 @@
 use std::fs::read_dir;
 use std::time::Duration;
 
-use leasehold::health::{self, Gate, GateSettings, Responder};
+use leasehold::health::{self, HealthCheck, HealthCheckSettings, Responder};
 use leasehold::manager::Manager;
 
 use crate::daemons::{Daemon, PATIENCE, config, operator, telling};
@@ -22,14 +22,15 @@ fn once(url: &str) {
     let config = config(url, "node-1").build().expect("a valid configuration");
     let daemon = Daemon::start(Manager::builder(config.clone()).hooks(telling().0));
     daemon.leads();
-    let gate = Gate::start(daemon.node(), GateSettings::default(), || true).expect("a thread");
+    let gate = HealthCheck::start(daemon.node(), HealthCheckSettings::default(), || true)
+        .expect("a thread");
     let operator = operator(url, "node-1");
     operator.join(LIMIT).expect("a server");
     operator.status(LIMIT).expect("a daemon");
     let mut watch = operator.watch(Duration::from_millis(100)).expect("a thread");
     watch.next_timeout(Duration::from_millis(300));
     health::query(&config, "node-1", LIMIT).expect("an answer");
-    let responder = Responder::alone(&config).expect("a thread");
+    let responder = Responder::standalone(&config).expect("a thread");
     operator.leave(LIMIT).expect("it ends");
     drop((watch, responder, gate, daemon));
 }

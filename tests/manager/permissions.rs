@@ -142,7 +142,7 @@ on_both_servers!(readers_look_and_do_nothing_else, |version| {
     let view = reader.query_all(LISTEN).unwrap();
     assert_eq!((view.leader.as_deref(), view.nodes.len()), (Some("node-1"), 1));
     assert_eq!(view.problem, None);
-    let health = health::query(reader.config(), "node-1", LIMIT).unwrap().value;
+    let health = health::query(reader.config(), "node-1", LIMIT).unwrap().health;
     assert_eq!(health.role, Role::Leader);
     let none = health::query(reader.config(), "node-9", LIMIT);
     assert!(matches!(none, Err(QueryError::NoSuchNode { .. })), "{none:?}");

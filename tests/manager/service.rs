@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use leasehold::config::ConfigBuilder;
-use leasehold::service::{Options, Service, Status};
+use leasehold::service::{NodeStatus, Options, Service};
 use leasehold::{Config, Node, Role};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -125,7 +125,7 @@ on_both_servers!(status_and_ping_are_as_in_go_cluster_v2, |version| {
         assert_eq!(json[key], value, "{key}");
     }
     assert!(json["uptimeMs"].is_u64());
-    let status = Status::parse(&answer.body).unwrap();
+    let status = NodeStatus::parse(&answer.body).unwrap();
     assert_eq!((status.role, status.daemon, status.terms), (Role::Leader, true, 1));
     assert!(status.lease_remaining_ms.is_some_and(|left| left > 0 && left <= status.lease_ttl_ms));
 

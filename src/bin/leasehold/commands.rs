@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold::Manager;
 use leasehold::config::Config;
-use leasehold::manager::{ClusterView, NodeView, Status};
+use leasehold::manager::{ClusterView, NodeStatus, NodeView};
 use leasehold::text::printable;
 use serde_json::json;
 
@@ -67,7 +67,7 @@ pub(super) fn transfer(args: &Args, to: &str) -> Result<(), Failure> {
     leads(args, &status)
 }
 
-fn leads(args: &Args, status: &Status) -> Result<(), Failure> {
+fn leads(args: &Args, status: &NodeStatus) -> Result<(), Failure> {
     let sentence = format!("{} leads, epoch {}", status.node_id, status.epoch);
     output::done(args.json, &sentence, &facts(status))
 }
@@ -89,12 +89,12 @@ pub(super) fn leave(args: &Args) -> Result<(), Failure> {
     output::done(args.json, &format!("the daemon of {node} has ended"), &json!({ "nodeId": node }))
 }
 
-fn facts(status: &Status) -> serde_json::Value {
+fn facts(status: &NodeStatus) -> serde_json::Value {
     serde_json::to_value(status).unwrap_or_default()
 }
 
 /// The status of a node, one fact per line.
-fn describe(status: &Status, view: Option<&NodeView>) -> String {
+fn describe(status: &NodeStatus, view: Option<&NodeView>) -> String {
     let mut lines = vec![
         ("cluster", status.cluster_id.clone()),
         ("node", status.node_id.clone()),
@@ -124,7 +124,7 @@ fn describe(status: &Status, view: Option<&NodeView>) -> String {
         .collect()
 }
 
-fn daemon(status: &Status) -> String {
+fn daemon(status: &NodeStatus) -> String {
     if !status.daemon {
         return "does not answer; this is an observer's view".to_owned();
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Timestamp};
 
 use super::address::{MacAddress, VirtualAddress};
-use super::backend::{Assigned, Backend, Link};
+use super::backend::{Assigned, Backend, Interface};
 use super::error::Fault;
 use super::policy::{Existing, Lifetime, Policy};
 use super::report::{Report, VipEvent};
@@ -15,7 +15,7 @@ const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What every slot of a holder works with.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(super) struct Context {
     pub(super) backend: Box<dyn Backend>,
     pub(super) policy: Policy,
     pub(super) clock: Clock,
@@ -24,7 +24,7 @@ pub(super) struct Host {
     pub(super) deadline: Option<Timestamp>,
 }
 
-impl Host {
+impl Context {
     fn lifetime(&self, address: &VirtualAddress, deadline: Timestamp) -> Result<Lifetime, Fault> {
         let now = self.clock.now();
         let lifetime = self.policy.lifetime(address.ip().is_ipv6(), deadline, now);
@@ -47,7 +47,7 @@ pub(super) enum Found {
 }
 
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct ManagedAddress {
     pub(super) address: VirtualAddress,
     held: Option<Held>,
     /// The fault last told, so that a lasting one is not told twice a second.
@@ -56,7 +56,7 @@ pub(super) struct Slot {
 
 #[derive(Debug)]
 struct Held {
-    link: Link,
+    link: Interface,
     /// The instance we put there; unknown until the kernel has shown it to us.
     created: Option<u32>,
     /// The lifetime we gave it last, in seconds.
@@ -74,7 +74,7 @@ impl Held {
     }
 }
 
-impl Slot {
+impl ManagedAddress {
     pub(super) const fn new(address: VirtualAddress) -> Self {
         Self { address, held: None, told: None }
     }
@@ -84,7 +84,7 @@ impl Slot {
     }
 
     /// Acquires the address; one that is held already is left as it is.
-    pub(super) fn acquire(&mut self, host: &mut Host, deadline: Timestamp) -> Result<(), Fault> {
+    pub(super) fn acquire(&mut self, host: &mut Context, deadline: Timestamp) -> Result<(), Fault> {
         if self.is_held() {
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl Slot {
 
     /// Looks for the address on all interfaces: an error if somebody else put it there, else what
     /// an earlier holder left in the right place. What it left elsewhere is removed.
-    fn leftover(&self, host: &mut Host, link: &Link) -> Result<Option<Assigned>, Fault> {
+    fn leftover(&self, host: &mut Context, link: &Interface) -> Result<Option<Assigned>, Fault> {
         let ip = self.address.ip();
         let found = host.backend.find(ip, None)?;
         let adopts = host.policy.existing == Existing::AdoptOurs;
@@ -119,7 +119,7 @@ impl Slot {
         Ok(leftover)
     }
 
-    fn probe(&self, host: &mut Host, link: &Link) -> Result<(), Fault> {
+    fn probe(&self, host: &mut Context, link: &Interface) -> Result<(), Fault> {
         let Some(wait) = host.policy.probe else {
             return Ok(());
         };
@@ -136,8 +136,8 @@ impl Slot {
     /// what the kernel made of it: clients wait for the announcement.
     fn place(
         &mut self,
-        host: &mut Host,
-        link: Link,
+        host: &mut Context,
+        link: Interface,
         deadline: Timestamp,
         there: bool,
     ) -> Result<(), Fault> {
@@ -172,7 +172,7 @@ impl Slot {
 
     /// A change may have waited for the kernel, or the process have been stopped in it, while the
     /// lease ran out. The lifetime that was given counts from the change: too much, then.
-    fn keep_unless_late(&mut self, host: &mut Host, deadline: Timestamp) -> Result<(), Fault> {
+    fn keep_unless_late(&mut self, host: &mut Context, deadline: Timestamp) -> Result<(), Fault> {
         let Err(late) = host.lifetime(&self.address, deadline) else {
             return Ok(());
         };
@@ -180,7 +180,7 @@ impl Slot {
         Err(late)
     }
 
-    fn find_on(&self, host: &mut Host, index: u32) -> Result<Option<Assigned>, Fault> {
+    fn find_on(&self, host: &mut Context, index: u32) -> Result<Option<Assigned>, Fault> {
         let found = host.backend.find(self.address.ip(), Some(index))?;
         Ok(found.into_iter().find(|at| at.prefix == self.address.prefix()))
     }
@@ -189,7 +189,7 @@ impl Slot {
     /// its lifetimes are set anew, without it they run on.
     pub(super) fn review(
         &mut self,
-        host: &mut Host,
+        host: &mut Context,
         deadline: Timestamp,
         refresh: bool,
     ) -> Result<Found, Fault> {
@@ -219,7 +219,12 @@ impl Slot {
         Ok(self.notice(host, link, found.created))
     }
 
-    fn refresh(&mut self, host: &mut Host, link: &Link, deadline: Timestamp) -> Result<(), Fault> {
+    fn refresh(
+        &mut self,
+        host: &mut Context,
+        link: &Interface,
+        deadline: Timestamp,
+    ) -> Result<(), Fault> {
         let to = host.lifetime(&self.address, deadline)?;
         let result = host.backend.refresh(link, &self.address, to);
         if let (Some(held), Ok(()) | Err(Fault::NoAnswer(_))) = (&mut self.held, &result) {
@@ -231,7 +236,7 @@ impl Slot {
     }
 
     /// Compares the address and its link with what they were; a change is announced.
-    fn notice(&mut self, host: &mut Host, link: Link, created: u32) -> Found {
+    fn notice(&mut self, host: &mut Context, link: Interface, created: u32) -> Found {
         let Some(held) = &mut self.held else {
             return Found::AsLeft;
         };
@@ -254,7 +259,7 @@ impl Slot {
 
     /// Removes the address if it is there and still ours. On an error it counts as held, so that
     /// the next attempt tries again.
-    pub(super) fn remove(&mut self, host: &mut Host) -> Result<bool, Fault> {
+    pub(super) fn remove(&mut self, host: &mut Context) -> Result<bool, Fault> {
         let Some(held) = &self.held else {
             return Ok(false);
         };
@@ -269,7 +274,7 @@ impl Slot {
     }
 
     /// Removes what a holder of this address left behind on any interface.
-    pub(super) fn sweep(&self, host: &mut Host) -> Result<usize, Fault> {
+    pub(super) fn sweep(&self, host: &mut Context) -> Result<usize, Fault> {
         if self.is_held() {
             return Ok(0);
         }
@@ -291,7 +296,7 @@ impl Slot {
     }
 
     /// Sends the announcement that is due; of several that are overdue, one.
-    pub(super) fn announce(&mut self, host: &mut Host) {
+    pub(super) fn announce(&mut self, host: &mut Context) {
         let now = host.clock.now();
         let Some(held) = &mut self.held else {
             return;
@@ -306,7 +311,7 @@ impl Slot {
     }
 
     /// Another host was seen with an address: if it is this one, say so and answer.
-    pub(super) fn contest(&mut self, host: &mut Host, index: Option<u32>, mac: MacAddress) {
+    pub(super) fn contest(&mut self, host: &mut Context, index: Option<u32>, mac: MacAddress) {
         let Some(held) = &mut self.held else {
             return;
         };
@@ -325,7 +330,7 @@ impl Slot {
     }
 
     /// Tells a fault, unless it is the one told last.
-    pub(super) fn fail(&mut self, host: &mut Host, fault: &Fault) {
+    pub(super) fn fail(&mut self, host: &mut Context, fault: &Fault) {
         use std::mem::discriminant;
         host.report.stats.failed += 1;
         if self.told.as_ref().map(discriminant) != Some(discriminant(fault)) {
@@ -340,7 +345,7 @@ impl Slot {
 /// announced on when it comes back.
 ///
 /// Past the deadline nothing is sent: clients would be led away from the next holder.
-fn send(host: &mut Host, link: &Link, address: &VirtualAddress) {
+fn send(host: &mut Context, link: &Interface, address: &VirtualAddress) {
     if host.deadline.is_none_or(|deadline| deadline <= host.clock.now()) {
         return;
     }

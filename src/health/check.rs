@@ -1,4 +1,4 @@
-//! A check of the application's that decides whether its node may lead.
+//! A health check of the application, which decides whether its node may lead.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,40 +11,40 @@ use thiserror::Error;
 use crate::node::NodeHandle;
 use crate::task;
 
-/// How often is checked, how long a check may take, and how many in a row count.
+/// How often to check, how long a check may take, and how many results in a row count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GateSettings {
+pub struct HealthCheckSettings {
     /// From the end of a check to the next. Default 1 s, 10 ms to 1 h.
     pub interval: Duration,
-    /// A check that takes longer has failed. Default 1 s, 1 ms to 1 h. It is not cut off: the next
-    /// begins only when it has returned, and it counts as failed once more for each interval until
-    /// then.
+    /// A check that takes longer counts as failed. Default 1 s, 1 ms to 1 h. The check is not
+    /// interrupted: the next one begins only when it has returned, and until then each interval
+    /// counts as one more failure.
     pub timeout: Duration,
-    /// So many failures in a row make the node unhealthy. Default 3, 1 to 1000.
+    /// This many failures in a row make the node unhealthy. Default 3, 1 to 1000.
     pub fall: u32,
-    /// So many successes in a row make it healthy again. Default 2, 1 to 1000.
+    /// This many successes in a row make it healthy again. Default 2, 1 to 1000.
     pub rise: u32,
 }
 
-impl Default for GateSettings {
+impl Default for HealthCheckSettings {
     fn default() -> Self {
         let second = Duration::from_secs(1);
         Self { interval: second, timeout: second, fall: 3, rise: 2 }
     }
 }
 
-/// Why a gate does not start.
+/// Why a health check does not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum GateError {
+pub enum HealthCheckError {
     /// A setting is out of its range.
     #[error("{setting} is {found}, must be {range}")]
     Setting {
-        /// Which.
+        /// The setting.
         setting: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
-        /// What it may be.
+        /// The accepted range.
         range: &'static str,
     },
     /// A thread could not be started.
@@ -52,70 +52,72 @@ pub enum GateError {
     Thread(std::io::Error),
 }
 
-/// Runs a check again and again, and tells the node by
-/// [`set_healthy`](crate::Node::set_healthy) when it turns bad or good.
+/// Runs a check of the application at intervals, and calls
+/// [`set_healthy`](crate::Node::set_healthy) when the result changes.
 ///
-/// Threads: `leasehold-gate` keeps time, `leasehold-check` runs the check, so that one that hangs
-/// is noticed. A check that panics has failed. The node counts as healthy until the first `fall`
-/// failures. Dropping the gate stops both, waits for neither, and leaves the node as it is.
+/// It has two threads: `leasehold-check` runs the check, and `leasehold-health` measures its time,
+/// so that a check that hangs is noticed. A check that panics counts as failed. The node counts as
+/// healthy until the first `fall` failures. Dropping the value stops both threads without waiting
+/// for them; the node keeps its last health.
 #[derive(Debug)]
-pub struct Gate {
+pub struct HealthCheck {
     healthy: Arc<AtomicBool>,
     _stop: Sender<()>,
 }
 
-impl Gate {
-    /// Begins to check.
+impl HealthCheck {
+    /// Starts the checks of a node.
     ///
     /// # Errors
-    /// [`GateError`]
+    /// [`HealthCheckError`]
     pub fn start(
         node: NodeHandle,
-        settings: GateSettings,
+        settings: HealthCheckSettings,
         check: impl FnMut() -> bool + Send + 'static,
-    ) -> Result<Self, GateError> {
-        Self::start_telling(settings, check, move |healthy| node.set_healthy(healthy))
+    ) -> Result<Self, HealthCheckError> {
+        Self::start_with(settings, check, move |healthy| node.set_healthy(healthy))
     }
 
-    /// The same for whoever wants to hear of it; called on the gate's thread.
+    /// As [`start`](Self::start), but calls `on_change` when the result changes, on the thread
+    /// `leasehold-health`.
     ///
     /// # Errors
-    /// [`GateError`]
-    pub fn start_telling(
-        settings: GateSettings,
+    /// [`HealthCheckError`]
+    pub fn start_with(
+        settings: HealthCheckSettings,
         mut check: impl FnMut() -> bool + Send + 'static,
-        tell: impl FnMut(bool) + Send + 'static,
-    ) -> Result<Self, GateError> {
+        on_change: impl FnMut(bool) + Send + 'static,
+    ) -> Result<Self, HealthCheckError> {
         settings.validate()?;
-        let (asks, asked) = bounded::<()>(1);
-        let (says, said) = bounded(1);
+        let (begin, begun) = bounded::<()>(1);
+        let (done, results) = bounded(1);
         task::spawn("leasehold-check", move || {
-            for () in &asked {
+            for () in &begun {
                 let good = catch_unwind(AssertUnwindSafe(&mut check)).unwrap_or(false);
-                if says.send(good).is_err() {
+                if done.send(good).is_err() {
                     return;
                 }
             }
         })
-        .map_err(GateError::Thread)?;
+        .map_err(HealthCheckError::Thread)?;
         let (stop, stopped) = bounded(0);
         let healthy = Arc::new(AtomicBool::new(true));
         let shared = Arc::clone(&healthy);
         let tally = Tally { settings, healthy: true, row: 0 };
-        let keeper = Keeper { tally, asks, said, busy: false, stopped, shared, tell };
-        task::spawn("leasehold-gate", move || keeper.run()).map_err(GateError::Thread)?;
+        let timer = Timer { tally, begin, results, busy: false, stopped, shared, on_change };
+        task::spawn("leasehold-health", move || timer.run()).map_err(HealthCheckError::Thread)?;
         Ok(Self { healthy, _stop: stop })
     }
 
-    /// What the node was told last.
+    /// The current result; true until the first `fall` failures.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::SeqCst)
     }
 }
 
-impl GateSettings {
-    fn validate(&self) -> Result<(), GateError> {
+impl HealthCheckSettings {
+    fn validate(&self) -> Result<(), HealthCheckError> {
         const HOUR: Duration = Duration::from_secs(3600);
         let durations = [
             ("interval", self.interval, Duration::from_millis(10), "10 ms to 1 h"),
@@ -123,13 +125,17 @@ impl GateSettings {
         ];
         for (setting, value, least, range) in durations {
             if value < least || value > HOUR {
-                return Err(GateError::Setting { setting, found: format!("{value:?}"), range });
+                return Err(HealthCheckError::Setting {
+                    setting,
+                    found: format!("{value:?}"),
+                    range,
+                });
             }
         }
         for (setting, value) in [("fall", self.fall), ("rise", self.rise)] {
             if !(1..=1000).contains(&value) {
                 let found = value.to_string();
-                return Err(GateError::Setting { setting, found, range: "1 to 1000" });
+                return Err(HealthCheckError::Setting { setting, found, range: "1 to 1000" });
             }
         }
         Ok(())
@@ -138,15 +144,15 @@ impl GateSettings {
 
 /// Counts results in a row.
 struct Tally {
-    settings: GateSettings,
+    settings: HealthCheckSettings,
     healthy: bool,
-    /// Results in a row that say otherwise.
+    /// Results in a row that differ from `healthy`.
     row: u32,
 }
 
 impl Tally {
-    /// Takes a result. True when that changed what the node is.
-    fn turned(&mut self, good: bool) -> bool {
+    /// Counts a result. True when it changed `healthy`.
+    fn count(&mut self, good: bool) -> bool {
         if good == self.healthy {
             self.row = 0;
             return false;
@@ -161,18 +167,19 @@ impl Tally {
     }
 }
 
-struct Keeper<T> {
+/// The state of the thread that measures the time.
+struct Timer<T> {
     tally: Tally,
-    asks: Sender<()>,
-    said: Receiver<bool>,
+    begin: Sender<()>,
+    results: Receiver<bool>,
     /// A check was begun and has not returned.
     busy: bool,
     stopped: Receiver<()>,
     shared: Arc<AtomicBool>,
-    tell: T,
+    on_change: T,
 }
 
-impl<T: FnMut(bool)> Keeper<T> {
+impl<T: FnMut(bool)> Timer<T> {
     fn run(mut self) {
         loop {
             let good = self.begin() && self.result();
@@ -185,33 +192,33 @@ impl<T: FnMut(bool)> Keeper<T> {
 
     /// Begins a check. False while an earlier one has not returned.
     fn begin(&mut self) -> bool {
-        // What that one says now is too late to count.
-        if self.busy && self.said.try_recv().is_err() {
+        // The result of an earlier check is too late to count.
+        if self.busy && self.results.try_recv().is_err() {
             return false;
         }
-        self.busy = self.asks.send(()).is_ok();
+        self.busy = self.begin.send(()).is_ok();
         self.busy
     }
 
     fn result(&mut self) -> bool {
-        let said = self.said.recv_timeout(self.tally.settings.timeout);
-        self.busy = said.is_err();
-        said.unwrap_or(false)
+        let result = self.results.recv_timeout(self.tally.settings.timeout);
+        self.busy = result.is_err();
+        result.unwrap_or(false)
     }
 
     fn take(&mut self, good: bool) {
-        if self.tally.turned(good) {
+        if self.tally.count(good) {
             if good {
                 log::info!("healthy again");
             } else {
                 log::warn!("unhealthy: the check failed {} times", self.tally.settings.fall);
             }
             self.shared.store(good, Ordering::SeqCst);
-            (self.tell)(good);
+            (self.on_change)(good);
         }
     }
 
-    /// True when the gate was dropped.
+    /// True when the health check was dropped.
     fn pause(&self) -> bool {
         let interval = self.tally.settings.interval;
         self.stopped.recv_timeout(interval) == Err(RecvTimeoutError::Disconnected)
@@ -223,61 +230,60 @@ mod tests {
     use super::*;
 
     fn tally(fall: u32, rise: u32) -> Tally {
-        let settings = GateSettings { fall, rise, ..GateSettings::default() };
+        let settings = HealthCheckSettings { fall, rise, ..HealthCheckSettings::default() };
         Tally { settings, healthy: true, row: 0 }
     }
 
     #[test]
-    fn only_enough_in_a_row_turn_it() {
+    fn only_enough_results_in_a_row_change_the_health() {
         let mut tally = tally(3, 2);
         for good in [false, false, true, false, false] {
-            assert!(!tally.turned(good));
+            assert!(!tally.count(good));
         }
-        assert!(tally.turned(false));
-        assert!(!tally.turned(true) && !tally.turned(false) && !tally.turned(true));
-        assert!(tally.turned(true));
+        assert!(tally.count(false));
+        assert!(!tally.count(true) && !tally.count(false) && !tally.count(true));
+        assert!(tally.count(true));
     }
 
     #[test]
     fn settings_out_of_range_are_refused_by_name() {
-        let usual = GateSettings::default();
+        let usual = HealthCheckSettings::default();
         for (settings, name) in [
-            (GateSettings { interval: Duration::ZERO, ..usual }, "interval"),
-            (GateSettings { timeout: Duration::MAX, ..usual }, "timeout"),
-            (GateSettings { fall: 0, ..usual }, "fall"),
-            (GateSettings { rise: 1001, ..usual }, "rise"),
+            (HealthCheckSettings { interval: Duration::ZERO, ..usual }, "interval"),
+            (HealthCheckSettings { timeout: Duration::MAX, ..usual }, "timeout"),
+            (HealthCheckSettings { fall: 0, ..usual }, "fall"),
+            (HealthCheckSettings { rise: 1001, ..usual }, "rise"),
         ] {
-            let error = Gate::start_telling(settings, || true, |_| {}).unwrap_err();
+            let error = HealthCheck::start_with(settings, || true, |_| {}).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");
         }
     }
 
     #[test]
-    fn a_check_that_hangs_or_panics_has_failed() {
-        let settings = GateSettings {
+    fn a_check_that_hangs_or_panics_counts_as_failed() {
+        let settings = HealthCheckSettings {
             interval: Duration::from_millis(10),
             timeout: Duration::from_millis(20),
             fall: 2,
             rise: 1,
         };
-        let (told, tells) = crossbeam_channel::unbounded();
+        let (sender, changes) = crossbeam_channel::unbounded();
         let (release, held) = bounded::<()>(0);
         let mut turn = 0;
         let check = move || {
             turn += 1;
             match turn {
                 1 => held.recv().is_err(),
-                2..=9 => panic!("a check of the test's"),
+                2..=9 => panic!("the check of this test"),
                 _ => true,
             }
         };
-        let gate = Gate::start_telling(settings, check, move |good| told.send(good).unwrap());
-        let gate = gate.unwrap();
+        let on_change = move |healthy| sender.send(healthy).unwrap();
+        let running = HealthCheck::start_with(settings, check, on_change).unwrap();
         let limit = Duration::from_secs(30);
-        assert_eq!(tells.recv_timeout(limit), Ok(false), "it hangs");
-        assert!(!gate.is_healthy());
+        assert_eq!(changes.recv_timeout(limit), Ok(false), "the check hangs");
+        assert!(!running.is_healthy());
         drop(release);
-        assert_eq!(tells.recv_timeout(limit), Ok(true), "it works again");
-        drop(gate);
+        assert_eq!(changes.recv_timeout(limit), Ok(true), "the check works again");
     }
 }
