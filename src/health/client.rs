@@ -81,7 +81,7 @@ impl Client {
 
     /// Connects with the first request.
     fn lazy(config: &Config) -> Self {
-        let requester = Requester::lazy(config.connection());
+        let requester = Requester::new(config.connection());
         Self { requester, cluster_id: config.cluster_id().to_owned() }
     }
 
