@@ -89,10 +89,10 @@ impl HealthCheck {
         on_change: impl FnMut(bool) + Send + 'static,
     ) -> Result<Self, HealthCheckError> {
         settings.validate()?;
-        let (begin, begun) = bounded::<()>(1);
+        let (begin, wanted) = bounded::<()>(1);
         let (done, results) = bounded(1);
         task::spawn("leasehold-check", move || {
-            for () in &begun {
+            for () in &wanted {
                 let good = catch_unwind(AssertUnwindSafe(&mut check)).unwrap_or(false);
                 if done.send(good).is_err() {
                     return;

@@ -115,7 +115,7 @@ impl NodeStatus {
 
     /// The status of a node of this process.
     pub(crate) fn of(node: &NodeHandle) -> Self {
-        let (status, stats, pulse) = (node.status(), node.stats(), node.pulse());
+        let (status, counters, pulse) = (node.status(), node.stats(), node.pulse());
         let config = node.config();
         Self {
             role: status.role,
@@ -128,10 +128,10 @@ impl NodeStatus {
             resigning: status.resigning,
             revision: status.revision,
             lease_ttl_ms: millis(config.lease_ttl()),
-            lease_remaining_ms: Some(millis(stats.remaining)).filter(|left| *left > 0),
+            lease_remaining_ms: Some(millis(counters.remaining)).filter(|left| *left > 0),
             heartbeat_age_ms: millis(pulse.age),
             stuck: pulse.stuck,
-            terms: stats.terms,
+            terms: counters.terms,
             session: node.session().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             vip: config.vip().map(ToString::to_string),
