@@ -76,7 +76,7 @@ struct Raw {
 }
 
 impl Health {
-    /// Parses a response: at most 64 KiB of JSON. Unknown fields are ignored, and missing fields are
+    /// Parses a response: at most 64 KiB of JSON. Unknown fields are ignored, missing fields are
     /// zero or empty. Texts are cut at 300 bytes and made safe for a terminal.
     ///
     /// # Errors

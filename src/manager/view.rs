@@ -93,7 +93,7 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// Parses the JSON of a view, for example the output of `leasehold status --all --json`: at most
+    /// Parses the JSON of a view, such as the output of `leasehold status --all --json`: at most
     /// 64 KiB. Unknown fields are ignored, and texts are made safe for a terminal.
     ///
     /// # Errors

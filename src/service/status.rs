@@ -42,8 +42,8 @@ pub struct NodeStatus {
     pub revision: u64,
     /// The node's configured lease TTL, in milliseconds.
     pub lease_ttl_ms: u64,
-    /// How long the node's lease lasts without another renewal, in milliseconds. `null` in JSON when
-    /// the node holds no lease, or does not report it.
+    /// How long the node's lease lasts without another renewal, in milliseconds. `null` in JSON
+    /// when the node holds no lease, or does not report it.
     pub lease_remaining_ms: Option<u64>,
     /// Milliseconds since the last turn of the renewal thread.
     pub heartbeat_age_ms: u64,
@@ -139,7 +139,7 @@ impl NodeStatus {
         }
     }
 
-    /// Parses the response of a daemon, of this library or of go-cluster v2: at most 64 KiB of JSON.
+    /// Parses a daemon's response, of this library or of go-cluster v2: at most 64 KiB of JSON.
     /// Unknown fields are ignored, and missing fields are zero or empty. Texts are cut at 300 bytes
     /// and made safe for a terminal.
     ///
