@@ -1,6 +1,6 @@
 //! A service of which one instance works at a time.
 //!
-//! Start two, then end the one that leads (Ctrl-C): the other goes on at once.
+//! Start two of them. End the one that leads with Ctrl-C: the other leads at once.
 //!
 //! ```sh
 //! cargo run --example basic -- node-1
@@ -44,24 +44,24 @@ fn run() -> Result<(), Box<dyn Error>> {
     while !stop.load(Ordering::Relaxed) {
         if let Some(event) = node.events().next_timeout(Duration::from_millis(100)) {
             println!("{node_id} {event}");
-            // `Resigning` needs no arm: no work is under way here, and dropping it says so.
+            // `Resigning` needs no arm: no work is under way, and dropping the event drops its guard.
             if let Event::BecameLeader(leadership) = event {
                 term = Some(leadership);
             }
         }
-        // Once lost, a token stays invalid: no work of an old term is done in a new one.
+        // A lost token never becomes valid again.
         if term.as_ref().is_some_and(|term| work(term).is_err()) {
             term = None;
         }
     }
-    node.stop(); // gives the lease back, so that another instance need not wait
+    node.stop(); // releases the lease, so that another instance need not wait
     Ok(())
 }
 
-/// One small step of what only the leader may do; asks before each whether it still is.
+/// One small step of the work that only the leader may do. It checks the token first.
 fn work(term: &Leadership) -> Result<(), LeadershipLost> {
     let epoch = term.ensure()?;
-    // Show the epoch to whatever this changes, see the example `fenced_writer`.
+    // Send the epoch with each write: see the example `fenced_writer`.
     println!("working in epoch {epoch}");
     Ok(())
 }

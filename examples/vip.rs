@@ -1,13 +1,13 @@
-//! Holds a virtual IP by hand, or shows what clients see when it moves.
+//! Holds a virtual IP for some seconds, or shows what clients see when it moves.
 //!
 //! ```text
 //! cargo run --example vip -- --interface eth0 --address 10.0.0.10 --seconds 60
 //! cargo run --example vip -- --demo
 //! ```
 //!
-//! The first needs `CAP_NET_ADMIN` and `CAP_NET_RAW`. Kill it while it holds the address, even
-//! with SIGKILL: the kernel removes the address within six seconds. The second needs no privilege:
-//! it makes network namespaces of its own and touches nothing else.
+//! The first needs `CAP_NET_ADMIN` and `CAP_NET_RAW`. If you kill it with SIGKILL while it holds the
+//! address, the kernel removes the address within six seconds. The second needs no rights. It
+//! creates its own network namespaces and changes nothing else.
 
 #[cfg(all(target_os = "linux", not(leasehold_portable)))]
 #[path = "vip/demo.rs"]

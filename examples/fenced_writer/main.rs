@@ -1,16 +1,15 @@
-//! A writer that acts too late, and the resource that refuses it.
+//! A leader that writes too late, and a resource that refuses the write.
 //!
 //! ```sh
 //! cargo run --example fenced_writer
 //! cargo run --example fenced_writer -- --server nats://127.0.0.1:4222
 //! ```
 //!
-//! A leader checks its token, and then stalls before it writes: a long pause of its process, a
-//! packet held up on its way. It is cut off meanwhile; another one leads, and writes. No lease can
-//! stop the first when it goes on between its check and its act. The epoch can, if the resource
-//! compares it.
+//! A leader checks its token and then stalls before it writes: its process is suspended, or a packet
+//! is held up. Meanwhile it loses its connection, and another node leads and writes. No lease can stop
+//! the first node from writing after its check. The epoch can, if the resource compares it.
 
-mod cable;
+mod link;
 
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
@@ -23,14 +22,14 @@ use leasehold::store::memory::MemoryServer;
 use leasehold::store::nats::{BucketOptions, NatsStore};
 use leasehold::{Config, Leadership, Node};
 
-use cable::{Cable, Cabled};
+use link::{Link, Linked};
 
-/// How long the first one's lease lasts after it is cut off.
+/// The time to live of the lease.
 const TTL: Duration = Duration::from_secs(2);
-/// How long anything may take; on an idle machine all of it takes one TTL.
+/// The limit for every wait. On an idle machine the whole run takes one TTL.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What leaders write to. It lets the newest one in, and keeps former ones out.
+/// The resource. It takes writes of the newest leader and refuses those of former leaders.
 #[derive(Default)]
 struct Ledger {
     gate: Gate,
@@ -38,7 +37,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Appends a line; whoever writes is checked in the same step.
+    /// Checks the writer and appends a line, in one step.
     fn append(&mut self, by: &Leadership, line: &str) -> Result<(), Fenced> {
         let Self { gate, lines } = self;
         gate.admit_with(by.epoch(), by.session(), |token| {
@@ -61,21 +60,21 @@ fn run() -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::from_arguments()?;
     let mut ledger = Ledger::default();
 
-    let (first, cable) = cluster.start("first")?;
+    let (first, link) = cluster.start("first")?;
     let old = first.wait_for_leadership(PATIENCE)?;
     let (second, _) = cluster.start("second")?;
     ledger.append(&old, "written by the first")?;
     println!("first   leads epoch {}, writes: admitted", old.epoch());
 
     old.ensure()?;
-    println!("first   checks its token: valid; then it stalls, and is cut off");
-    cable.pull();
+    println!("first   checks its token: valid; then it stalls, and its link is cut");
+    link.cut();
 
     let new = second.wait_for_leadership(PATIENCE)?;
     ledger.append(&new, "written by the second")?;
     println!("second  leads epoch {}, writes: admitted", new.epoch());
 
-    println!("first   goes on, and writes what it was about to write");
+    println!("first   goes on, and sends its write");
     match ledger.append(&old, "written too late") {
         Ok(()) => return Err("a stale writer was admitted".into()),
         Err(fenced) => println!("first   is refused: {fenced}"),
@@ -87,7 +86,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Where the nodes meet: on a server, or in this process.
+/// The cluster: on a server, or in this process.
 struct Cluster {
     id: String,
     server: Option<String>,
@@ -103,19 +102,19 @@ impl Cluster {
             ["--server", url] => Some(url.to_owned()),
             _ => return Err("usage: fenced_writer [--server URL]".into()),
         };
-        // A cluster of this run alone, also on a server that others use.
+        // A cluster id of this run only, because the server may be shared.
         let id = format!("fenced-writer-{:016x}", RandomState::new().hash_one(()));
         Ok(Self { id, server, memory: MemoryServer::new() })
     }
 
-    /// A node, and the cable that it hangs on.
-    fn start(&self, node_id: &str) -> Result<(Node, Cable), Box<dyn Error>> {
+    /// A node, and the link to its store.
+    fn start(&self, node_id: &str) -> Result<(Node, Link), Box<dyn Error>> {
         let config = Config::builder(&self.id, node_id, [self.server.as_deref().unwrap_or("none")])
             .lease_ttl(TTL)
             .renew_interval(TTL * 3 / 10)
             .build()?;
-        let cable = Cable::default();
-        let (end, clock) = (cable.clone(), Clock::boot());
+        let link = Link::default();
+        let (end, clock) = (link.clone(), Clock::boot());
         let node = if self.server.is_some() {
             let bucket = BucketOptions {
                 cluster_id: self.id.clone(),
@@ -123,10 +122,10 @@ impl Cluster {
                 min_max_age: config.timing().shortest_max_age(),
             };
             let store = NatsStore::new(config.connection(), bucket, clock);
-            Node::builder(config).store(Cabled { store, cable: end })
+            Node::builder(config).store(Linked { store, link: end })
         } else {
-            Node::builder(config).store(Cabled { store: self.memory.connect(clock), cable: end })
+            Node::builder(config).store(Linked { store: self.memory.connect(clock), link: end })
         };
-        Ok((node.start()?, cable))
+        Ok((node.start()?, link))
     }
 }

@@ -3,24 +3,24 @@
 use std::path::PathBuf;
 
 pub(crate) const USAGE: &str = "\
-Three nodes elect a leader; it steps down, the next one crashes, and comes back.
+Three nodes elect a leader. It steps down, the next leader crashes, and comes back.
 
 Usage: cargo run --example quickstart [-- OPTIONS]
 
-  --server URL   a NATS server with JetStream to use; a bucket of this run stays there
-  --memory       no server: the store in memory
-  --json         one JSON object a line for each event, the last one a summary
-  --help         this text
+  --server URL   use this NATS server with JetStream; the bucket of the run stays there
+  --memory       use the in-memory store, and no server
+  --json         print one JSON object per event, and a summary as the last one
+  --help         print this text
 
-With neither --server nor --memory, a nats-server is looked for: in LEASEHOLD_NATS_NEWEST, on PATH
-and where tests/run.sh puts it. It is started on a free loopback port with a temporary store, and
-ended afterwards. When there is none, the store in memory is used.
+Without --server and --memory, the program looks for a nats-server: in LEASEHOLD_NATS_NEWEST, on
+PATH, and where tests/run.sh puts it. It starts the server on a free loopback port with a temporary
+store, and ends it afterwards. If there is none, it uses the in-memory store.
 
-Exit code: 0; 1 when something went wrong; 2 for a wrong option; 130 when interrupted.";
+Exit codes: 0 success, 1 failure, 2 wrong option, 130 interrupted.";
 
-/// What this process is to do.
+/// The role of this process.
 pub(crate) enum Role {
-    Story(Arguments),
+    Scenario(Arguments),
     Help,
     /// A node in a process of its own.
     Node {
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
 }
 
-/// First arguments that put a process into another role; not for people.
+/// First arguments of child processes.
 pub(crate) const NODE: &str = "--be-node";
 pub(crate) const SERVER: &str = "--be-server";
 
@@ -78,5 +78,5 @@ fn read_options(words: &[&str]) -> Result<Role, String> {
     if options.memory && options.server.is_some() {
         return Err("--memory and --server exclude each other".to_owned());
     }
-    Ok(Role::Story(options))
+    Ok(Role::Scenario(options))
 }

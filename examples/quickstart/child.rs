@@ -1,4 +1,4 @@
-//! This program again, in another role. It lives as long as its standard input is open.
+//! A child process that runs this program in another role, until its standard input is closed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child as Process, ChildStdin, Command, Stdio};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// How long a child may take to end in an orderly way before it is killed.
+/// How long a child may take to end by itself before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A child process, ended when dropped.
+/// A child process. Dropping it ends it.
 pub(crate) struct Child {
     process: Process,
     stdin: Option<ChildStdin>,
@@ -18,10 +18,10 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts one; `hear` gets each line it prints, and `None` when it prints no more.
+    /// Starts one. `handle` gets each line that it prints, and `None` when there are no more.
     pub(crate) fn start(
         arguments: &[&str],
-        mut hear: impl FnMut(Option<String>) + Send + 'static,
+        mut handle: impl FnMut(Option<String>) + Send + 'static,
     ) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -31,19 +31,19 @@ impl Child {
         let reader = process.stdout.take().map(|stdout| {
             thread::spawn(move || {
                 let lines = BufReader::new(stdout).lines().map_while(std::io::Result::ok);
-                lines.for_each(|line| hear(Some(line)));
-                hear(None);
+                lines.for_each(|line| handle(Some(line)));
+                handle(None);
             })
         });
         Ok(Self { process, stdin, reader })
     }
 
-    pub(crate) fn say(&mut self, line: &str) -> Result<()> {
-        let stdin = self.stdin.as_mut().ok_or("the child has been told to end")?;
+    pub(crate) fn send(&mut self, line: &str) -> Result<()> {
+        let stdin = self.stdin.as_mut().ok_or("the child is already ending")?;
         Ok(writeln!(stdin, "{line}")?)
     }
 
-    /// Ends it as a crash does (SIGKILL). All that it said has been heard when this returns.
+    /// Kills it with SIGKILL. When this returns, all its lines have been handled.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
@@ -51,8 +51,8 @@ impl Child {
         Ok(())
     }
 
-    /// Tells it to end, without waiting for it.
-    pub(crate) fn hang_up(&mut self) {
+    /// Closes its standard input, so that it ends. Does not wait for it.
+    pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
@@ -69,7 +69,7 @@ impl Child {
 
     fn finish_reading(&mut self) {
         if let Some(reader) = self.reader.take() {
-            // A reader that panicked has said so.
+            // The panic of a reader has been printed already.
             let _ = reader.join();
         }
     }
@@ -77,16 +77,16 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.hang_up();
+        self.close_stdin();
         if !self.ends_within(PATIENCE) {
-            // There is nobody to tell if even that fails.
+            // A failure cannot be reported from here.
             let _ = self.kill();
         }
         self.finish_reading();
     }
 }
 
-/// A terminal sends Ctrl-C to the whole process group: only the parent shall hear it, and end the
+/// A terminal sends Ctrl-C to the whole process group. Only the parent shall get it, and end the
 /// others in order.
 #[cfg(unix)]
 fn leave_ctrl_c_to_parent(command: &mut Command) {

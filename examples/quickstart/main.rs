@@ -1,9 +1,9 @@
-//! The library's main job, with no set-up: three nodes elect a leader; it steps down, the next one
-//! crashes, and comes back. `--help` tells the options.
+//! Three nodes elect a leader. It steps down, the next leader crashes, and comes back. This needs
+//! no set-up. `--help` lists the options.
 //!
-//! With a NATS server the nodes are processes: this program again, in the role of a [node](node).
-//! The crash is a SIGKILL then. Without one they are threads on the store in memory, and the crash
-//! is a node cut off from it.
+//! With a NATS server each node is a process: this program again, in the role of a [node](node).
+//! The crash is a SIGKILL. Without a server the nodes are threads that share the in-memory store,
+//! and the crash is a lost connection to it.
 
 mod arguments;
 mod child;
@@ -11,8 +11,8 @@ mod memory;
 mod node;
 mod processes;
 mod report;
+mod scenario;
 mod server;
-mod story;
 mod timeline;
 
 use std::error::Error;
@@ -27,8 +27,8 @@ use leasehold::config::{Config, ConfigError};
 use arguments::{Arguments, Role, USAGE};
 use memory::Memory;
 use processes::Processes;
+use scenario::{Cluster, Scenario};
 use server::Server;
-use story::{Stage, Story};
 use timeline::Timeline;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             println!("{USAGE}");
             Ok(())
         }
-        Role::Story(arguments) => tell(&arguments, &interrupted),
+        Role::Scenario(arguments) => run(&arguments, &interrupted),
         Role::Node { node_id, cluster_id, url } => node::run_as_child(&cluster_id, &node_id, &url),
         Role::Server { program } => server::run_as_child(&program),
     };
@@ -65,23 +65,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// The whole story. However it ends, what was started for it is ended with it.
-fn tell(arguments: &Arguments, interrupted: &Arc<AtomicBool>) -> Result<()> {
+/// Runs the scenario. Everything that it started has ended when this returns.
+fn run(arguments: &Arguments, interrupted: &Arc<AtomicBool>) -> Result<()> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(interrupted))?;
     }
     let mut timeline = Timeline::new(arguments.json);
     let server = choose_server(arguments)?;
-    let (news, heard) = unbounded();
-    let stage: Box<dyn Stage> = if let Some(server) = &server {
+    let (reports, received) = unbounded();
+    let cluster: Box<dyn Cluster> = if let Some(server) = &server {
         timeline.opening(server.name(), "a process each; the crash is a SIGKILL")?;
-        Box::new(Processes::new(server.url(), news))
+        Box::new(Processes::new(server.url(), reports))
     } else {
-        timeline.opening("memory", "a thread each; the crash is a cut from the store")?;
-        Box::new(Memory::new(news))
+        timeline.opening("memory", "a thread each; the crash is a lost connection")?;
+        Box::new(Memory::new(reports))
     };
-    Story::new(stage, heard, timeline, Arc::clone(interrupted)).tell()
-    // The nodes have ended here; the server is dropped last.
+    Scenario::new(cluster, received, timeline, Arc::clone(interrupted)).run()
+    // The nodes have ended here. The server is dropped last.
 }
 
 fn choose_server(arguments: &Arguments) -> Result<Option<Server>> {
@@ -94,7 +94,7 @@ fn choose_server(arguments: &Arguments) -> Result<Option<Server>> {
     }
 }
 
-/// The configuration of a node; everybody's but for the name.
+/// The configuration of a node. All nodes have the same, except for the node id.
 fn config(cluster_id: &str, node_id: &str, url: &str) -> std::result::Result<Config, ConfigError> {
     Config::builder(cluster_id, node_id, [url])
         .lease_ttl(TTL)

@@ -1,4 +1,4 @@
-//! The nodes as threads of this process, on the store in memory.
+//! The nodes as threads of this process, with the in-memory store.
 
 use std::collections::BTreeMap;
 use std::thread::{self, JoinHandle};
@@ -10,24 +10,24 @@ use leasehold::clock::Clock;
 use leasehold::store::memory::{MemoryLink, MemoryServer};
 
 use crate::Result;
-use crate::report::{Kind, Order, Report};
-use crate::story::{News, Stage};
+use crate::report::{Command, Kind, Report};
+use crate::scenario::{Cluster, NodeReport};
 
 pub(crate) struct Memory {
     server: MemoryServer,
     nodes: BTreeMap<String, Member>,
-    news: Sender<News>,
+    reports: Sender<NodeReport>,
 }
 
 struct Member {
-    orders: Sender<Order>,
+    commands: Sender<Command>,
     link: MemoryLink,
     thread: JoinHandle<()>,
 }
 
 impl Memory {
-    pub(crate) fn new(news: Sender<News>) -> Self {
-        Self { server: MemoryServer::new(), nodes: BTreeMap::new(), news }
+    pub(crate) fn new(reports: Sender<NodeReport>) -> Self {
+        Self { server: MemoryServer::new(), nodes: BTreeMap::new(), reports }
     }
 
     fn member(&self, node: &str) -> Result<&Member> {
@@ -35,28 +35,29 @@ impl Memory {
     }
 }
 
-impl Stage for Memory {
+impl Cluster for Memory {
     fn start(&mut self, node: &str) -> Result<()> {
         let store = self.server.connect(Clock::boot());
         let link = store.link();
         let config = crate::config("quickstart", node, "in.memory")?;
         let started = Node::builder(config).store(store).start()?;
-        let (orders, ordered) = unbounded();
-        let (news, name) = (self.news.clone(), node.to_owned());
+        let (commands, received) = unbounded();
+        let (reports, name) = (self.reports.clone(), node.to_owned());
         let thread = thread::spawn(move || {
-            let tell = |report| News { at: Instant::now(), node: name.clone(), report };
-            let ran = crate::node::run(started, &ordered, |report| Ok(news.send(tell(report))?));
+            let with_time = |report| NodeReport { at: Instant::now(), node: name.clone(), report };
+            let ran =
+                crate::node::run(started, &received, |report| Ok(reports.send(with_time(report))?));
             if let Err(problem) = ran {
-                // Nobody listens after the end of the story.
-                let _ = news.send(tell(Report::plain(Kind::Gone, problem.to_string())));
+                // After the end of the scenario there is no receiver.
+                let _ = reports.send(with_time(Report::plain(Kind::Ended, problem.to_string())));
             }
         });
-        self.nodes.insert(node.to_owned(), Member { orders, link, thread });
+        self.nodes.insert(node.to_owned(), Member { commands, link, thread });
         Ok(())
     }
 
-    fn order(&mut self, node: &str, order: Order) -> Result<()> {
-        Ok(self.member(node)?.orders.send(order)?)
+    fn send(&mut self, node: &str, command: Command) -> Result<()> {
+        Ok(self.member(node)?.commands.send(command)?)
     }
 
     fn nodes(&self) -> Vec<String> {
@@ -77,10 +78,10 @@ impl Stage for Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         let nodes = std::mem::take(&mut self.nodes);
-        // All are told, by the end of their orders, before the first is waited for.
+        // Dropping the senders ends all nodes. Only then each thread is waited for.
         let threads: Vec<_> = nodes.into_values().map(|member| member.thread).collect();
         for thread in threads {
-            // One that panicked has said so.
+            // A panic has been printed already.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! One node: reports its events, and carries orders out until there are no more.
+//! One node: reports its events and executes commands, until there are no more commands.
 
 use std::io::{self, BufRead, Write};
 use std::thread;
@@ -7,12 +7,12 @@ use crossbeam_channel::{Receiver, select, unbounded};
 use leasehold::Node;
 
 use crate::Result;
-use crate::report::{Kind, Order, Report};
+use crate::report::{Command, Kind, Report};
 
-/// Runs until whoever gives the orders hangs up, then stops the node.
+/// Runs until the sender of the commands is dropped, then stops the node.
 pub(crate) fn run(
     node: Node,
-    orders: &Receiver<Order>,
+    commands: &Receiver<Command>,
     mut report: impl FnMut(Report) -> Result<()>,
 ) -> Result<()> {
     loop {
@@ -21,8 +21,8 @@ pub(crate) fn run(
                 // A resignation is drained when its event is dropped: after it was reported.
                 report(Report::of(&event?))?;
             }
-            recv(orders) -> order => match order {
-                Ok(order) => carry_out(&node, order).map_or(Ok(()), &mut report)?,
+            recv(commands) -> command => match command {
+                Ok(command) => execute(&node, command).map_or(Ok(()), &mut report)?,
                 Err(_) => break,
             }
         }
@@ -31,15 +31,15 @@ pub(crate) fn run(
     Ok(())
 }
 
-fn carry_out(node: &Node, order: Order) -> Option<Report> {
-    match order {
-        Order::StepDown => {
+fn execute(node: &Node, command: Command) -> Option<Report> {
+    match command {
+        Command::StepDown => {
             let refused = node.step_down().err()?;
             Some(Report::plain(Kind::Refused, format!("does not step down: {refused}")))
         }
-        Order::Census { newest } => {
+        Command::LeaderCheck { newest } => {
             let leads = node.leadership().map(|leadership| leadership.epoch());
-            Some(Report::census(newest, leads))
+            Some(Report::leader_check(newest, leads))
         }
     }
 }
@@ -48,14 +48,16 @@ fn carry_out(node: &Node, order: Order) -> Option<Report> {
 /// the death of the parent brings about as well.
 pub(crate) fn run_as_child(cluster_id: &str, node_id: &str, url: &str) -> Result<()> {
     let node = Node::start(crate::config(cluster_id, node_id, url)?)?;
-    let (orders, ordered) = unbounded();
+    let (commands, received) = unbounded();
     thread::spawn(move || {
         for line in io::stdin().lock().lines().map_while(io::Result::ok) {
-            let Ok(order) = serde_json::from_str(&line) else { break };
-            if orders.send(order).is_err() {
+            let Ok(command) = serde_json::from_str(&line) else { break };
+            if commands.send(command).is_err() {
                 break;
             }
         }
     });
-    run(node, &ordered, |report| Ok(writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?))
+    run(node, &received, |report| {
+        Ok(writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?)
+    })
 }

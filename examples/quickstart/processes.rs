@@ -11,42 +11,43 @@ use crossbeam_channel::Sender;
 use crate::Result;
 use crate::arguments::NODE;
 use crate::child::Child;
-use crate::report::{Kind, Order, Report};
-use crate::story::{News, Stage};
+use crate::report::{Command, Kind, Report};
+use crate::scenario::{Cluster, NodeReport};
 
 pub(crate) struct Processes {
     url: String,
     cluster_id: String,
     nodes: BTreeMap<String, Member>,
-    news: Sender<News>,
+    reports: Sender<NodeReport>,
 }
 
 struct Member {
-    /// It is to end: that is no news.
-    dismissed: Arc<AtomicBool>,
+    /// It was told to end: its end is not reported.
+    stopping: Arc<AtomicBool>,
     child: Child,
 }
 
 impl Processes {
-    pub(crate) fn new(url: &str, news: Sender<News>) -> Self {
-        // The server may be one that others use, and this run not the first.
+    pub(crate) fn new(url: &str, reports: Sender<NodeReport>) -> Self {
+        // The server may be shared, and this may not be the first run on it.
         let cluster_id = format!("quickstart-{:016x}", RandomState::new().hash_one(()));
-        Self { url: url.to_owned(), cluster_id, nodes: BTreeMap::new(), news }
+        Self { url: url.to_owned(), cluster_id, nodes: BTreeMap::new(), reports }
     }
 
     fn spawn(&self, node: &str) -> Result<Member> {
-        let dismissed = Arc::new(AtomicBool::new(false));
-        let (news, name, expected) = (self.news.clone(), node.to_owned(), Arc::clone(&dismissed));
-        let hear = move |line: Option<String>| {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (reports, name, expected) =
+            (self.reports.clone(), node.to_owned(), Arc::clone(&stopping));
+        let handle = move |line: Option<String>| {
             if line.is_none() && expected.load(Ordering::SeqCst) {
                 return;
             }
-            let report = line.map_or_else(gone, |line| read(&line));
-            // Nobody listens after the end of the story.
-            let _ = news.send(News { at: Instant::now(), node: name.clone(), report });
+            let report = line.map_or_else(ended, |line| read(&line));
+            // After the end of the scenario there is no receiver.
+            let _ = reports.send(NodeReport { at: Instant::now(), node: name.clone(), report });
         };
-        let child = Child::start(&[NODE, &self.cluster_id, node, &self.url], hear)?;
-        Ok(Member { dismissed, child })
+        let child = Child::start(&[NODE, &self.cluster_id, node, &self.url], handle)?;
+        Ok(Member { stopping, child })
     }
 
     fn member(&mut self, node: &str) -> Result<&mut Member> {
@@ -54,16 +55,16 @@ impl Processes {
     }
 }
 
-impl Stage for Processes {
+impl Cluster for Processes {
     fn start(&mut self, node: &str) -> Result<()> {
         let member = self.spawn(node)?;
         self.nodes.insert(node.to_owned(), member);
         Ok(())
     }
 
-    fn order(&mut self, node: &str, order: Order) -> Result<()> {
-        let line = serde_json::to_string(&order)?;
-        self.member(node)?.child.say(&line)
+    fn send(&mut self, node: &str, command: Command) -> Result<()> {
+        let line = serde_json::to_string(&command)?;
+        self.member(node)?.child.send(&line)
     }
 
     fn nodes(&self) -> Vec<String> {
@@ -72,7 +73,7 @@ impl Stage for Processes {
 
     fn crash(&mut self, node: &str) -> Result<&'static str> {
         let member = self.member(node)?;
-        member.dismissed.store(true, Ordering::SeqCst);
+        member.stopping.store(true, Ordering::SeqCst);
         member.child.kill()?;
         self.nodes.remove(node);
         Ok("is killed")
@@ -86,19 +87,19 @@ impl Stage for Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        // All at once, then each is waited for.
+        // All end at once. Dropping each child waits for it.
         for member in self.nodes.values_mut() {
-            member.dismissed.store(true, Ordering::SeqCst);
-            member.child.hang_up();
+            member.stopping.store(true, Ordering::SeqCst);
+            member.child.close_stdin();
         }
     }
 }
 
-fn gone() -> Report {
-    Report::plain(Kind::Gone, "has ended unexpectedly".to_owned())
+fn ended() -> Report {
+    Report::plain(Kind::Ended, "has ended unexpectedly".to_owned())
 }
 
 fn read(line: &str) -> Report {
-    let garbled = |error| Report::plain(Kind::Gone, format!("said {line:?}: {error}"));
-    serde_json::from_str(line).unwrap_or_else(garbled)
+    let unreadable = |error| Report::plain(Kind::Ended, format!("printed {line:?}: {error}"));
+    serde_json::from_str(line).unwrap_or_else(unreadable)
 }

@@ -1,9 +1,9 @@
-//! What a node reports, and what it is ordered: lines of JSON between processes.
+//! Reports of a node and commands to it: lines of JSON between processes.
 
 use leasehold::{Epoch, Event};
 use serde::{Deserialize, Serialize};
 
-/// Something that happened to a node, or its answer.
+/// An event of a node, or its answer to a command.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     #[serde(rename = "event")]
@@ -12,7 +12,7 @@ pub(crate) struct Report {
     pub(crate) epoch: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) leader: Option<String>,
-    /// Of a census: what was asked with it.
+    /// In a leader check: the epoch that the check named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) newest: Option<u64>,
     /// For people.
@@ -30,20 +30,20 @@ pub(crate) enum Kind {
     LostLeadership,
     /// Any other event.
     Other,
-    /// The answer to [`Order::Census`]: the epoch that it leads now, if any.
-    Census,
-    /// The answer to an order that was not carried out.
+    /// The answer to [`Command::LeaderCheck`]: the epoch that the node leads now, if any.
+    LeaderCheck,
+    /// A command was refused.
     Refused,
-    /// Its process has ended.
-    Gone,
+    /// The process of the node has ended.
+    Ended,
 }
 
-/// What a node is told to do.
+/// A command to a node.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(crate) enum Order {
+pub(crate) enum Command {
     StepDown,
-    /// To say whether it leads, when that term is known to have begun.
-    Census {
+    /// Report whether the node leads, now that the term `newest` has begun.
+    LeaderCheck {
         newest: u64,
     },
 }
@@ -63,8 +63,8 @@ impl Report {
         Self { kind, epoch: epoch.map(Epoch::as_u64), leader, newest: None, text }
     }
 
-    pub(crate) fn census(newest: u64, leads: Option<Epoch>) -> Self {
-        let answer = Self::plain(Kind::Census, String::new());
+    pub(crate) fn leader_check(newest: u64, leads: Option<Epoch>) -> Self {
+        let answer = Self::plain(Kind::LeaderCheck, String::new());
         Self { epoch: leads.map(Epoch::as_u64), newest: Some(newest), ..answer }
     }
 

@@ -1,4 +1,4 @@
-//! The NATS server: the user's, or one found on this machine and started for this run.
+//! The NATS server: one that the user names, or one that is started for this run.
 
 use std::env::{self, consts::EXE_SUFFIX};
 use std::fs;
@@ -15,7 +15,7 @@ use crate::Result;
 use crate::arguments::SERVER;
 use crate::child::Child;
 
-/// Starting takes some 50 ms; a loaded machine gets much more.
+/// Starting takes about 50 ms. A loaded machine needs more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server that can be reached.
@@ -26,7 +26,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The user's, which must answer. An observer leaves nothing there.
+    /// The server that the user names. It must answer. An observer leaves nothing there.
     pub(crate) fn of_user(url: &str) -> Result<Self> {
         let config = crate::config("quickstart", "observer", url)?;
         // As the configuration shows it, without its secrets.
@@ -35,13 +35,12 @@ impl Server {
         Ok(Self { name, url: url.to_owned(), _child: None })
     }
 
-    /// One of our own: a child that runs `program`, so that it ends when this process does, however
-    /// that happens.
+    /// Starts a server. A child process runs it, and ends it when this process ends in any way.
     pub(crate) fn start(program: &Path) -> Result<Self> {
         let (ready, url) = bounded(1);
         let path = program.to_str().ok_or("the path of nats-server is not UTF-8")?;
         let child = Child::start(&[SERVER, path], move |line| {
-            // The first line is the address, no line a failure, and others are of no interest.
+            // The first line is the address. No line means that it failed.
             let _ = ready.try_send(line);
         })?;
         let name = version(program)?;
@@ -53,7 +52,7 @@ impl Server {
         }
     }
 
-    /// What to call it.
+    /// The name to print.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -63,8 +62,7 @@ impl Server {
     }
 }
 
-/// A server program: the one named in the environment, else on PATH, else where `tests/run.sh` puts
-/// them.
+/// Finds a server program: in the environment, then on PATH, then where `tests/run.sh` puts it.
 pub(crate) fn find() -> Result<Option<PathBuf>> {
     if let Some(named) = env::var_os("LEASEHOLD_NATS_NEWEST").map(PathBuf::from) {
         let missing = || format!("LEASEHOLD_NATS_NEWEST names {}: no such file", named.display());
@@ -88,7 +86,7 @@ fn version(program: &Path) -> Result<String> {
     Ok(text.trim().replace(": v", " "))
 }
 
-/// Runs a server until standard input ends, and says where it is.
+/// Runs a server until standard input ends, and prints its address.
 pub(crate) fn run_as_child(program: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut server = Command::new(program)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::report::{Kind, Report};
-use crate::story::News;
+use crate::scenario::NodeReport;
 use crate::{NODES, RENEW_INTERVAL, Result, TTL};
 
 const BOLD: &str = "1";
@@ -38,15 +38,15 @@ struct JsonReport<'a> {
     report: &'a Report,
 }
 
-/// What came of it all.
+/// The results.
 #[derive(Serialize)]
 pub(crate) struct Summary {
     pub(crate) store: String,
     pub(crate) terms: usize,
     pub(crate) epochs: Vec<u64>,
-    /// From the step-down's call to the next leader's event.
+    /// From the call of the step-down to the event of the next leader.
     pub(crate) handover_ms: f64,
-    /// From the crash to the next leader's event.
+    /// From the crash to the event of the next leader.
     pub(crate) crash_failover_ms: f64,
 }
 
@@ -61,7 +61,7 @@ impl Timeline {
         Self { start: Instant::now(), style, store: String::new() }
     }
 
-    /// What the story is about to be told on.
+    /// Prints the store and the kind of nodes.
     pub(crate) fn opening(&mut self, store: &str, nodes: &str) -> Result<()> {
         store.clone_into(&mut self.store);
         let ms = self.ms(Instant::now());
@@ -78,7 +78,7 @@ impl Timeline {
         Ok(())
     }
 
-    /// The next part of the story.
+    /// Prints the title of the next part.
     pub(crate) fn heading(&self, text: &str) -> Result<()> {
         match self.style {
             Style::Json => Ok(()),
@@ -87,20 +87,20 @@ impl Timeline {
         }
     }
 
-    /// Something that a node reports.
-    pub(crate) fn report(&self, news: &News) -> Result<()> {
-        let News { at, node, report } = news;
+    /// Prints a report.
+    pub(crate) fn report(&self, reports: &NodeReport) -> Result<()> {
+        let NodeReport { at, node, report } = reports;
         let ms = self.ms(*at);
         if let Style::Json = self.style {
             return line(&serde_json::to_string(&JsonReport { ms, node, report })?);
         }
-        // The leader knows that it leads.
-        let echo = report.leader.as_ref() == Some(node);
-        if echo { Ok(()) } else { self.row(ms, node, report) }
+        // The leader has reported that it leads.
+        let repeated = report.leader.as_ref() == Some(node);
+        if repeated { Ok(()) } else { self.row(ms, node, report) }
     }
 
-    /// Something that is done to a node.
-    pub(crate) fn deed(&self, event: &str, node: &str, text: &str) -> Result<()> {
+    /// Prints what is done to a node.
+    pub(crate) fn action(&self, event: &str, node: &str, text: &str) -> Result<()> {
         let ms = self.ms(Instant::now());
         if let Style::Json = self.style {
             return line(&json!({ "ms": ms, "node": node, "event": event, "text": text }));
@@ -108,7 +108,7 @@ impl Timeline {
         self.row(ms, node, &Report::plain(Kind::Other, text.to_owned()))
     }
 
-    /// What came of it all, as the last line.
+    /// Prints the summary.
     pub(crate) fn summary(&self, summary: Summary) -> Result<()> {
         let summary = Summary { store: self.store.clone(), ..summary };
         if let Style::Json = self.style {
@@ -154,8 +154,8 @@ pub(crate) fn rounded_ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
-/// Prints a line. An error, not a panic, when nobody reads any more: there is something to
-/// clean up.
+/// Prints a line. A closed output is an error and not a panic, so that the nodes are still
+/// stopped.
 fn line(text: &(impl ToString + ?Sized)) -> Result<()> {
     Ok(writeln!(io::stdout(), "{}", text.to_string())?)
 }

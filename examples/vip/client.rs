@@ -1,4 +1,4 @@
-//! A client that asks an address, all the time, which host it is.
+//! A client that sends a request to an address every 0.2 ms and records which host answers.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ const PORT: u16 = 7_777;
 const INTERVAL: Duration = Duration::from_micros(200);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One answer: to which question, by which host, and when it was here.
+/// One response: to which request, from which host, and when it arrived.
 #[derive(Clone, Copy)]
 struct Answer {
     question: u32,
@@ -26,7 +26,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The last host asks, the others answer for as long as they have the address.
+    /// The last host sends requests. The others answer while they have the address.
     pub(crate) fn start(hosts: &[Host; 3], ip: IpAddr) -> Self {
         for (name, host) in (0..).zip(&hosts[..2]) {
             host.run(move || {
@@ -38,8 +38,8 @@ impl Client {
         let (answers, over) = (Arc::clone(&client.answers), Arc::clone(&client.over));
         hosts[2].run(move || {
             let socket = UdpSocket::bind(("::", 0)).expect("there is a free port");
-            let ears = socket.try_clone().expect("sockets can be cloned");
-            thread::spawn(move || listen(&ears, &answers));
+            let receiver = socket.try_clone().expect("sockets can be cloned");
+            thread::spawn(move || listen(&receiver, &answers));
             thread::spawn(move || ask(&socket, ip, &over));
         });
         client
@@ -51,20 +51,20 @@ impl Client {
         eventually("an answer", PATIENCE, || latest_run(&answers(), host).is_some());
     }
 
-    /// Waits until `host` has taken over, and tells how long nobody answered before it did.
+    /// Waits until `host` answers, and returns how long no host answered before.
     pub(crate) fn gap_to(&self, host: usize) -> Duration {
         self.wait_for(host);
         let answers = self.answers.lock().expect("no thread of ours panics");
         let first = latest_run(&answers, host).expect("it was waited for");
-        let before = answers[..first].last().expect("somebody held the address before");
+        let before = answers[..first].last().expect("another host held the address before");
         answers[first].at.saturating_duration_since(before.at)
     }
 
-    /// Counts the answers. Sorted by question they must show one host after the other, with no
-    /// more changes than there were handovers: more means that two had the address at a time.
+    /// Counts the responses. Sorted by request, there must be no more changes of host than
+    /// handovers. More changes mean that two hosts had the address at once.
     pub(crate) fn check(&self, handovers: usize) -> Result<usize, String> {
         let mut answers = self.answers.lock().expect("no thread of ours panics").clone();
-        // A late answer is no second holder: what counts is who received which question.
+        // Sorted, because a late response does not mean a second holder.
         answers.sort_by_key(|answer| answer.question);
         let pairs = || answers.windows(2).map(|pair| (pair[0], pair[1]));
         if let Some((twice, _)) = pairs().find(|(a, b)| a.question == b.question) {
@@ -78,7 +78,7 @@ impl Client {
     }
 }
 
-/// Where the latest run of answers begins, if it is of this host.
+/// Where the last run of responses begins, if it is from this host.
 fn latest_run(answers: &[Answer], host: usize) -> Option<usize> {
     let run = answers.iter().rev().take_while(|answer| answer.host == host).count();
     (run > 0).then(|| answers.len() - run)
@@ -99,7 +99,7 @@ fn ask(socket: &UdpSocket, ip: IpAddr, over: &AtomicBool) {
         if over.load(Ordering::Relaxed) {
             return;
         }
-        // While nobody has the address there is nowhere to send to.
+        // This fails while no host has the address.
         let _ = socket.send_to(&question.to_be_bytes(), to);
         thread::sleep(INTERVAL);
     }

@@ -1,4 +1,4 @@
-//! Three hosts on a bridge: two that can hold the address, and a client that asks it all the time.
+//! Three hosts on a bridge: two that can hold the address, and a client that sends requests to it.
 
 #[path = "client.rs"]
 mod client;
@@ -17,8 +17,8 @@ use netns::{Host, Lab};
 
 use client::Client;
 
-/// The first argument of a process that holds the address as it is told to on standard input.
-pub(crate) const OBEY: &str = "--obey";
+/// The first argument of a process that holds the address, by commands on standard input.
+pub(crate) const HOLDER: &str = "--holder";
 
 const ROUNDS: usize = 20;
 const LEASE: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ const SHORT_LEASE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     netns::enter();
-    println!("hosts a and b and a client on a bridge; the client asks every 0.2 ms who is there");
+    println!("hosts a and b and a client on a bridge; the client sends a request every 0.2 ms");
     for ip in ["10.0.0.10", "fd00::10"] {
         println!("{ip}");
         let ip = ip.parse()?;
@@ -44,7 +44,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Removal, addition and announcement by one process, as when a host moves an address of its own.
+/// One process removes, adds and announces the address, as when a host moves its own address.
 fn in_one_process(hosts: &[Host; 3], ip: IpAddr, client: &Client) {
     let holder = |host: &Host| host.run(move || Holder::new(addresses(ip), Policy::default()));
     let mut holders = [0, 1].map(|at| holder(&hosts[at]).expect("the demo may do this"));
@@ -57,34 +57,33 @@ fn in_one_process(hosts: &[Host; 3], ip: IpAddr, client: &Client) {
         client.gap_to(to)
     });
     report("handover in one process", gaps.collect());
-    // Dropping the holders removes what the last of them has.
+    // Dropping the holders removes the address.
 }
 
-/// The same by two processes: the second is told when the first has said that it is done.
+/// The same with two processes: the second one starts when the first one has finished.
 fn between_processes(hosts: &[Host; 3], ip: IpAddr, client: &Client) {
-    let mut servants = [0, 1].map(|at| Servant::start(&hosts[at], ip));
-    servants[0].tell(&format!("acquire {}", LEASE.as_millis()));
+    let mut holders = [0, 1].map(|at| HolderProcess::start(&hosts[at], ip));
+    holders[0].send(&format!("acquire {}", LEASE.as_millis()));
     client.wait_for(0);
     let gaps = (1..=ROUNDS).map(|round| {
         let to = round % 2;
-        servants[1 - to].tell("release");
-        servants[to].tell(&format!("acquire {}", LEASE.as_millis()));
+        holders[1 - to].send("release");
+        holders[to].send(&format!("acquire {}", LEASE.as_millis()));
         client.gap_to(to)
     });
     report("handover between processes", gaps.collect());
 }
 
-/// The holder dies without a word; the other takes over when the lease is over, as it would after
-/// an election.
+/// The holder is killed. The other takes over when the lease has expired, as after an election.
 fn killed(hosts: &[Host; 3], ip: IpAddr, client: &Client) {
     let mut kernel = hosts[0].run(|| Kernel::open(true)).expect("the demo may do this");
-    let mut servants = [0, 1].map(|at| Servant::start(&hosts[at], ip));
+    let mut holders = [0, 1].map(|at| HolderProcess::start(&hosts[at], ip));
     let clock = Clock::boot();
     let deadline = clock.now() + SHORT_LEASE;
-    servants[0].tell(&format!("acquire {}", SHORT_LEASE.as_millis()));
+    holders[0].send(&format!("acquire {}", SHORT_LEASE.as_millis()));
     client.wait_for(0);
     let start = clock.now();
-    servants[0].0.kill().expect("it is our child");
+    holders[0].0.kill().expect("it is our child");
     let mut gone = None;
     while gone.is_none() || clock.now() < deadline {
         if gone.is_none() && kernel.find(ip, None).is_ok_and(|found| found.is_empty()) {
@@ -92,7 +91,7 @@ fn killed(hosts: &[Host; 3], ip: IpAddr, client: &Client) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    servants[1].tell(&format!("acquire {}", LEASE.as_millis()));
+    holders[1].send(&format!("acquire {}", LEASE.as_millis()));
     let gap = client.gap_to(1);
     let gone = gone.unwrap_or(Timestamp::MAX);
     assert!(gone < deadline, "the address outlived the lease");
@@ -119,44 +118,44 @@ fn addresses(ip: IpAddr) -> Vec<VirtualAddress> {
     vec![VirtualAddress::new(ip, "eth0").expect("a good address and a good name")]
 }
 
-/// A process that holds the address on its host when told to.
-struct Servant(Child);
+/// A process that holds the address on its host, on command.
+struct HolderProcess(Child);
 
-impl Servant {
+impl HolderProcess {
     fn start(host: &Host, ip: IpAddr) -> Self {
         host.run(move || {
             let mut command = Command::new(std::env::current_exe().expect("we were started"));
-            let command = command.args([OBEY, &ip.to_string()]).stdin(Stdio::piped());
+            let command = command.args([HOLDER, &ip.to_string()]).stdin(Stdio::piped());
             Self(command.stdout(Stdio::piped()).spawn().expect("processes can be started"))
         })
     }
 
-    /// Gives an order and waits until it is carried out.
-    fn tell(&mut self, order: &str) {
-        let (Some(orders), Some(answers)) = (&mut self.0.stdin, &mut self.0.stdout) else {
+    /// Sends a command and waits until it is done.
+    fn send(&mut self, command: &str) {
+        let (Some(commands), Some(answers)) = (&mut self.0.stdin, &mut self.0.stdout) else {
             unreachable!("both were asked for");
         };
-        writeln!(orders, "{order}").expect("the servant lives");
+        writeln!(commands, "{command}").expect("the process runs");
         let mut answer = String::new();
-        BufReader::new(answers).read_line(&mut answer).expect("the servant lives");
+        BufReader::new(answers).read_line(&mut answer).expect("the process runs");
         assert_eq!(answer, "done\n");
     }
 }
 
-impl Drop for Servant {
+impl Drop for HolderProcess {
     fn drop(&mut self) {
-        // At the end of its orders it releases the address.
+        // It releases the address when there are no more commands.
         self.0.stdin = None;
         let _ = self.0.wait();
     }
 }
 
-/// A servant's own part.
-pub(crate) fn obey(ip: IpAddr) -> Result<(), Box<dyn Error>> {
+/// Executes the commands of the parent.
+pub(crate) fn hold_on_command(ip: IpAddr) -> Result<(), Box<dyn Error>> {
     let clock = Clock::boot();
     let mut holder = Holder::new(addresses(ip), Policy::default())?;
-    for order in std::io::stdin().lines() {
-        match order?.split_once(' ') {
+    for command in std::io::stdin().lines() {
+        match command?.split_once(' ') {
             Some((_, lease)) => {
                 holder.acquire(clock.now() + Duration::from_millis(lease.parse()?))?;
             }

@@ -1,4 +1,4 @@
-//! Holding an address by hand.
+//! Holds an address for some seconds.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use super::demo;
 
 const USAGE: &str = "usage: vip --interface NAME --address IP --seconds N | vip --demo";
 
-/// As long as a term of the default lease lasts, renewed as often as that.
+/// The validity of a renewal with the default timers.
 const LEASE: Duration = Duration::from_millis(8_181);
 const RENEW_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -21,8 +21,8 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         return demo::run();
     }
     if let [command, ip] = &arguments[..] {
-        if command == demo::OBEY {
-            return demo::obey(ip.parse()?);
+        if command == demo::HOLDER {
+            return demo::hold_on_command(ip.parse()?);
         }
     }
     let value = |name: &str| {
@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     hold(VirtualAddress::new(ip.parse::<IpAddr>()?, interface)?, seconds.parse()?)
 }
 
-/// Plays a leader whose renewals all succeed.
+/// Acts like a leader whose renewals all succeed.
 fn hold(address: VirtualAddress, seconds: u64) -> Result<(), Box<dyn Error>> {
     let clock = Clock::boot();
     let mut holder = Holder::new(vec![address], Policy::default())?;

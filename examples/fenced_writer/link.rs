@@ -1,4 +1,4 @@
-//! A cable that can be pulled, between a node and any store.
+//! A link between a node and its store, which can be cut.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,40 +7,40 @@ use crossbeam_channel::Receiver;
 use leasehold::clock::Timestamp;
 use leasehold::store::{Request, Store, StoreEvent, Ticket};
 
-/// Pulls the cable of one node.
+/// The link of one node.
 #[derive(Clone, Default)]
-pub(crate) struct Cable(Arc<AtomicBool>);
+pub(crate) struct Link(Arc<AtomicBool>);
 
-impl Cable {
-    /// From now on nothing gets through, and nobody is told.
-    pub(crate) fn pull(&self) {
+impl Link {
+    /// From now on nothing gets through. The node is not told.
+    pub(crate) fn cut(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    fn holds(&self) -> bool {
+    fn is_intact(&self) -> bool {
         !self.0.load(Ordering::SeqCst)
     }
 }
 
-/// A store at the end of a cable.
-pub(crate) struct Cabled<S> {
+/// A store behind a link.
+pub(crate) struct Linked<S> {
     pub(crate) store: S,
-    pub(crate) cable: Cable,
+    pub(crate) link: Link,
 }
 
-impl<S: Store> Store for Cabled<S> {
+impl<S: Store> Store for Linked<S> {
     fn submit(&mut self, ticket: Ticket, request: Request) {
-        if self.cable.holds() {
+        if self.link.is_intact() {
             self.store.submit(ticket, request);
         }
     }
 
     fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent> {
-        self.store.poll(wake, until).filter(|_| self.cable.holds())
+        self.store.poll(wake, until).filter(|_| self.link.is_intact())
     }
 
     fn reconnect(&mut self) {
-        if self.cable.holds() {
+        if self.link.is_intact() {
             self.store.reconnect();
         }
     }

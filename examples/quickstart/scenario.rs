@@ -1,4 +1,4 @@
-//! The story: what is done to the nodes, what must follow, and what must never.
+//! The scenario: acts on the nodes, waits for the effect, and checks that no two nodes lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,49 +7,49 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::report::{Kind, Order, Report};
+use crate::report::{Command, Kind, Report};
 use crate::timeline::{Summary, Timeline, rounded_ms};
 use crate::{NODES, Result};
 
-/// How long anything may take; two TTLs on an idle machine.
+/// The limit for every wait. On an idle machine two TTLs are enough.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long each leader serves before anything is done to it: some renewals.
+/// How long each leader leads before the next action: a few renewals.
 const TERM: Duration = Duration::from_millis(700);
-/// How soon an interrupt is noticed.
+/// How often an interrupt is looked for.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Where nodes live, and how they die. Dropping it stops them all.
-pub(crate) trait Stage {
+/// The nodes. Dropping it stops all of them.
+pub(crate) trait Cluster {
     fn start(&mut self, node: &str) -> Result<()>;
-    fn order(&mut self, node: &str, order: Order) -> Result<()>;
-    /// Those that can be given orders, crashed or not.
+    fn send(&mut self, node: &str, command: Command) -> Result<()>;
+    /// The nodes that take commands, crashed ones included.
     fn nodes(&self) -> Vec<String>;
-    /// Says what has been done, in words that follow the node's name.
+    /// Returns what was done, in words that follow the node's name.
     fn crash(&mut self, node: &str) -> Result<&'static str>;
-    /// Says so too.
+    /// Returns what was done, in words that follow the node's name.
     fn rejoin(&mut self, node: &str) -> Result<&'static str>;
 }
 
-/// Something that a node reports.
-pub(crate) struct News {
+/// A report, with its node and time.
+pub(crate) struct NodeReport {
     pub(crate) at: Instant,
     pub(crate) node: String,
     pub(crate) report: Report,
 }
 
-pub(crate) struct Story {
-    stage: Box<dyn Stage>,
-    news: Receiver<News>,
+pub(crate) struct Scenario {
+    cluster: Box<dyn Cluster>,
+    reports: Receiver<NodeReport>,
     timeline: Timeline,
     interrupted: Arc<AtomicBool>,
     terms: Vec<Term>,
-    /// The newest epoch that each living node knows the leader of; 0 when it knows none.
+    /// The epoch of the leader that each running node knows; 0 when it knows none.
     known: BTreeMap<String, u64>,
-    /// Those that have yet to answer a census.
+    /// The nodes that have not answered a leader check yet.
     asked: BTreeSet<String>,
 }
 
-/// One term, from its leader's event.
+/// A term, as the event of its leader reports it.
 #[derive(Clone)]
 struct Term {
     leader: String,
@@ -57,18 +57,18 @@ struct Term {
     began: Instant,
 }
 
-impl Story {
+impl Scenario {
     pub(crate) fn new(
-        stage: Box<dyn Stage>,
-        news: Receiver<News>,
+        cluster: Box<dyn Cluster>,
+        reports: Receiver<NodeReport>,
         timeline: Timeline,
         interrupted: Arc<AtomicBool>,
     ) -> Self {
         let (known, asked) = (BTreeMap::new(), BTreeSet::new());
-        Self { stage, news, timeline, interrupted, terms: Vec::new(), known, asked }
+        Self { cluster, reports, timeline, interrupted, terms: Vec::new(), known, asked }
     }
 
-    pub(crate) fn tell(mut self) -> Result<()> {
+    pub(crate) fn run(mut self) -> Result<()> {
         self.election()?;
         let handover = self.step_down()?;
         let (victim, failover) = self.crash()?;
@@ -86,69 +86,69 @@ impl Story {
         self.timeline.heading("Election")?;
         for node in NODES {
             self.known.insert(node.to_owned(), 0);
-            self.stage.start(node)?;
+            self.cluster.start(node)?;
         }
         self.settle().map(drop)
     }
 
     fn step_down(&mut self) -> Result<Duration> {
-        self.serve()?;
+        self.lead_for_a_while()?;
         self.timeline.heading("Step-down")?;
         let old = self.settle()?;
-        self.timeline.deed("step_down", &old.leader, "is asked to step down")?;
-        let begun = Instant::now();
-        self.stage.order(&old.leader, Order::StepDown)?;
+        self.timeline.action("step_down", &old.leader, "is asked to step down")?;
+        let start = Instant::now();
+        self.cluster.send(&old.leader, Command::StepDown)?;
         let new = self.term_after(&old)?;
         self.settle()?;
-        Ok(new.began.duration_since(begun))
+        Ok(new.began.duration_since(start))
     }
 
     fn crash(&mut self) -> Result<(String, Duration)> {
-        self.serve()?;
+        self.lead_for_a_while()?;
         self.timeline.heading("Crash")?;
         let old = self.settle()?;
-        let begun = Instant::now();
-        let done = self.stage.crash(&old.leader)?;
-        self.timeline.deed("crash", &old.leader, done)?;
+        let start = Instant::now();
+        let done = self.cluster.crash(&old.leader)?;
+        self.timeline.action("crash", &old.leader, done)?;
         self.known.remove(&old.leader);
         let new = self.term_after(&old)?;
         self.settle()?;
-        Ok((old.leader, new.began.duration_since(begun)))
+        Ok((old.leader, new.began.duration_since(start)))
     }
 
     fn rejoin(&mut self, node: &str) -> Result<()> {
-        self.serve()?;
+        self.lead_for_a_while()?;
         self.timeline.heading("Rejoin")?;
-        let done = self.stage.rejoin(node)?;
-        self.timeline.deed("rejoin", node, done)?;
+        let done = self.cluster.rejoin(node)?;
+        self.timeline.action("rejoin", node, done)?;
         self.known.insert(node.to_owned(), 0);
         self.settle().map(drop)
     }
 
-    /// Lets the leader renew for a while.
-    fn serve(&mut self) -> Result<()> {
+    /// Lets the leader renew a few times.
+    fn lead_for_a_while(&mut self) -> Result<()> {
         let until = Instant::now() + TERM;
-        self.hear_until("time to pass", |_| (Instant::now() >= until).then_some(()))
+        self.wait_until("time to pass", |_| (Instant::now() >= until).then_some(()))
     }
 
-    /// Waits for another node's term.
+    /// Waits for the term of another node.
     fn term_after(&mut self, old: &Term) -> Result<Term> {
-        self.hear_until("another leader", |story| {
-            let newest = story.terms.last()?;
+        self.wait_until("another leader", |scenario| {
+            let newest = scenario.terms.last()?;
             (newest.epoch > old.epoch && newest.leader != old.leader).then(|| newest.clone())
         })
     }
 
-    /// Waits until every living node knows the newest leader and has said whether it leads itself.
+    /// Waits until every running node knows the newest leader, and has answered its leader check.
     fn settle(&mut self) -> Result<Term> {
-        self.hear_until("all nodes to know one leader", |story| {
-            let newest = story.terms.last()?;
-            let agreed = story.known.values().all(|known| *known == newest.epoch);
-            (agreed && story.asked.is_empty()).then(|| newest.clone())
+        self.wait_until("all nodes to know one leader", |scenario| {
+            let newest = scenario.terms.last()?;
+            let agreed = scenario.known.values().all(|known| *known == newest.epoch);
+            (agreed && scenario.asked.is_empty()).then(|| newest.clone())
         })
     }
 
-    fn hear_until<T>(&mut self, what: &str, found: impl Fn(&Self) -> Option<T>) -> Result<T> {
+    fn wait_until<T>(&mut self, what: &str, found: impl Fn(&Self) -> Option<T>) -> Result<T> {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = found(self) {
@@ -157,56 +157,58 @@ impl Story {
             if self.interrupted.load(Ordering::Relaxed) {
                 return Err("interrupted".into());
             }
-            match self.news.recv_timeout(SLICE) {
-                Ok(news) => self.hear(&news)?,
+            match self.reports.recv_timeout(SLICE) {
+                Ok(reports) => self.handle(&reports)?,
                 Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
-                Err(_) => return Err(format!("waited {PATIENCE:?} in vain for {what}").into()),
+                Err(_) => {
+                    return Err(format!("timed out after {PATIENCE:?}, waiting for {what}").into());
+                }
             }
         }
     }
 
-    fn hear(&mut self, news: &News) -> Result<()> {
-        let News { node, report, .. } = news;
+    fn handle(&mut self, reports: &NodeReport) -> Result<()> {
+        let NodeReport { node, report, .. } = reports;
         match report.kind {
-            Kind::Census => return self.check_census(node, report),
-            Kind::Gone => return Err(format!("{node} {}", report.text).into()),
-            _ => self.timeline.report(news)?,
+            Kind::LeaderCheck => return self.check_leaders(node, report),
+            Kind::Ended => return Err(format!("{node} {}", report.text).into()),
+            _ => self.timeline.report(reports)?,
         }
         match report.kind {
-            Kind::BecameLeader => self.begin_term(news),
+            Kind::BecameLeader => self.begin_term(reports),
             Kind::Refused => Err(format!("{node} {}", report.text).into()),
             Kind::LeaderChanged => {
-                self.note(node, report.epoch);
+                self.set_known(node, report.epoch);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    /// A term begins: above all epochs before it, and nobody leads an older one any more.
-    fn begin_term(&mut self, News { at, node, report }: &News) -> Result<()> {
+    /// A term begins. Its epoch must be the highest so far, and no node may still lead an older one.
+    fn begin_term(&mut self, NodeReport { at, node, report }: &NodeReport) -> Result<()> {
         let epoch = report.epoch.ok_or("a term without an epoch")?;
         let highest = self.terms.last().map_or(0, |term| term.epoch);
         if epoch <= highest {
             return Err(format!("{node} leads epoch {epoch} after epoch {highest}").into());
         }
         self.terms.push(Term { leader: node.clone(), epoch, began: *at });
-        self.note(node, report.epoch);
-        for node in self.stage.nodes() {
-            self.stage.order(&node, Order::Census { newest: epoch })?;
+        self.set_known(node, report.epoch);
+        for node in self.cluster.nodes() {
+            self.cluster.send(&node, Command::LeaderCheck { newest: epoch })?;
             self.asked.insert(node);
         }
         Ok(())
     }
 
-    fn note(&mut self, node: &str, epoch: Option<u64>) {
+    fn set_known(&mut self, node: &str, epoch: Option<u64>) {
         if let Some(known) = self.known.get_mut(node) {
             *known = epoch.unwrap_or_default();
         }
     }
 
-    /// Whoever was asked after a term had begun, and leads an older one, leads beside its leader.
-    fn check_census(&mut self, node: &str, answer: &Report) -> Result<()> {
+    /// A node that was asked after a term began, and leads an older one, is a second leader.
+    fn check_leaders(&mut self, node: &str, answer: &Report) -> Result<()> {
         self.asked.remove(node);
         match (answer.epoch, answer.newest) {
             (Some(epoch), Some(newest)) if epoch < newest => {
