@@ -44,7 +44,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     while !stop.load(Ordering::Relaxed) {
         if let Some(event) = node.events().next_timeout(Duration::from_millis(100)) {
             println!("{node_id} {event}");
-            // `Resigning` needs no arm: no work is under way, and dropping the event drops its guard.
+            // `Resigning` needs no arm: no work is under way, and the guard is dropped here.
             if let Event::BecameLeader(leadership) = event {
                 term = Some(leadership);
             }

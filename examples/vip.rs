@@ -5,8 +5,8 @@
 //! cargo run --example vip -- --demo
 //! ```
 //!
-//! The first needs `CAP_NET_ADMIN` and `CAP_NET_RAW`. If you kill it with SIGKILL while it holds the
-//! address, the kernel removes the address within six seconds. The second needs no rights. It
+//! The first needs `CAP_NET_ADMIN` and `CAP_NET_RAW`. If you kill it with SIGKILL while it holds
+//! the address, the kernel removes the address within six seconds. The second needs no rights. It
 //! creates its own network namespaces and changes nothing else.
 
 #[cfg(all(target_os = "linux", not(leasehold_portable)))]

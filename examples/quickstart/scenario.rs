@@ -185,7 +185,7 @@ impl Scenario {
         }
     }
 
-    /// A term begins. Its epoch must be the highest so far, and no node may still lead an older one.
+    /// A term begins. Its epoch must be the highest so far. No node may still lead an older one.
     fn begin_term(&mut self, NodeReport { at, node, report }: &NodeReport) -> Result<()> {
         let epoch = report.epoch.ok_or("a term without an epoch")?;
         let highest = self.terms.last().map_or(0, |term| term.epoch);
