@@ -99,7 +99,7 @@ impl RequestServer {
         self.state.lock().server.clone()
     }
 
-    /// The last error, while there is no connection; or what the server does not permit.
+    /// The last error while there is no connection, or the last denial of the server.
     pub(crate) fn problem(&self) -> Option<StoreError> {
         self.state.lock().problem.clone()
     }
@@ -114,7 +114,7 @@ impl Drop for RequestServer {
     }
 }
 
-/// What the thread runs.
+/// The state of the thread.
 struct ServerLoop {
     settings: ConnectionSettings,
     connection: Connection,

@@ -18,7 +18,7 @@ use crate::store::nats::BucketOptions;
 use crate::store::nats::record::RecordClient;
 use crate::store::{Outcome, Request, Snapshot, StoreEvent, Ticket};
 
-/// Responses that are taken to requests that all nodes answer; a flood of them ends there.
+/// The most responses that are taken to a request that all nodes answer.
 const MAX_RESPONSES: usize = 4096;
 /// A response's body is cut one byte above this, so that it is too long and small.
 const MAX_BODY: usize = 64 * 1024;
@@ -91,7 +91,7 @@ impl Requester {
 
     fn connected(&mut self, until: Timestamp) -> Result<(), StoreError> {
         let mut problem = StoreError::TimedOut;
-        // Events that wait are old; what the connection is now is looked at last.
+        // Waiting events are old. The present state of the connection is looked at last.
         loop {
             match self.connection.next() {
                 Some(ConnectionEvent::Disconnected { error }) if !error.may_pass() => {

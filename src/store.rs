@@ -1,9 +1,8 @@
 //! The store contract: submit and complete, never call and wait.
 //!
 //! A store holds one record under compare-and-set. The renewal loop submits [`Request`]s, each
-//! under a [`Ticket`] of its own numbering, and goes on at once; [`Store::poll`] tells what
-//! happened. So the loop can react to a deadline or a resignation while any number of answers are
-//! missing.
+//! under a [`Ticket`] of its own numbering, and goes on at once; [`Store::poll`] returns events. So
+//! the loop can react to a deadline or a resignation while any number of responses are missing.
 //!
 //! # What every store promises
 //! 1. `submit` never blocks on the network, and `poll` not beyond its bound.
@@ -11,10 +10,10 @@
 //!    ticket open: a definite outcome may follow it. A store completes what is outstanding with
 //!    `Unknown` at the instant it learns that the connection is gone; it keeps no timers for single
 //!    requests (the election has them).
-//! 3. [`Outcome::Stored`] and [`Outcome::Read`] are said only of what the server itself said.
-//!    Whatever cannot be told for certain is `Unknown`.
-//! 4. A write is stored only when its [`Expect`] holds at that instant, atomically; a store that
-//!    cannot tell whether it holds says that it does not. A write that was submitted while
+//! 3. [`Outcome::Stored`] and [`Outcome::Read`] are reported only if the server itself said so.
+//!    An outcome that is not certain is `Unknown`.
+//! 4. A write is stored only if its [`Expect`] holds at that instant, atomically. A store that
+//!    cannot check a condition reports that it does not hold. A write that was submitted while
 //!    disconnected is never stored later.
 //! 5. A [`Snapshot`] is of one incarnation: the content was read between two moments at which that
 //!    incarnation was there.
@@ -34,7 +33,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::lease::{Epoch, Lease, SessionId};
 
-/// Names one request; numbered by whoever submits, never reused within a store's life.
+/// Names one request. The caller numbers them, and never reuses a number within a store's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
@@ -59,7 +58,7 @@ impl fmt::Display for Incarnation {
 /// The name of one clean release, which no other write ever has: no session uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReleaseId {
-    /// Who released.
+    /// The session that released.
     pub session: SessionId,
     /// The term.
     pub epoch: Epoch,
@@ -82,40 +81,40 @@ impl fmt::Display for ReleaseId {
     }
 }
 
-/// What must hold at the instant a write is stored.
+/// The condition that must hold at the instant a write is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expect {
-    /// The revision that stands under the key; 0 when there must be none. A marker counts as a
+    /// The revision under the key; 0 when there must be none. A marker counts as a
     /// revision, as it does for JetStream.
     pub revision: u64,
     /// When set, also: the newest revision of the whole bucket.
     pub last_seq: Option<u64>,
     /// When set, also: the newest write into the whole bucket is the release of that name. A store
-    /// that cannot tell says that it is not.
+    /// that cannot check this reports a lost race.
     pub release: Option<ReleaseId>,
 }
 
 impl Expect {
-    /// That revision stands under the key.
+    /// That revision is under the key.
     #[must_use]
     pub fn revision(revision: u64) -> Self {
         Self { revision, last_seq: None, release: None }
     }
 
-    /// Nothing stands under the key, and nothing was written into the bucket since `last_seq`.
+    /// There is nothing under the key, and nothing was written into the bucket since `last_seq`.
     #[must_use]
     pub fn nothing_since(last_seq: u64) -> Self {
         Self { revision: 0, last_seq: Some(last_seq), release: None }
     }
 
-    /// That revision stands under the key, and it is the release of that name.
+    /// That revision is under the key, and it is the release of that name.
     #[must_use]
     pub fn release(revision: u64, id: ReleaseId) -> Self {
         Self { revision, last_seq: None, release: Some(id) }
     }
 }
 
-/// What is asked of a store.
+/// A request to a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Read the record together with the bucket's incarnation and newest revision.
@@ -137,7 +136,7 @@ pub enum Request {
     },
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The write was stored as this revision.
@@ -147,19 +146,19 @@ pub enum Outcome {
     },
     /// The write was not stored: the expectation did not hold.
     LostRace,
-    /// The answer to a read.
+    /// The result of a read.
     Read(Snapshot),
-    /// The answer to a read: there is no bucket.
+    /// The result of a read: there is no bucket.
     NoBucket,
     /// The bucket exists now.
     Created,
     /// The request had no effect and will have none.
     Failed(StoreError),
-    /// Nobody knows whether the request had, has, or will have an effect.
+    /// It is unknown whether the request had, has, or will have an effect.
     Unknown(StoreError),
 }
 
-/// One consistent look at the bucket.
+/// One consistent reading of the bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     /// The bucket's incarnation.
@@ -168,11 +167,11 @@ pub struct Snapshot {
     pub last_seq: u64,
     /// Nothing was ever stored in the bucket, as far as the bucket knows.
     pub pristine: bool,
-    /// What stands under the key.
+    /// The revision under the key, if there is one.
     pub entry: Option<Entry>,
 }
 
-/// What stands under the key, with its revision.
+/// A revision under the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The revision.
@@ -184,37 +183,37 @@ pub struct Entry {
 /// The content of a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Bytes, of whatever origin.
+    /// Bytes of any origin.
     Value(Vec<u8>),
     /// A delete or purge marker.
     Marker,
 }
 
-/// What a store tells, unasked or as an answer.
+/// An event of a store.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreEvent {
-    /// A request came to an end, or was given up as unknown.
+    /// A request has ended, or is unknown for now.
     Completed {
         /// Which one.
         ticket: Ticket,
         /// How.
         outcome: Outcome,
     },
-    /// Somebody says that this revision was stored.
+    /// A notice that this revision was stored. It may be forged.
     Notice(Entry),
-    /// Something may have changed; nothing is known of it. A reason to read.
+    /// Something may have changed: a reason to read.
     Hint,
     /// There is a connection.
     Connected {
         /// The server, without secrets.
         server: String,
     },
-    /// There is none any more, or an attempt to connect failed (then repeated for each attempt).
+    /// The connection has ended, or an attempt to connect has failed (repeated for each attempt).
     Disconnected {
         /// Why.
         error: StoreError,
     },
-    /// Something went wrong that belongs to no request: a permission violation, say.
+    /// A problem that belongs to no request, for example a denied permission.
     Problem(StoreError),
 }
 
@@ -223,14 +222,14 @@ pub trait Store: Send {
     /// Sends a request. Its completion comes out of [`poll`](Self::poll). Never blocks.
     fn submit(&mut self, ticket: Ticket, request: Request);
 
-    /// Returns the next thing that happened, or `None` as soon as `wake` holds a message (which is
-    /// taken) or the clock reads `until`. What happened comes before `wake`, in order.
+    /// Returns the next event, or `None` as soon as `wake` holds a message (which is taken) or the
+    /// clock reads `until`. Events come in order, and those from before a wake-up before it.
     fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent>;
 
-    /// Gives the present connection up and builds a new one: it answers nothing in time.
+    /// Gives the present connection up, as nothing responds in time, and builds a new one.
     fn reconnect(&mut self);
 
-    /// Closes the connection and ends what threads the store has, before `until`. What was
-    /// submitted is unknown from then on.
+    /// Closes the connection and ends the threads of the store, before `until`. Requests that are
+    /// open have an unknown outcome.
     fn close(&mut self, until: Timestamp);
 }

@@ -1,33 +1,33 @@
-//! The waiting that every store's `poll` does.
+//! Waits for events, a wake-up, or a moment, as every store's `poll` does.
 
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, TryRecvError, never};
 
-/// What `poll` knows of its `wake` channel.
+/// The state of a `poll` with its `wake` channel.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    /// A message was taken, and not yet reported: something that happened before it came first.
+    /// A message was taken and not yet reported, because events came before it.
     woken: bool,
-    /// Nobody can send any more; such a channel is always ready, and would spin.
-    deserted: bool,
-    nobody: Receiver<()>,
+    /// All senders are gone. Such a channel is always ready, so waiting on it would spin.
+    disconnected: bool,
+    never: Receiver<()>,
 }
 
 impl Default for Waiter {
     fn default() -> Self {
-        Self { woken: false, deserted: false, nobody: never() }
+        Self { woken: false, disconnected: false, never: never() }
     }
 }
 
 impl Waiter {
-    /// Takes a message from `wake`. To be called *before* looking for events, so that what happened
-    /// before the wake-up is told before it.
+    /// Takes a message from `wake`. To be called *before* looking for events, so that events from
+    /// before the wake-up are reported before it.
     pub(crate) fn look(&mut self, wake: &Receiver<()>) {
         match wake.try_recv() {
-            Ok(()) => (self.woken, self.deserted) = (true, false),
-            Err(TryRecvError::Empty) => self.deserted = false,
-            Err(TryRecvError::Disconnected) => self.deserted = true,
+            Ok(()) => (self.woken, self.disconnected) = (true, false),
+            Err(TryRecvError::Empty) => self.disconnected = false,
+            Err(TryRecvError::Disconnected) => self.disconnected = true,
         }
     }
 
@@ -36,8 +36,8 @@ impl Waiter {
         std::mem::take(&mut self.woken)
     }
 
-    /// Sleeps until `wake` or one of the channels that `add` names has something, at most so long.
-    /// Takes nothing.
+    /// Sleeps until `wake` or one of the channels that `add` adds is ready, for at most `at_most`.
+    /// Takes no message.
     pub(crate) fn sleep<'a>(
         &'a self,
         wake: &'a Receiver<()>,
@@ -45,9 +45,9 @@ impl Waiter {
         add: impl FnOnce(&mut Select<'a>),
     ) {
         let mut select = Select::new();
-        select.recv(if self.deserted { &self.nobody } else { wake });
+        select.recv(if self.disconnected { &self.never } else { wake });
         add(&mut select);
-        // Whatever is ready is found by whoever looks next.
+        // The caller looks at all channels next.
         let _ = select.ready_timeout(at_most);
     }
 }

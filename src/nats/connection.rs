@@ -1,21 +1,21 @@
 //! A connection to one of the servers, made again when it ends.
 //!
-//! [`Connection::poll`] is where all work is done: it takes in messages and what the client
-//! reports, sends what could not be sent at once, and has attempts to connect started. Nothing
-//! blocks on the network: attempts run on threads of their own, and messages wait in a bounded
-//! outbox where the client cannot take them.
+//! [`Connection::poll`] does all work: it takes messages and reports of the client in, sends the
+//! messages that could not be sent at once, and starts attempts to connect. Nothing blocks on the
+//! network: attempts run on threads of their own, and messages that the client cannot take yet wait
+//! in a bounded outbox.
 //!
 //! # What is known of a message that was sent
-//! Nothing, until a response says more. A message is sent on the present connection or not at all:
-//! what waits in the outbox when the connection ends is dropped. After
-//! [`ConnectionEvent::Disconnected`] no response to an earlier request comes any more. A message is
-//! only accepted while the last event handed out was [`ConnectionEvent::Connected`] and that
-//! connection stands, so events and requests never mix two connections up.
+//! Nothing, until a response arrives. A message is sent on the present connection or not at all:
+//! messages that wait in the outbox when the connection ends are dropped. After
+//! [`ConnectionEvent::Disconnected`], no response to an earlier request arrives any more. A message
+//! is accepted only when the caller has taken all changes of the connection out, so a request never
+//! belongs to another connection than the caller knows of.
 //!
 //! # One connection for each purpose
 //! The lease store shares its connection with nothing else. The client reads all subscriptions with
 //! one thread and writes under one lock, so a flood of requests would delay renewals. And a renewal
-//! loop that hears nothing gives its connection up, on which no request could then be answered.
+//! loop that gets no responses gives its connection up, which would interrupt requests.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -162,8 +162,8 @@ impl Connection {
         self.connector.set_hints(subject);
     }
 
-    /// The next thing that happened, or `None` as soon as `wake` holds a message (which is taken)
-    /// or the clock reads `until`. What happened before a wake-up comes before it.
+    /// The next event, or `None` as soon as `wake` holds a message (which is taken) or the clock
+    /// reads `until`. Events from before a wake-up are returned before it.
     pub(crate) fn poll(
         &mut self,
         wake: &Receiver<()>,
@@ -186,7 +186,7 @@ impl Connection {
         self.waiter.look(wake);
     }
 
-    /// The next thing that happened, without waiting.
+    /// The next event, without waiting.
     pub(crate) fn next(&mut self) -> Option<ConnectionEvent> {
         self.connector.clear_wakes();
         self.flush();
@@ -200,7 +200,7 @@ impl Connection {
         self.changes.pop_front().or_else(|| self.receive())
     }
 
-    /// Waits until something may have happened. False at once when `wake` held a message or the
+    /// Waits until there may be an event. False at once when `wake` held a message or the
     /// clock reads `until`.
     pub(crate) fn wait(&mut self, wake: &Receiver<()>, until: Timestamp) -> bool {
         let now = self.clock.now();
@@ -219,7 +219,7 @@ impl Connection {
 
     /// Gives the present connection up and makes a new one.
     pub(crate) fn reconnect(&mut self) {
-        self.lose(Some("given up, as it answered nothing in time"));
+        self.lose(Some("given up, as nothing responded in time"));
         self.connect();
     }
 
@@ -254,7 +254,7 @@ impl Connection {
 
     fn keep_error(&mut self, text: String) {
         if !is_about_credentials(&text) {
-            log::warn!("{}: the server said: {text}", self.server().unwrap_or_default());
+            log::warn!("{}: server error: {text}", self.server().unwrap_or_default());
         }
         self.last_error = Some(text);
     }
@@ -263,7 +263,7 @@ impl Connection {
         while let (Some(client), Some(next)) = (&mut self.client, self.outbox.front()) {
             match send(client, next) {
                 Sent::Yes => drop(self.outbox.pop_front()),
-                // A client that has ended says so when its messages have been received.
+                // A client that has ended reports that after the messages it received.
                 Sent::Busy | Sent::Closed => return,
             }
         }

@@ -1,6 +1,6 @@
 //! The text of a server's `-ERR`.
 
-/// A permission violation, as the server words it.
+/// A permission violation.
 pub(crate) struct PermissionViolation<'a> {
     pub(crate) subject: &'a str,
     /// Publishing was refused; else subscribing, or expecting a response there.

@@ -1,9 +1,9 @@
-//! What a [`Connection`](super::connection::Connection) and the client below it exchange.
+//! The types that a [`Connection`](super::connection::Connection) and the client below it share.
 
 use super::message::{Headers, Message};
 use crate::error::StoreError;
 
-/// What a connection is for.
+/// The purpose of a connection, and how it is watched.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionOptions {
     /// Added to the connection's name on the server, if not empty.
@@ -30,7 +30,7 @@ pub(crate) struct Outgoing {
     pub(crate) body: Vec<u8>,
 }
 
-/// What became of a message that was to be sent.
+/// The result of sending a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     Yes,
@@ -40,16 +40,16 @@ pub(crate) enum Sent {
     Closed,
 }
 
-/// What a client reports.
+/// A report of a client.
 pub(crate) enum Incoming {
     Event(ConnectionEvent),
-    /// An error of the server, in its words.
+    /// The text of another error of the server.
     ServerError(String),
     /// The connection has ended. Without a reason, the server closed it.
     Closed(Option<&'static str>),
 }
 
-/// What happened to a connection.
+/// An event on a connection.
 #[derive(Debug)]
 pub(crate) enum ConnectionEvent {
     /// There is a connection, and the server has processed its subscriptions.

@@ -1,11 +1,11 @@
 //! The store in memory: for trying the library without a server, and for tests.
 //!
-//! A [`MemoryServer`] is the bucket and its faults; every node gets a [`MemoryStore`] from
-//! [`MemoryServer::connect`], and whoever tests keeps that node's [`MemoryLink`] to cut, freeze and
-//! delay it. Everything happens under one lock and without threads: a request is carried out inside
-//! [`submit`](Store::submit), and only its answer can be late. What a fault does to a request is
-//! what a TCP connection does: bytes sent into a frozen link arrive when it thaws, also after the
-//! sender gave the connection up.
+//! A [`MemoryServer`] is the bucket and its faults. Every node gets a [`MemoryStore`] from
+//! [`MemoryServer::connect`], and a test keeps that node's [`MemoryLink`] to cut, freeze and delay
+//! it. Everything happens under one lock and without threads: a request is carried out inside
+//! [`submit`](Store::submit), and only its response can be late. Faults act as on a TCP connection:
+//! bytes sent into a frozen link arrive when it thaws, also after the sender gave the connection
+//! up.
 
 mod bucket;
 mod link;
@@ -28,7 +28,7 @@ pub use link::MemoryLink;
 use link::Node;
 
 /// The longest single wait, so that a clock moved by hand or a suspend is noticed.
-const SLICE: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// A bucket that any number of nodes of this process share, with faults for tests.
 ///
@@ -36,7 +36,7 @@ const SLICE: Duration = Duration::from_millis(100);
 #[derive(Clone, Default)]
 pub struct MemoryServer(Arc<Mutex<Shared>>);
 
-/// What is behind the lock.
+/// The state behind the lock.
 #[derive(Default)]
 struct Shared {
     bucket: Option<Bucket>,
@@ -66,7 +66,7 @@ impl MemoryServer {
         MemoryStore { link, clock, signal, waiter: Waiter::default() }
     }
 
-    /// What stands under the key.
+    /// The revision under the key, if there is one.
     #[must_use]
     pub fn entry(&self) -> Option<Entry> {
         self.0.lock().bucket.as_ref().and_then(|bucket| bucket.entry.clone())
@@ -94,8 +94,8 @@ impl MemoryServer {
         self.0.lock().overwrite(Content::Value(bytes.into()));
     }
 
-    /// Removes the record without a trace, as a stream purge does: nobody is told, and the newest
-    /// revision stays what it was.
+    /// Removes the record as a stream purge does: no node gets a notice, and the newest revision
+    /// stays the same.
     pub fn purge(&self) {
         if let Some(bucket) = self.0.lock().bucket.as_mut() {
             bucket.entry = None;
@@ -107,7 +107,7 @@ impl MemoryServer {
         self.0.lock().bucket = None;
     }
 
-    /// Tells every node of a revision that was never stored.
+    /// Sends every node a notice of a revision that was never stored.
     pub fn forge_notice(&self, entry: &Entry) {
         self.0.lock().notify(entry);
     }
@@ -118,7 +118,7 @@ impl MemoryServer {
         MemoryBackup(self.0.lock().bucket.clone())
     }
 
-    /// Puts the bucket back to what it was, incarnation included: acknowledged writes are lost.
+    /// Puts the bucket back to the backup, incarnation included: acknowledged writes are lost.
     pub fn restore(&self, backup: &MemoryBackup) {
         self.0.lock().bucket.clone_from(&backup.0);
     }
@@ -145,7 +145,7 @@ impl Shared {
         }
     }
 
-    /// Carries a request out and tells what became of it.
+    /// Carries a request out.
     fn execute(&mut self, request: Request) -> Outcome {
         self.requests += 1;
         match request {
@@ -183,7 +183,7 @@ impl Shared {
         }
     }
 
-    /// Lets through what a frozen link held back.
+    /// Lets the requests through that a frozen link held back.
     fn thaw(&mut self, index: usize) {
         for (ticket, request, abandoned) in self.nodes[index].thaw() {
             let outcome = self.execute(request);
@@ -211,7 +211,7 @@ impl MemoryStore {
         self.link.clone()
     }
 
-    /// What is due, or when something will be.
+    /// The event that is due, or when one will be.
     fn next(&self) -> Result<StoreEvent, Option<Timestamp>> {
         self.link.with(|shared, index| shared.nodes[index].next())
     }
@@ -234,7 +234,7 @@ impl Store for MemoryStore {
             if self.waiter.take() || now >= until {
                 return None;
             }
-            let at_most = due.min(until).since(now).min(SLICE);
+            let at_most = due.min(until).since(now).min(LONGEST_WAIT);
             self.waiter.sleep(wake, at_most, |select| _ = select.recv(&self.signal));
         }
     }

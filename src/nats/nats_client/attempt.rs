@@ -17,7 +17,7 @@ use crate::nats::new_inbox;
 use crate::nats::transport::ConnectionOptions;
 use crate::task::spawn;
 
-/// What all attempts of a connector have in common.
+/// The part that all attempts of a connector share.
 pub(super) struct ClientSetup {
     pub(super) settings: ConnectionSettings,
     pub(super) results: Sender<Finished>,
@@ -103,7 +103,7 @@ impl ClientSetup {
         Ok(client)
     }
 
-    /// A client without subscriptions, and what the probe learnt about its server.
+    /// A client without subscriptions, and the facts about its server.
     fn open(
         &self,
         server: &ServerAddress,
@@ -157,7 +157,7 @@ impl ClientSetup {
         let mut options = credentials
             .options()
             .with_name(&self.settings.name)
-            // What is sent while disconnected must not arrive later.
+            // A message that is sent while disconnected must not arrive later.
             .reconnect_buffer_size(0)
             .max_reconnects(None)
             .reconnect_delay_callback(move |_| reconnect_delay(&delay))

@@ -16,7 +16,7 @@ use crate::error::StoreError;
 /// A credentials file is a few kilobytes.
 const MAX_CREDENTIALS_BYTES: u64 = 64 * 1024;
 
-/// Credentials ready for use.
+/// Credentials, ready for use.
 #[derive(Clone)]
 pub(super) enum Credentials {
     None,

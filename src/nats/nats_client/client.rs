@@ -1,4 +1,4 @@
-//! A client: one connection that was made, until it ends.
+//! A client: one connection, from when it is made until it ends.
 //!
 //! The crate would reconnect by itself, but without the probe. Here its disconnect callback ends
 //! the client instead, and the owner builds a new one.
@@ -48,10 +48,9 @@ pub(crate) struct NatsClient {
 }
 
 impl NatsClient {
-    /// The next thing that happened. `None` when there is nothing, and after each batch of
-    /// messages.
+    /// The next report. `None` when there is none, and after each batch of messages.
     pub(crate) fn next(&mut self, now: Timestamp) -> Option<Incoming> {
-        // Looked at first: what arrived before the end is in the channels then.
+        // Read first: every message from before the end is in the channels then.
         let lost = self.broken || self.shared.lost.load(Ordering::SeqCst);
         if let Some(event) = self.next_message(now).or_else(|| self.take_resubscribed()) {
             return Some(Incoming::Event(event));
@@ -156,7 +155,7 @@ impl NatsClient {
         once(&self.inbox).chain(&self.subjects).chain(&self.hints)
     }
 
-    /// Whether the server said that it is going to shut down.
+    /// Whether the server announced that it is going to shut down.
     pub(crate) fn is_leaving(&self) -> bool {
         self.shared.leaving.load(Ordering::SeqCst)
     }

@@ -26,7 +26,7 @@ use crate::nats::transport::ConnectionOptions;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// One attempt of several gets at least this much of the connect timeout.
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
-/// What an attempt gets beyond its own deadline before it is given up as stuck.
+/// The time beyond its own deadline after which an attempt is given up as stuck.
 const GRACE: Duration = Duration::from_millis(500);
 /// Threads that may hang in name resolution, or in the crate's connect, which has no timeout.
 const MAX_ATTEMPTS: usize = 4;
@@ -271,7 +271,7 @@ impl Connector {
         select.recv(&self.woken);
     }
 
-    /// Forgets wake-ups. To be called *before* looking for what they are about.
+    /// Forgets wake-ups. To be called *before* looking for their reasons.
     pub(crate) fn clear_wakes(&self) {
         while self.woken.try_recv().is_ok() {}
     }

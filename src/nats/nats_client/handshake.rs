@@ -1,9 +1,9 @@
 //! The probe: a whole handshake with a server, under a deadline.
 //!
-//! The client's own `connect` waits for ever for a server that is mute, before its INFO, after it
-//! or within TLS. So each address is first tried here: INFO, TLS where it is wanted, CONNECT with
-//! the credentials, PING, and the PONG that says that they were accepted. What goes wrong has a
-//! type here; in the client it is text.
+//! The crate's own `connect` waits for ever for a server that is mute, before its INFO, after it or
+//! within TLS. So each address is first tried here: INFO, TLS where it is wanted, CONNECT with the
+//! credentials, PING, and the PONG that shows that they were accepted. Failures have a type here;
+//! in the crate they are text.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -24,10 +24,10 @@ use crate::nats::server_error::is_about_credentials;
 use crate::nats::version::Version;
 use crate::text::excerpt;
 
-/// Longer lines than this break the client, which reads them into a buffer of 4096.
+/// Longer lines than this break the crate, which reads them into a buffer of 4096.
 const MAX_LINE: usize = 4000;
 
-/// What the probe found out.
+/// What the probe learnt about a server.
 #[derive(Clone)]
 pub(super) struct ServerFacts {
     pub(super) version: Version,
@@ -35,7 +35,7 @@ pub(super) struct ServerFacts {
     pub(super) tls: Option<ClientConfig>,
 }
 
-/// What a server says first.
+/// The server's first message.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(clippy::struct_excessive_bools)] // The server's format.
@@ -55,8 +55,8 @@ impl Info {
     }
 }
 
-/// How long one read may last, so that a store that is closed does not wait for a mute server.
-const SLICE: Duration = Duration::from_millis(50);
+/// How long one read may last, so that closing a connection does not wait for a mute server.
+const LONGEST_READ: Duration = Duration::from_millis(50);
 
 /// One handshake to be tried.
 pub(super) struct Probe<'a> {
@@ -64,11 +64,14 @@ pub(super) struct Probe<'a> {
     pub(super) server: &'a ServerAddress,
     pub(super) credentials: &'a Credentials,
     pub(super) deadline: Instant,
-    /// Set when nobody wants the result any more.
+    /// Set when the result is not wanted any more.
     pub(super) cancelled: &'a AtomicBool,
 }
 
 /// Tries the addresses of the server one after the other.
+///
+/// # Errors
+/// That of the last address.
 pub(super) fn probe(probe: &Probe<'_>) -> Result<ServerFacts, StoreError> {
     let server = probe.server;
     let addresses = (server.host.as_str(), server.port)
@@ -105,7 +108,7 @@ impl<'a> Probe<'a> {
 
     fn info(&self, stream: &mut impl Read) -> Result<Info, StoreError> {
         let line = read_line(stream)
-            .map_err(|error| self.unreachable(&format!("no INFO: {}", in_words(&error))))?;
+            .map_err(|error| self.unreachable(&format!("no INFO: {}", describe(&error))))?;
         let info = Info::parse(&line).ok_or_else(|| self.unreachable(&"not a NATS server"))?;
         if !info.headers {
             return Err(self.unreachable(&"the server has no message headers"));
@@ -145,7 +148,7 @@ impl<'a> Probe<'a> {
             stream
                 .conn
                 .complete_io(&mut stream.sock)
-                .map_err(|error| self.tls_failed(&in_words(&error)))?;
+                .map_err(|error| self.tls_failed(&describe(&error)))?;
         }
         Ok(stream)
     }
@@ -160,7 +163,7 @@ impl<'a> Probe<'a> {
         let sent = stream
             .write_all(format!("CONNECT {}\r\nPING\r\n", Value::Object(connect)).as_bytes())
             .and_then(|()| stream.flush());
-        // A server that refuses may close before it has read everything, after saying why.
+        // A server that refuses may send its error and close before it has read everything.
         let mut last = sent.err();
         loop {
             let line = match read_line(stream) {
@@ -203,16 +206,16 @@ impl<'a> Probe<'a> {
         connect
     }
 
-    /// The connection ended, or nothing came, where a PONG was due.
+    /// The connection ended, or nothing arrived, where a PONG was due.
     fn no_pong(&self, error: &io::Error, info: &Info, tls: bool) -> StoreError {
-        // TLS 1.3 tells of a refused client certificate only now, if the alert is not overtaken by
-        // the end of the connection.
+        // With TLS 1.3, the alert about a refused client certificate arrives only now, if the end
+        // of the connection does not overtake it.
         let verified = info.tls_verify && !is_timeout(error);
         if tls && (verified || error.kind() == ErrorKind::InvalidData) {
-            let reason = format!("no answer to our certificate: {}", in_words(error));
+            let reason = format!("no answer to our certificate: {}", describe(error));
             return self.tls_failed(&reason);
         }
-        self.unreachable(&format!("no answer to CONNECT: {}", in_words(error)))
+        self.unreachable(&format!("no answer to CONNECT: {}", describe(error)))
     }
 
     fn refused(&self, line: &str) -> StoreError {
@@ -251,7 +254,7 @@ pub(super) fn unreachable(settings: &ConnectionSettings, reason: &str) -> StoreE
 
 type TlsStream<'a> = StreamOwned<ClientConnection, Timed<'a>>;
 
-/// A socket whose every call ends at a deadline, however slowly the peer drips.
+/// A socket whose calls all end at a deadline, however slowly the server sends.
 struct Timed<'a> {
     tcp: TcpStream,
     deadline: Instant,
@@ -264,7 +267,7 @@ impl Read for Timed<'_> {
             if self.cancelled.load(Ordering::Relaxed) {
                 return Err(io::Error::other("cancelled"));
             }
-            self.tcp.set_read_timeout(Some(remaining(self.deadline)?.min(SLICE)))?;
+            self.tcp.set_read_timeout(Some(remaining(self.deadline)?.min(LONGEST_READ)))?;
             match self.tcp.read(buffer) {
                 Err(error) if is_timeout(&error) => {}
                 result => return result,
@@ -284,13 +287,13 @@ impl Write for Timed<'_> {
     }
 }
 
-/// What is left until `deadline`; never zero, which would mean "no timeout".
+/// The time left until `deadline`; never zero, which would mean "no timeout".
 fn remaining(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// Reads a line bytewise, so that nothing of what follows it (TLS) is swallowed.
+/// Reads a line byte by byte, so that the bytes after it (TLS) are left.
 fn read_line(stream: &mut impl Read) -> io::Result<String> {
     let mut line = Vec::with_capacity(512);
     loop {
@@ -314,8 +317,8 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// An I/O error for people: a socket's timeout calls itself "Resource temporarily unavailable".
-fn in_words(error: &io::Error) -> String {
+/// An I/O error for people: the system calls a timeout "Resource temporarily unavailable".
+fn describe(error: &io::Error) -> String {
     match error.kind() {
         _ if is_timeout(error) => "it stayed silent".into(),
         ErrorKind::UnexpectedEof => "it closed the connection".into(),
@@ -328,14 +331,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_read_to_its_end_and_no_further() {
+    fn a_line_is_read_to_its_end_only() {
         let mut bytes: &[u8] = b"INFO {}\r\nrest";
         assert_eq!(read_line(&mut bytes).unwrap(), "INFO {}\r");
         assert_eq!(bytes, b"rest");
     }
 
     #[test]
-    fn an_endless_line_is_given_up() {
+    fn an_endless_line_is_refused() {
         let mut bytes: &[u8] = &[b'x'; MAX_LINE + 1];
         assert!(read_line(&mut bytes).is_err());
         let mut bytes: &[u8] = b"\xff\xfe\n";

@@ -1,10 +1,10 @@
 //! The end of a client, on a thread of its own.
 //!
 //! The crate's `close` ends its threads in an orderly way, but waits for a PONG without a timeout.
-//! So a message to the own inbox goes first. When it comes back, or the server says that it is not
-//! permitted, the server is alive, and the client is closed. Else the client is dropped. That alone
-//! would leave its reading thread blocked in `read` and its flushing thread asleep for two minutes.
-//! The crate's source shows the way out:
+//! So a message to the own inbox goes first. When it comes back, or the server denies it, the
+//! server is alive, and the client is closed. Else the client is dropped. That alone would leave
+//! its reading thread blocked in `read` and its flushing thread asleep for two minutes. The crate's
+//! source shows the way out:
 //! - dropping the last [`nats::Connection`] sets its shutdown flag;
 //! - dropping a subscription afterwards wakes the flushing thread, which sees the flag and ends;
 //! - the reading thread looks at the flag after anything that arrives: that message, when the
@@ -31,7 +31,7 @@ const ECHO_PAUSE: Duration = Duration::from_millis(10);
 /// Errors of the server that may wait to be read.
 const MAX_SERVER_ERRORS: usize = 64;
 
-/// What keeps a client alive. Dropped in this order; see the module's documentation.
+/// The parts that keep a client alive. Dropped in this order; see the module's documentation.
 pub(super) struct OpenClient {
     pub(super) connection: nats::Connection,
     pub(super) inbox: nats::Subscription,
@@ -41,7 +41,7 @@ pub(super) struct OpenClient {
     pub(super) inbox_prefix: String,
 }
 
-/// What a client, the crate's callbacks and the reaper share.
+/// State shared by a client, the crate's callbacks and the reaper.
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) open: Mutex<Option<OpenClient>>,
@@ -112,7 +112,7 @@ impl Shared {
             (client.inbox.receiver().clone(), echo_subject(&client.inbox_prefix))
         };
         let Some((inbox, echo)) = self.open.lock().as_ref().map(inbox_of) else { return false };
-        // What came before shows nothing about now.
+        // Earlier messages show nothing about now.
         while inbox.try_recv().is_ok() {}
         self.server_errors.lock().clear();
         let mut sent = false;

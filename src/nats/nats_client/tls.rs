@@ -1,4 +1,4 @@
-//! Transport security: one configuration for the probe and for the client.
+//! TLS: one configuration for the probe and for the crate.
 
 use std::io;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn authorities(tls: &Tls) -> io::Result<RootCertStore> {
             store.add(certificate).map_err(|error| bad(path, &error))?;
         }
     } else {
-        // Old stores have certificates that nobody can read; the others still count.
+        // Old stores have some unreadable certificates; the others still count.
         store.add_parsable_certificates(rustls_native_certs::load_native_certs()?);
     }
     if store.is_empty() {

@@ -1,4 +1,4 @@
-//! One node's connection, and what can go wrong with it.
+//! One node's connection, and its faults.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -32,7 +32,7 @@ impl MemoryLink {
         self.with(|shared, index| act(&mut shared.nodes[index]));
     }
 
-    /// Ends the connection, and refuses new ones until [`heal`](Self::heal). The node is told.
+    /// Ends the connection, which the node learns, and refuses new ones until [`heal`](Self::heal).
     pub fn cut(&self) {
         self.node(Node::cut);
     }
@@ -42,18 +42,18 @@ impl MemoryLink {
         self.node(Node::heal);
     }
 
-    /// Nothing moves in either direction, and nobody is told, until [`thaw`](Self::thaw).
+    /// Nothing moves in either direction, unnoticed, until [`thaw`](Self::thaw).
     pub fn freeze(&self) {
         self.node(|node| node.frozen = true);
     }
 
-    /// What was held back moves on: requests are carried out now, those of abandoned connections
-    /// too.
+    /// Ends a freeze: requests that were held back are carried out now, those of abandoned
+    /// connections too.
     pub fn thaw(&self) {
         self.with(Shared::thaw);
     }
 
-    /// The next `count` requests are carried out, and their answers are lost.
+    /// The next `count` requests are carried out, and their responses are lost.
     pub fn drop_replies(&self, count: u32) {
         self.node(|node| node.drop_replies = count);
     }
@@ -63,7 +63,7 @@ impl MemoryLink {
         self.node(|node| node.drop_requests = count);
     }
 
-    /// Answers from now on arrive this much later. Zero at first.
+    /// Responses from now on arrive this much later. Zero at first.
     pub fn delay_replies(&self, by: Duration) {
         self.node(|node| node.reply_delay = by);
     }
@@ -104,7 +104,7 @@ struct Pending {
 struct Transit {
     ticket: Ticket,
     request: Request,
-    /// The connection it was sent on was given up: nobody hears of its outcome.
+    /// The connection it was sent on was given up: its outcome is not reported.
     abandoned: bool,
 }
 
@@ -149,7 +149,7 @@ impl Node {
         self.push(false, Duration::ZERO, StoreEvent::Connected { server: "memory".into() });
     }
 
-    /// Takes a request; gives it back when it arrives at the server at once.
+    /// Takes a request. Returns it if it arrives at the server at once.
     pub(super) fn send(&mut self, ticket: Ticket, request: Request) -> Option<Request> {
         if self.state != State::Connected {
             self.complete(ticket, Outcome::Failed(StoreError::Disconnected("cut off".into())));
@@ -178,7 +178,7 @@ impl Node {
         }
     }
 
-    /// Ends a freeze; returns what was on its way.
+    /// Ends a freeze, and returns the requests that were on their way.
     pub(super) fn thaw(&mut self) -> Vec<(Ticket, Request, bool)> {
         self.frozen = false;
         if self.state == State::Connecting {
@@ -246,7 +246,7 @@ impl Node {
         Ok(event)
     }
 
-    /// The connection is gone: what was asked on it is unknown, what it would still tell is lost.
+    /// The connection is gone: its requests are unknown, and its undelivered events are lost.
     fn abandon(&mut self, reason: &str) {
         self.pending.retain(|pending| !pending.remote);
         self.transit.iter_mut().for_each(|sent| sent.abandoned = true);

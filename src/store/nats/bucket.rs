@@ -1,4 +1,4 @@
-//! The bucket: how it is created, and which existing ones will do.
+//! The bucket: how it is created, and which existing ones are suitable.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::nats::version::Version;
 /// Replicated compare-and-set is atomic from this server version on.
 const REPLICAS_SINCE: Version = Version(2, 11, 0);
 
-/// What the lease asks of its bucket.
+/// The bucket of a cluster, and the lease's requirements for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketOptions {
     /// The cluster's id; the bucket is `cluster-<id>`. Letters, digits, `-` and `_`.
@@ -42,7 +42,7 @@ impl BucketOptions {
         format!("cluster-{}", self.cluster_id)
     }
 
-    /// Where the server repeats what was stored under the key, in a bucket that we created.
+    /// The subject of notices: where a bucket that we created repeats the records it stored.
     pub(super) fn notice_subject(&self) -> String {
         format!("cluster.{}.kv.lease", self.cluster_id)
     }
@@ -92,10 +92,10 @@ impl BucketOptions {
         )))
     }
 
-    /// Tells whether an existing bucket can hold a lease; if so, with what warning.
+    /// Whether an existing bucket can hold a lease; if so, with a warning where one is due.
     ///
     /// # Errors
-    /// [`StoreError::Bucket`], saying what is wrong and what would be accepted.
+    /// [`StoreError::Bucket`], with the reason and with what would be accepted.
     pub(super) fn check(
         &self,
         config: &RawConfig,

@@ -1,8 +1,8 @@
-//! Bytes of any origin through this group's readers, and what must hold whatever they are.
+//! Checks this group's readers with any bytes. For tests and fuzzing only.
 //!
-//! For tests and fuzzing only. Each function returns when the readers kept their promises, and
-//! panics when one did not: a success that the bytes do not say, an error that is no line for a
-//! log, a value that is longer than it may be.
+//! Each function returns when the readers kept their promises, and panics when one did not: a
+//! success that the bytes do not contain, an error that is no safe line for a log, a value that is
+//! longer than allowed.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ use crate::nats::{PermissionViolation, bytes as wire};
 use crate::store::{Content, Entry, Outcome};
 use crate::text::printable;
 
-/// Calls what it is given, once: so a caller measures the reader alone, without the checks.
+/// Calls its argument once. So a caller measures the reader alone, without the checks.
 pub type Around<'a> = &'a dyn Fn(&mut dyn FnMut());
 
 fn within<T>(around: Around<'_>, read: impl Fn() -> T) -> T {
     let mut result = None;
     around(&mut || result = Some(read()));
-    result.expect("invariant: `around` calls what it is given")
+    result.expect("invariant: `around` calls its argument")
 }
 
 fn subjects() -> Subjects {
     Subjects::new("cluster-t", "$JS.API")
 }
 
-/// A line for a log: of sane length, and nothing in it moves a cursor.
+/// An error must be a line for a log: short, and without control characters.
 fn check_error(error: &StoreError) {
     let text = error.to_string();
     assert!(text.chars().count() < 1_000, "{} characters", text.len());
@@ -47,16 +47,16 @@ fn check_entry(entry: &Entry) {
     }
 }
 
-/// Compares with what a reader says that knows nothing of the format. It does not follow
-/// everywhere: too deep for it may be what ours has no need to look at.
+/// Compares with a reader of any JSON, where that one can read the bytes. It refuses deep nesting,
+/// even in parts that our readers skip.
 fn compare(bytes: &[u8], agrees: impl FnOnce(&Value) -> bool) {
-    if let Ok(said) = serde_json::from_slice(bytes) {
-        assert!(agrees(&said), "{said}");
+    if let Ok(json) = serde_json::from_slice(bytes) {
+        assert!(agrees(&json), "{json}");
     }
 }
 
-fn has_code(said: &Value, codes: &[u32]) -> bool {
-    said["error"]["err_code"]
+fn has_code(json: &Value, codes: &[u32]) -> bool {
+    json["error"]["err_code"]
         .as_u64()
         .is_some_and(|code| codes.iter().any(|one| code == u64::from(*one)))
 }
@@ -67,45 +67,45 @@ pub fn acknowledgement(bytes: &[u8], around: Around<'_>) {
     match within(around, || jetstream::parse_ack(bytes, &subjects.stream)) {
         Ok(Outcome::Stored { revision }) => {
             assert!(revision > 0);
-            compare(bytes, |said| {
-                let stored = said["seq"] == revision && said["stream"] == subjects.stream;
-                stored && said["error"].is_null()
+            compare(bytes, |json| {
+                let stored = json["seq"] == revision && json["stream"] == subjects.stream;
+                stored && json["error"].is_null()
             });
         }
-        Ok(Outcome::LostRace) => compare(bytes, |said| has_code(said, &jetstream::code::LOST_RACE)),
+        Ok(Outcome::LostRace) => compare(bytes, |json| has_code(json, &jetstream::code::LOST_RACE)),
         Ok(Outcome::Failed(error)) | Err(error) => check_error(&error),
         Ok(outcome) => panic!("{outcome:?}"),
     }
 }
 
-/// As the answer to the question for the message under the key.
+/// As the response to the question for the message under the key.
 pub fn message(bytes: &[u8], around: Around<'_>) {
     let subjects = subjects();
     match within(around, || jetstream::parse_get(bytes, &subjects.key)) {
         Ok(Found::Some(entry)) => {
             check_entry(&entry);
-            compare(bytes, |said| {
-                let said = &said["message"];
-                said["subject"] == subjects.key && said["seq"] == entry.revision
+            compare(bytes, |json| {
+                let json = &json["message"];
+                json["subject"] == subjects.key && json["seq"] == entry.revision
             });
         }
         Ok(Found::NoMessage | Found::NoBucket) => {
-            compare(bytes, |said| has_code(said, &[10037, 10059]));
+            compare(bytes, |json| has_code(json, &[10037, 10059]));
         }
         Err(error) => check_error(&error),
     }
 }
 
-/// As the answer to the questions for the stream and for the account, and to a creation.
+/// As the response to the questions for the stream and for the account, and to a creation.
 pub fn stream(bytes: &[u8], around: Around<'_>) {
     let subjects = subjects();
     let options =
         BucketOptions { cluster_id: "t".into(), replicas: 1, min_max_age: Duration::from_secs(7) };
     match within(around, || jetstream::parse_info(bytes, &subjects.stream)) {
         Ok(Found::Some(info)) => {
-            compare(bytes, |said| {
-                let state = &said["state"];
-                said["config"]["name"] == subjects.stream
+            compare(bytes, |json| {
+                let state = &json["state"];
+                json["config"]["name"] == subjects.stream
                     && state["last_seq"] == info.last_seq
                     && (!info.pristine || state["messages"] == 0)
             });
@@ -132,7 +132,7 @@ pub fn stream(bytes: &[u8], around: Around<'_>) {
     }
 }
 
-/// As a notice, headers first as they are on the wire; and as a complaint of the server.
+/// As a notice, headers first as they are on the wire; and as an error of the server.
 pub fn notice(bytes: &[u8], around: Around<'_>) {
     let subjects = subjects();
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);

@@ -1,4 +1,4 @@
-//! Answers, damaged, invented and found by fuzzing: what must hold, holds.
+//! The readers' promises hold for responses that are damaged, invented, or found by fuzzing.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ const READERS: [(&str, Reader); 5] = [
 
 const AS_IT_IS: Around<'_> = &|read| read();
 
-/// What fuzzing found to be different from everything else, and what once broke.
+/// Inputs on which fuzzing reached new code, and inputs that once broke a reader.
 #[test]
 fn the_corpus_of_each_reader_breaks_none() {
     for (name, reader) in READERS {
@@ -44,8 +44,8 @@ fn the_corpus_has_each_code_of_a_lost_race() {
     let all: Vec<_> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
     for code in jetstream::code::LOST_RACE {
         let lost = |bytes: &Vec<u8>| {
-            let said = serde_json::from_slice(bytes).unwrap_or_default();
-            has_code(&said, &[code])
+            let json = serde_json::from_slice(bytes).unwrap_or_default();
+            has_code(&json, &[code])
                 && jetstream::parse_ack(bytes, "KV_cluster-t") == Ok(Outcome::LostRace)
         };
         assert!(all.iter().any(lost), "{code}");
@@ -79,7 +79,7 @@ const KEYS: [&str; 24] = [
     "dest",
 ];
 
-const WORDS: [&str; 8] = [
+const TEXTS: [&str; 8] = [
     "KV_cluster-t",
     "$KV.cluster-t.lease",
     "$KV.cluster-t.>",
@@ -99,7 +99,7 @@ fn json_of_ours() -> impl Strategy<Value = Value> {
             .prop_map(Value::from),
         any::<f32>().prop_map(Value::from),
         "\\PC{0,20}".prop_map(Value::from),
-        prop::sample::select(&WORDS[..]).prop_map(Value::from),
+        prop::sample::select(&TEXTS[..]).prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 64, 8, |inner| {
         let key = prop::sample::select(&KEYS[..]).prop_map(str::to_owned);
@@ -145,10 +145,10 @@ proptest! {
     }
 
     #[test]
-    fn any_words_of_a_server(lines in vec("(INFO|PING|PONG|-ERR|\\+OK|) ?\\PC{0,60}", 0..5)) {
+    fn any_lines_of_a_server(lines in vec("(INFO|PING|PONG|-ERR|\\+OK|) ?\\PC{0,60}", 0..5)) {
         handshake(lines.join("\r\n").as_bytes(), AS_IT_IS);
-        let words = lines.join("\r\n");
-        handshake(format!("INFO {{\"headers\":true}}\r\n{words}\r\n").as_bytes(), AS_IT_IS);
-        notice(format!("Permissions Violation for {words}").as_bytes(), AS_IT_IS);
+        let text = lines.join("\r\n");
+        handshake(format!("INFO {{\"headers\":true}}\r\n{text}\r\n").as_bytes(), AS_IT_IS);
+        notice(format!("Permissions Violation for {text}").as_bytes(), AS_IT_IS);
     }
 }

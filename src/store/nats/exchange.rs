@@ -12,11 +12,11 @@ const MAX_OPEN: usize = 256;
 /// The question that a response is awaited to.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
-    /// A read's first question when no incarnation is known yet: which is it?
+    /// Which incarnation is the bucket? A read's first question when none is known yet.
     Learn {
         round: u8,
     },
-    /// What stands under the key? Asked when the bucket was known to be `base`.
+    /// Which message is under the key? Asked when the bucket was known to be `base`.
     Get {
         base: Incarnation,
         round: u8,

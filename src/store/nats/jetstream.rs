@@ -1,8 +1,8 @@
-//! JetStream's requests and answers, as far as a lease needs them: pure functions over bytes.
+//! JetStream's responses, as far as a lease needs them: pure functions over bytes.
 //!
 //! The formats are those of the NATS architecture decision records (ADR-1 for the JSON API, ADR-8
-//! for key-value buckets). Every answer is read into a private raw struct; whatever does not fit is
-//! [`Malformed`](StoreError::Malformed), which the caller makes an *unknown* outcome of.
+//! for key-value buckets). Every response is read into a private raw struct. One that does not fit
+//! is [`Malformed`](StoreError::Malformed), which makes the outcome *unknown*.
 
 use std::borrow::Cow;
 
@@ -33,7 +33,7 @@ pub(super) mod code {
     ];
 }
 
-/// The error part of any answer.
+/// The error part of any response.
 #[derive(Debug, Deserialize)]
 struct RawError {
     #[serde(default)]
@@ -54,7 +54,7 @@ impl RawError {
         }
     }
 
-    /// The server may have begun, or somebody else may have answered for it.
+    /// The server may have begun, or another process may have responded for it.
     fn is_doubtful(&self) -> bool {
         !(400..500).contains(&self.code)
     }
@@ -95,7 +95,7 @@ pub(super) fn parse_ack(body: &[u8], stream: &str) -> Result<Outcome, StoreError
     }
 }
 
-/// What a request about the bucket was answered with, when not with an error.
+/// The response to a request about the bucket, when it is no other error.
 #[derive(Debug, PartialEq)]
 pub(super) enum Found<T> {
     Some(T),
@@ -121,7 +121,7 @@ struct RawMessage<'a> {
     data: Cow<'a, str>,
 }
 
-/// Reads the answer to [`Subjects::get`].
+/// Reads the response to [`Subjects::get`].
 pub(super) fn parse_get(body: &[u8], key: &str) -> Result<Found<Entry>, StoreError> {
     let raw: RawGet<'_> = parse(body)?;
     if let Some(error) = raw.error {
@@ -163,7 +163,7 @@ struct RawState {
     last_seq: u64,
 }
 
-/// Reads the answer to [`Subjects::info`].
+/// Reads the response to [`Subjects::info`].
 pub(super) fn parse_info(body: &[u8], stream: &str) -> Result<Found<Info>, StoreError> {
     let raw: RawInfo = parse(body)?;
     if let Some(error) = raw.error {
@@ -191,20 +191,20 @@ pub(super) fn parse_create(body: &[u8], stream: &str) -> Result<Outcome, StoreEr
         RawInfo { error: Some(error), .. } if error.err_code == code::NAME_IN_USE => {
             Ok(Outcome::Created)
         }
-        // The read that follows shows what the server did in spite of it.
+        // If the server created it nevertheless, the read that follows finds it.
         RawInfo { error: Some(error), .. } => Ok(Outcome::Failed(error.into_error())),
         RawInfo { config: Some(config), .. } if config.name == stream => Ok(Outcome::Created),
         _ => Err(malformed("neither a stream nor an error")),
     }
 }
 
-/// Reads the answer to [`Subjects::account`]: whether there is JetStream for us.
+/// Reads the response to [`Subjects::account`]: whether there is JetStream for us.
 pub(super) fn parse_account(body: &[u8]) -> Result<(), StoreError> {
     #[derive(Deserialize)]
-    struct RawAnswer {
+    struct RawResponse {
         error: Option<RawError>,
     }
-    parse::<RawAnswer>(body)?.error.map_or(Ok(()), |error| Err(error.into_error()))
+    parse::<RawResponse>(body)?.error.map_or(Ok(()), |error| Err(error.into_error()))
 }
 
 fn not_found<T>(error: RawError) -> Result<Found<T>, StoreError> {
@@ -215,7 +215,7 @@ fn not_found<T>(error: RawError) -> Result<Found<T>, StoreError> {
     }
 }
 
-/// Whether a message's headers say that the key was deleted, purged, or expired by the server.
+/// Whether a message's headers mark the key as deleted, purged, or expired by the server.
 fn is_marker(headers: &str) -> bool {
     headers
         .lines()

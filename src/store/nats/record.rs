@@ -28,7 +28,7 @@ pub(crate) struct RecordClient {
     options: BucketOptions,
     subjects: Subjects,
     exchanges: Exchanges,
-    /// What happened and was not handed out yet.
+    /// Events that were not handed out yet.
     events: VecDeque<StoreEvent>,
     /// The bucket's incarnation, as far as is known.
     known: Option<Incarnation>,
@@ -40,7 +40,7 @@ pub(crate) struct RecordClient {
     warned: Option<Incarnation>,
 }
 
-/// What follows from a response.
+/// The next step after a response.
 enum Next {
     /// The outcome is certain.
     Finish(Outcome),
@@ -86,7 +86,7 @@ impl RecordClient {
         }
     }
 
-    /// Takes in what happened to the connection.
+    /// Takes in an event of the connection.
     pub(crate) fn handle(&mut self, connection: &mut Connection, event: ConnectionEvent) {
         match event {
             ConnectionEvent::Response { request, message } => {
@@ -112,7 +112,7 @@ impl RecordClient {
         }
     }
 
-    /// What happened next.
+    /// The next event.
     pub(crate) fn next(&mut self) -> Option<StoreEvent> {
         self.events.pop_front()
     }
@@ -306,7 +306,7 @@ impl RecordClient {
             self.warned = Some(info.incarnation.clone());
             log::warn!(bucket = self.options.bucket().as_str(); "{warning}");
         }
-        // Where the bucket repeats what is stored; where it does not, on the key.
+        // Without a rule to repeat stored messages, the key itself is the subject of hints.
         let republished = info.config.notice_subject(&self.subjects.key);
         connection.set_hints(republished.as_ref().unwrap_or(&self.subjects.key));
         Ok(())
@@ -323,8 +323,8 @@ impl RecordClient {
         }
     }
 
-    /// The server denied something; publishing, if `published` names a subject. It does not say
-    /// which message it is about.
+    /// The server denied publishing on the subject `published`, or a subscription. The denial names
+    /// no message.
     fn denied(
         &mut self,
         connection: &mut Connection,
@@ -369,7 +369,7 @@ fn failed_read(error: StoreError) -> Next {
     }
 }
 
-/// What "no responders" means for a request.
+/// The next step after the server knew no responder for a request.
 fn no_responders(subject: &str, step: &Step) -> Next {
     let error = StoreError::NoResponders(subject.into());
     match step {

@@ -25,7 +25,7 @@ pub(super) struct RawConfig {
     pub(super) republish: Option<RawRepublish>,
 }
 
-/// Something is there, and what it says is not kept.
+/// A value that is there; its content is not kept.
 #[derive(Debug, PartialEq)]
 pub(super) struct Present;
 
@@ -69,7 +69,7 @@ impl RawConfig {
         Some(excerpt(&reason))
     }
 
-    /// The subject on which the server repeats what is stored under `key`, contents and all.
+    /// The subject on which the server repeats each message stored under `key`, with its content.
     pub(super) fn notice_subject(&self, key: &str) -> Option<String> {
         let republish = self.republish.as_ref().filter(|republish| !republish.headers_only)?;
         let filter = if republish.src.is_empty() { ">" } else { &republish.src };
@@ -112,7 +112,7 @@ mod tests {
     const KEY: &str = "$KV.cluster-t.lease";
 
     #[test]
-    fn filters_cover_as_nats_says() {
+    fn filters_match_as_in_nats() {
         for filter in [">", "$KV.>", "$KV.*.lease", "$KV.cluster-t.*", KEY] {
             assert!(matches(filter, KEY), "{filter}");
         }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_notices_subject_follows_the_republish_rule() {
+    fn the_subject_of_notices_follows_the_republish_rule() {
         let subject = |src: &str, dest: &str, headers_only| {
             let republish = RawRepublish { src: src.into(), dest: dest.into(), headers_only };
             RawConfig { republish: Some(republish), ..RawConfig::default() }.notice_subject(KEY)
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(subject(">", "copy.>", false), found("copy.$KV.cluster-t.lease"));
         assert_eq!(subject("", "copy.>", false), found("copy.$KV.cluster-t.lease"));
         assert_eq!(subject(KEY, "copy.one", false), found("copy.one"));
-        // Nothing that we could read, follow, or safely subscribe to.
+        // Rules that are not supported, or not safe to subscribe to.
         assert_eq!(subject("$KV.cluster-t.>", "cluster.t.kv.>", true), None);
         assert_eq!(subject("$KV.*.lease", "copy.$1", false), None);
         assert_eq!(subject("$KV.other.>", "copy.>", false), None);

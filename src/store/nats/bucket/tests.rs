@@ -1,4 +1,4 @@
-//! Which configurations will do, with the figures in the refusals.
+//! Which configurations are suitable, and the figures in the refusals.
 
 use super::*;
 use crate::store::nats::stream_config::Present;
@@ -22,12 +22,12 @@ fn check(change: impl FnOnce(&mut RawConfig)) -> Result<Option<String>, String> 
 }
 
 #[test]
-fn a_plain_file_bucket_will_do() {
+fn a_plain_file_bucket_is_suitable() {
     assert_eq!(check(|_| ()), Ok(None));
 }
 
 #[test]
-fn each_unsuitable_trait_is_refused_by_name() {
+fn each_unsuitable_option_is_refused_by_name() {
     type Change = fn(&mut RawConfig);
     let refusals: [(&str, Change); 11] = [
         ("storage is \"memory\"", |c| c.storage = "memory".into()),

@@ -1,4 +1,4 @@
-//! Answers as nats-server 2.9.10 and 2.15.1 gave them, and answers that nobody should give.
+//! Responses of nats-server 2.9.10 and 2.15.1, and responses that no server should send.
 
 use super::*;
 use crate::nats::version::Version;
@@ -153,9 +153,10 @@ fn a_name_in_use_counts_as_created() {
 }
 
 #[test]
-fn a_servers_words_are_cut_and_cleaned() {
-    let words = "x".repeat(1000) + "\r\n";
-    let body = json!({ "error": { "code": 404, "err_code": 1, "description": words } }).to_string();
+fn an_errors_description_is_cut_and_cleaned() {
+    let description = "x".repeat(1000) + "\r\n";
+    let body =
+        json!({ "error": { "code": 404, "err_code": 1, "description": description } }).to_string();
     let Err(StoreError::Server { description, .. }) = parse_get(body.as_bytes(), KEY) else {
         panic!("it is an error");
     };
@@ -165,7 +166,7 @@ fn a_servers_words_are_cut_and_cleaned() {
 /// Bytes changed, cut and doubled at random places: nothing panics, and a success is never read out
 /// of a refusal.
 #[test]
-fn damaged_answers_never_become_a_success() {
+fn damaged_responses_never_become_a_success() {
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = |below: usize| {
         random ^= random << 13;
