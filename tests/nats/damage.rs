@@ -1,5 +1,5 @@
-//! The record, and its bucket, damaged by hand under a live leader: nobody leads beside another,
-//! and the epoch goes on.
+//! The record, and its bucket, damaged by hand under a live leader: there are never two leaders, and
+//! the epoch goes on.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::wait::eventually;
 /// Long enough that a loaded machine does not end the term before the damage does.
 const TTL: Duration = Duration::from_secs(4);
 
-/// A leader at 0, a follower at 1, and somebody with a hand in their bucket.
+/// A leader at 0, a follower at 1, and a client that changes their bucket.
 struct Scene {
     nodes: Nodes,
     witness: Client,
@@ -36,7 +36,7 @@ impl Scene {
         Bucket::of_cluster(&self.witness, "orders")
     }
 
-    /// Returns when somebody leads under an epoch above `epoch`, and both agree on it.
+    /// Returns when a node leads under an epoch above `epoch`, and both agree on it.
     fn recovers_above(&mut self, epoch: u64) {
         eventually(PATIENCE, "a leader with a higher epoch", || {
             let leader = self.nodes.leader();
@@ -66,7 +66,7 @@ on_both_servers!(a_purged_key_ends_the_term_and_the_epoch_goes_on, |version| {
     marked(version, |bucket| bucket.purge_key("lease").expect("purged"));
 });
 
-on_both_servers!(a_key_purged_without_a_trace_is_written_again_by_its_leader, |version| {
+on_both_servers!(a_leader_rewrites_its_record_after_a_stream_purge, |version| {
     let scene = Scene::new(version);
     for _ in 0..3 {
         scene.bucket().purge("lease").expect("purged");
@@ -77,14 +77,14 @@ on_both_servers!(a_key_purged_without_a_trace_is_written_again_by_its_leader, |v
     assert_eq!(scene.nodes[0].told("lost"), 0);
 });
 
-on_both_servers!(a_key_purged_with_no_leader_left_is_taken_with_a_higher_epoch, |version| {
+on_both_servers!(a_purged_key_without_a_leader_is_taken_with_a_higher_epoch, |version| {
     let mut scene = Scene::new(version);
     scene.nodes[0].kill();
     scene.bucket().purge("lease").expect("purged");
     assert!(scene.nodes[1].became().epoch > 1);
 });
 
-on_both_servers!(garbage_in_the_record_is_told_and_recovered_from, |version| {
+on_both_servers!(garbage_in_the_record_is_reported_and_recovered_from, |version| {
     let mut scene = Scene::new(version);
     let garbage = now();
     scene.bucket().put("lease", "not a lease").expect("stored");
@@ -93,7 +93,7 @@ on_both_servers!(garbage_in_the_record_is_told_and_recovered_from, |version| {
     for node in scene.nodes.iter_mut() {
         assert!(
             node.told("corrupt") == 1,
-            "{} told it {} times",
+            "{} reported it {} times",
             node.name(),
             node.told("corrupt")
         );
@@ -119,7 +119,7 @@ on_both_servers!(a_foreign_record_deposes_the_leader_and_is_waited_out, |version
     assert!(next.challenged >= stolen + nanos(TTL));
 });
 
-on_both_servers!(a_deleted_bucket_is_made_again_and_the_epoch_goes_on, |version| {
+on_both_servers!(a_deleted_bucket_is_recreated_and_the_epoch_goes_on, |version| {
     let mut scene = Scene::new(version);
     scene.bucket().delete().expect("deleted");
     assert_eq!(scene.nodes[0].lost().cause, "the bucket was deleted or replaced");

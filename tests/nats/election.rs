@@ -54,15 +54,15 @@ on_both_servers!(a_step_down_fails_over_and_the_cooldown_holds_the_old_leader_ba
     nodes.agree_on(1);
     assert_eq!((nodes[0].told("hook_became"), nodes[0].told("hook_lost")), (1, 1));
 
-    // Nobody is left but the one who has to stay back.
+    // Only the node in its cooldown is left.
     assert!(!nodes[1].stop(), "connected, and so released");
     let again = nodes[0].became();
     assert_eq!(again.epoch, 3);
     assert!(again.challenged >= asked + nanos(ttl), "the cooldown is one TTL");
 });
 
-// Three hops that no hand-over can do without: release, notice, challenge. By revision alone, to
-// challenge what was not read would not be safe.
+// Every hand-over needs three hops: release, notice, challenge. A challenge by revision alone would
+// not be safe before a read; the release's name makes it safe.
 on_both_servers!(a_release_is_taken_over_by_its_name_before_it_is_read, |version| {
     let server = NatsServer::start(version);
     let mut nodes = Nodes::started(config(&server.url()).cluster_id("named"), &["a"]);
@@ -150,7 +150,7 @@ on_both_servers!(the_epoch_goes_on_after_all_were_down, |version| {
     assert_eq!(nodes[fourth].became().epoch, highest + 1);
 });
 
-on_both_servers!(of_two_processes_with_one_id_one_leads_and_the_other_is_told, |version| {
+on_both_servers!(one_of_two_processes_with_one_id_leads_and_the_duplicate_is_reported, |version| {
     let server = NatsServer::start(version);
     let mut nodes = Nodes::started(config(&server.url()), &["a"]);
     nodes[0].became();

@@ -1,4 +1,4 @@
-//! What a real server may bring from people who mean ill, and what must not leak to a log.
+//! Attacks through a real server, and secrets that must not leak into a log.
 
 use std::fs;
 use std::sync::Mutex;
@@ -95,7 +95,7 @@ fn survive_a_flood(version: Version) {
 
 fn flood(url: &str, go_on: &AtomicBool, sent: &AtomicU64) {
     let nats = Client::connect(url);
-    // Whoever may listen on the key learns where the leader's acknowledgements go.
+    // A subscriber to the key learns the subject of the leader's acknowledgements.
     let write = nats.subscribe("$KV.cluster-test.lease").next(PATIENCE).expect("a renewal");
     let inbox = write.reply.expect("it wants an acknowledgement");
     let inbox = inbox.rsplit_once('.').expect("numbered").0.to_owned();
@@ -144,7 +144,7 @@ fn capture() {
     log::set_max_level(log::LevelFilter::Trace);
 }
 
-/// Starts and stops a node; everything it says goes into the log.
+/// Starts and stops a node; all its messages go into the log.
 fn try_node(config: ConfigBuilder) {
     let config = config.connect_timeout(Duration::from_secs(3)).build().expect("valid");
     let say = |text: String| LOG.lock().unwrap().push(text);
@@ -162,16 +162,16 @@ fn try_node(config: ConfigBuilder) {
     }
 }
 
-on_both_servers!(no_secret_is_told, |version| {
+on_both_servers!(no_secret_is_logged, |version| {
     alone(|| try_every_secret(version));
 });
 
 fn try_every_secret(version: Version) {
     capture();
-    let user = NatsServer::builder(version).user("somebody", "s3cr3t-right").start();
+    let user = NatsServer::builder(version).user("operator", "s3cr3t-right").start();
     for password in ["s3cr3t-right", "s3cr3t-wrong"] {
-        try_node(config(&user, "a").user_password("somebody", password));
-        let address = user.url().replace("nats://", &format!("nats://somebody:{password}@"));
+        try_node(config(&user, "a").user_password("operator", password));
+        let address = user.url().replace("nats://", &format!("nats://operator:{password}@"));
         try_node(Config::builder("test", "a", [address]));
     }
     let token = NatsServer::builder(version).token("s3cr3t-token").start();
@@ -196,10 +196,10 @@ fn try_every_secret(version: Version) {
         fs::write(&path, text).expect("written");
         try_node(config(&nkey, "a").credentials_file(path));
     }
-    let told = LOG.lock().unwrap();
+    let logged = LOG.lock().unwrap();
     for secret in ["s3cr3t", &seed[4..20], &wrong[4..20], &seed, &wrong] {
-        let lines: Vec<_> = told.iter().filter(|line| line.contains(secret)).collect();
-        assert_eq!(lines, Vec::<&String>::new(), "{secret} was told");
+        let lines: Vec<_> = logged.iter().filter(|line| line.contains(secret)).collect();
+        assert_eq!(lines, Vec::<&String>::new(), "{secret} was logged");
     }
 }
 

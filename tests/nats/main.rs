@@ -14,7 +14,7 @@ mod scale;
 mod start;
 mod v1;
 
-/// What a child process runs.
+/// The test that a child process runs.
 #[test]
 fn node_process() {
     nodes::role::play();

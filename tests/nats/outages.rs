@@ -1,5 +1,5 @@
-//! What a term survives: connections that are reset, a slow link, a restart of the server. What it
-//! does not survive is in the fault matrix, but for a server that hangs.
+//! Outages that a term survives: reset connections, a slow link, a restart of the server. The fault
+//! matrix has those that end it; a hanging server is here.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::support::version::Version;
 use crate::support::wait::eventually;
 
 const TTL: Duration = Duration::from_secs(3);
-/// What a loaded machine may add to a bound; without load it is some milliseconds.
+/// The time that a loaded machine may add to a bound; without load it is some milliseconds.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A leader at 0 behind a wire with faults, and a follower at 1 that is not.
@@ -62,7 +62,7 @@ on_both_servers!(a_slow_wire_does_not_cost_the_term, |version| {
     assert_eq!(scene.nodes[0].told("lost"), 0);
 });
 
-on_both_servers!(a_stop_behind_a_frozen_link_returns_and_lets_the_lease_lapse, |version| {
+on_both_servers!(a_stop_behind_a_frozen_link_returns_and_lets_the_lease_expire, |version| {
     let bound = Duration::from_millis(500);
     let mut scene = Scene::new(version, |config| config.lease_ttl(TTL).stop_timeout(bound));
     scene.proxy.freeze();
@@ -87,7 +87,7 @@ on_both_servers!(a_term_survives_a_restart_of_the_server, |version| {
     assert_eq!((nodes[0].told("lost"), &nodes[0].status()["epoch"]), (0, &1.into()));
 });
 
-on_both_servers!(a_server_that_hangs_costs_the_term_and_nothing_else, |version| {
+on_both_servers!(a_hanging_server_costs_only_the_term, |version| {
     let server = NatsServer::start(version);
     let mut nodes = Nodes::started(config(&server.url()).lease_ttl(TTL), &["a"]);
     nodes[0].became();

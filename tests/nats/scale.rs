@@ -1,4 +1,4 @@
-//! Many nodes, few messages, lies on the wire, and nothing left behind.
+//! Many nodes, few messages, forged notices, and no thread or descriptor left behind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,7 +61,7 @@ fn agreed(nodes: &[Node], epoch: u64) -> &Node {
     leader
 }
 
-on_both_servers!(of_twenty_started_at_once_one_leads_each_time, |version| {
+on_both_servers!(one_of_twenty_nodes_started_at_once_leads_each_time, |version| {
     let server = NatsServer::start(version);
     for round in 0..20 {
         let cluster = config(&server.url()).cluster_id(format!("round-{round}")).lease_ttl(LONG);
@@ -72,7 +72,7 @@ on_both_servers!(of_twenty_started_at_once_one_leads_each_time, |version| {
     }
 });
 
-/// What each node's connection has sent so far, by the server's count; one connection a node.
+/// The messages that each node's connection has sent so far, as the server counts them.
 fn sent(server: &NatsServer) -> BTreeMap<String, u64> {
     let connections = server.monitor().connz();
     let connections = connections["connections"].as_array().expect("a list").iter();
@@ -85,7 +85,7 @@ fn sent(server: &NatsServer) -> BTreeMap<String, u64> {
     sent
 }
 
-/// What was sent within some ten seconds by node; `None` when the machine got in the way.
+/// The messages sent within some ten seconds, by node; `None` when the machine was too busy.
 fn quiet_window(server: &NatsServer, nodes: &[Node]) -> Option<(u64, BTreeMap<String, u64>)> {
     let disturbances = || -> u64 {
         let stats = nodes.iter().map(Node::stats);
@@ -103,7 +103,7 @@ fn quiet_window(server: &NatsServer, nodes: &[Node]) -> Option<(u64, BTreeMap<St
     (disturbances() == disturbed).then_some((renewed, spent))
 }
 
-on_both_servers!(a_renewal_costs_one_message_and_followers_send_next_to_nothing, |version| {
+on_both_servers!(a_renewal_costs_one_message_and_followers_send_almost_none, |version| {
     let server = NatsServer::start(version);
     let (ttl, interval) = (Duration::from_secs(3), Duration::from_millis(750));
     let cluster = config(&server.url()).lease_ttl(ttl).renew_interval(interval);
@@ -126,7 +126,7 @@ on_both_servers!(a_renewal_costs_one_message_and_followers_send_next_to_nothing,
     println!("measured: {all} messages in 10 s of {renewals} renewals and 5 followers");
 });
 
-/// Where the server repeats what it has stored; the record's revision and what it says.
+/// The next notice: its subject, the record's revision, and the record.
 fn overhear(witness: &Client) -> (String, u64, Value) {
     let notices = witness.subscribe("cluster.orders.kv.>");
     let notice = notices.next(PATIENCE).expect("a renewal is noticed");
@@ -149,7 +149,7 @@ fn released_by_its_holder(record: &Value) -> String {
     record.to_string()
 }
 
-on_both_servers!(a_forged_notice_deposes_nobody_and_stalls_nobody, |version| {
+on_both_servers!(forged_notices_neither_depose_nor_stall, |version| {
     let server = NatsServer::start(version);
     let ttl = Duration::from_secs(4);
     let mut nodes = Nodes::started(config(&server.url()).lease_ttl(ttl), &["a"]);
@@ -173,7 +173,7 @@ on_both_servers!(a_forged_notice_deposes_nobody_and_stalls_nobody, |version| {
     kill_amid_lies(&mut nodes, &witness);
 });
 
-/// The leader dies, while the wire goes on to claim that it, or somebody else, lives.
+/// The leader dies, while forged notices claim that it, or another node, still leads.
 fn kill_amid_lies(nodes: &mut Nodes, witness: &Client) {
     let (subject, revision, record) = overhear(witness);
     let bucket = Bucket::of_cluster(witness, "orders");
@@ -217,9 +217,9 @@ fn start_and_stop_nodes(url: &str) {
         assert!(!node.stop().left_to_lapse);
         counts()
     };
-    // What is made once and kept is made in the first of them.
+    // The first round makes the things that are made once and kept.
     let at_first = (0..5).map(|_| cycle()).min().expect("some");
     let most = (0..50).map(|_| cycle()).max().expect("some");
     println!("measured: {at_first:?} threads and descriptors at first, {most:?} at most");
-    eventually(PATIENCE, "what is left behind to go", || counts() <= at_first);
+    eventually(PATIENCE, "leftovers to go", || counts() <= at_first);
 }

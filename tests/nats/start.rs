@@ -1,4 +1,4 @@
-//! Starting a node on a real server: what is wrong is said at once and clearly, and nothing hangs.
+//! Starting a node on a real server: errors are reported at once and clearly, and nothing hangs.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::support::version::Version;
 use crate::support::wait::eventually_some;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// What a loaded machine may add to a bound.
+/// The time that a loaded machine may add to a bound.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The text of the error with which the start of a node fails, and then that of an observer.
@@ -30,10 +30,10 @@ fn refusals(config: ConfigBuilder) -> [String; 2] {
 }
 
 #[track_caller]
-fn assert_refused(config: ConfigBuilder, words: &[&str]) {
+fn assert_refused(config: ConfigBuilder, parts: &[&str]) {
     for text in refusals(config) {
-        for word in words {
-            assert!(text.contains(word), "{word:?} is not in {text:?}");
+        for part in parts {
+            assert!(text.contains(part), "{part:?} is not in {text:?}");
         }
     }
 }
@@ -53,7 +53,7 @@ on_both_servers!(a_bucket_in_memory_is_refused, |version| {
     assert_refused(config(&server.url()), &["cluster-orders", "memory", "must be \"file\""]);
 });
 
-on_both_servers!(a_bucket_that_forgets_too_early_is_refused, |version| {
+on_both_servers!(a_bucket_with_a_short_max_age_is_refused, |version| {
     let server = with_bucket(version, |bucket| {
         bucket["max_age"] = 1_000_000_000_u64.into();
         bucket["duplicate_window"] = 1_000_000_000_u64.into();
@@ -68,9 +68,9 @@ on_both_servers!(a_server_without_jetstream_is_refused, |version| {
 
 on_both_servers!(wrong_credentials_are_refused, |version| {
     let server = NatsServer::builder(version).user("ada", "secret").start();
-    let words = ["credentials", "Authorization Violation"];
-    assert_refused(config(&server.url()), &words);
-    assert_refused(config(&server.url()).user_password("ada", "wrong"), &words);
+    let parts = ["credentials", "Authorization Violation"];
+    assert_refused(config(&server.url()), &parts);
+    assert_refused(config(&server.url()).user_password("ada", "wrong"), &parts);
     let right = config(&server.url()).node_id("a").user_password("ada", "secret");
     let node = Node::start(right.build().expect("valid")).expect("the right ones");
     node.wait_for_leadership(PATIENCE).expect("alone");
@@ -108,10 +108,10 @@ on_both_servers!(a_mute_server_is_an_error_within_the_connect_timeout, |version|
 });
 
 on_both_servers!(the_second_of_two_servers_is_found, |version| {
-    let nobody = Port::reserve();
+    let unused = Port::reserve();
     let server = NatsServer::start(version);
     let both =
-        config(&server.url()).servers([format!("nats://{}", nobody.address()), server.url()]);
+        config(&server.url()).servers([format!("nats://{}", unused.address()), server.url()]);
     let node = Node::start(both.node_id("a").build().expect("valid")).expect("one is there");
     node.wait_for_leadership(PATIENCE).expect("alone");
 });

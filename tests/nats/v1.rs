@@ -1,5 +1,5 @@
-//! Beside go-cluster v1 in one bucket: its records, its bucket, its deletes, and what it makes of
-//! ours.
+//! Beside go-cluster v1 in one bucket: its records, its bucket, its deletes, and how it reads our
+//! records.
 
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,8 @@ use crate::support::wait::eventually;
 
 /// A record as v1 writes it; the revision is 1 in a new bucket.
 const LEASE: &str = include_str!("../fixtures/v1/lease.json");
-/// A bucket as v1 makes it at a TTL of 3 s: what is older than 6 s is removed, nothing is repeated.
+/// A bucket as v1 makes it at a TTL of 3 s: records older than 6 s are removed, and the server
+/// repeats nothing.
 const BUCKET: &str = include_str!("../fixtures/v1/bucket.json");
 /// The TTL that goes with it.
 const TTL: Duration = Duration::from_secs(3);
@@ -111,7 +112,7 @@ fn expired(lease: &V1Lease) -> bool {
     OffsetDateTime::from(SystemTime::now()) > time(&lease.expires_at)
 }
 
-on_both_servers!(a_v1_record_is_waited_out_whatever_its_times_say, |version| {
+on_both_servers!(a_v1_record_is_waited_out_regardless_of_its_times, |version| {
     let (server, client) = scene(version);
     let written = now();
     Bucket::of_cluster(&client, "orders").put("lease", LEASE).expect("stored");
@@ -148,11 +149,11 @@ on_both_servers!(our_record_is_respected_and_our_release_followed_by_v1, |versio
 on_both_servers!(a_v1_leader_holds_us_back_until_it_deletes_its_record, |version| {
     let (server, client) = scene(version);
     let mut v1 = V1::new(&client, "go-1");
-    assert!(v1.acquire(), "nobody is there");
+    assert!(v1.acquire(), "there is no holder");
     let mut nodes = Nodes::started(config(&server.url()).lease_ttl(TTL), &["a", "b"]);
     for _ in 0..10 {
         sleep(TTL / 6);
-        assert!(v1.renew(), "nobody takes what is renewed");
+        assert!(v1.renew(), "a renewed record is not taken");
     }
     nodes[0].knows_leader("go-1");
     let deleted = now();
@@ -164,7 +165,7 @@ on_both_servers!(a_v1_leader_holds_us_back_until_it_deletes_its_record, |version
     nodes.agree_on(leader);
 });
 
-on_both_servers!(a_v1_peer_that_steals_by_its_clock_is_yielded_to, |version| {
+on_both_servers!(a_node_yields_to_a_v1_peer_that_steals_by_its_clock, |version| {
     let (server, client) = scene(version);
     let mut v1 = V1::new(&client, "go-1");
     let mut nodes = Nodes::started(config(&server.url()).lease_ttl(TTL), &["a"]);

@@ -1,4 +1,4 @@
-//! Who we are to a NATS server: every way to say so, right and wrong; TLS; permissions.
+//! Authentication, right and wrong, in each way that NATS has; TLS; permissions.
 
 use std::fs;
 use std::time::Instant;
@@ -35,7 +35,7 @@ fn refused(url: &str, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Store
     // It goes on trying, and goes on failing.
     assert_eq!(driver.wait_disconnected(), error);
     let text = format!("{error} {error:?} {:?}", driver.store.poll(&never(), driver.now()));
-    assert!(!text.contains("wrong"), "a secret was told: {text}");
+    assert!(!text.contains("wrong"), "a secret in an error: {text}");
     error
 }
 
@@ -48,7 +48,7 @@ fn is_authentication(error: &StoreError) {
     assert!(matches!(error, StoreError::Authentication { .. }), "{error:?}");
 }
 
-on_both_servers!(a_server_without_authentication_takes_anybody, |version| {
+on_both_servers!(a_server_without_authentication_accepts_every_client, |version| {
     let server = NatsServer::start(version);
     works(&server, |config| config);
 });
@@ -169,7 +169,7 @@ fn is_tls(error: &StoreError) {
     assert!(matches!(error, StoreError::Tls { .. }), "{error:?}");
 }
 
-on_both_servers!(tls_with_an_authority_of_ones_own, |version| {
+on_both_servers!(tls_with_a_private_authority, |version| {
     let certificates = Certificates::new();
     let server = NatsServer::builder(version).tls(&certificates).start();
     works(&server, |config| config.tls(trusting(&certificates)));
@@ -185,7 +185,7 @@ on_both_servers!(tls_with_a_client_certificate, |version| {
     is_tls(&refused(&server.url(), |config| config.tls(trusting(&certificates))));
 });
 
-on_both_servers!(tls_that_is_required_is_not_done_without, |version| {
+on_both_servers!(required_tls_is_never_skipped, |version| {
     let server = NatsServer::start(version);
     let required = Tls { required: true, ..Tls::default() };
     is_tls(&refused(&server.url(), |config| config.tls(required)));
@@ -205,7 +205,7 @@ on_both_servers!(many_requests_pass_over_tls, |version| {
     assert_eq!(driver.read().last_seq, revision);
 });
 
-/// A user who may do anything but what `deny` says.
+/// A user with all permissions except those that `deny` names.
 fn restricted(version: Version, deny: &str) -> NatsServer {
     NatsServer::builder(version)
         .config(&format!(
@@ -226,7 +226,7 @@ fn names(error: &StoreError, subject: &str) {
     assert!(error.to_string().contains(subject), "{error}");
 }
 
-on_both_servers!(a_write_that_is_not_permitted_fails_by_name, |version| {
+on_both_servers!(a_denied_write_fails_and_names_its_subject, |version| {
     let server = restricted(version, "publish: { deny: \"$KV.>\" }");
     let mut driver = as_user(&server);
     driver.create();
@@ -234,12 +234,12 @@ on_both_servers!(a_write_that_is_not_permitted_fails_by_name, |version| {
     names(&error, "$KV.cluster-test.lease");
     names(&driver.wait_problem(), "$KV.cluster-test.lease");
     assert_eq!(driver.read().entry, None);
-    // Told once; each write still fails.
+    // Reported once; each write still fails.
     assert!(matches!(driver.write(0, "x"), Outcome::Failed(StoreError::Permission(_))));
     assert_eq!(driver.next(SILENCE), None);
 });
 
-on_both_servers!(of_two_refused_writes_neither_is_certain, |version| {
+on_both_servers!(two_denied_writes_are_both_unknown, |version| {
     let server = restricted(version, "publish: { deny: \"$KV.>\" }");
     let mut driver = as_user(&server);
     let tickets = [(); 2].map(|()| driver.submit(crate::driver::write(0, None, "x")));
@@ -250,14 +250,14 @@ on_both_servers!(of_two_refused_writes_neither_is_certain, |version| {
     }
 });
 
-on_both_servers!(a_read_that_is_not_permitted_fails_by_name, |version| {
+on_both_servers!(a_denied_read_fails_and_names_its_subject, |version| {
     let server = restricted(version, "publish: { deny: \"$JS.API.STREAM.INFO.>\" }");
     let mut driver = as_user(&server);
     let Outcome::Failed(error) = driver.ask(Request::Read) else { panic!("it was not answered") };
     names(&error, "$JS.API.STREAM.INFO.KV_cluster-test");
 });
 
-on_both_servers!(notices_that_are_not_permitted_are_a_problem_and_no_more, |version| {
+on_both_servers!(denied_notices_are_only_a_problem, |version| {
     let server = restricted(version, "subscribe: { deny: \"cluster.>\" }");
     let mut driver = as_user(&server);
     names(&driver.wait_problem(), "cluster.test.kv.lease");
@@ -265,7 +265,7 @@ on_both_servers!(notices_that_are_not_permitted_are_a_problem_and_no_more, |vers
     driver.stored(0, "x");
 });
 
-on_both_servers!(an_inbox_of_ones_own_is_enough, |version| {
+on_both_servers!(an_own_inbox_prefix_is_enough, |version| {
     let allowed = format!("[\"_INBOX.mine.>\", \"cluster.{CLUSTER}.kv.>\"]");
     let server = restricted(version, &format!("subscribe: {{ allow: {allowed} }}"));
     let set = |config: ConfigBuilder| config.user_password("u", "p");
@@ -276,6 +276,6 @@ on_both_servers!(an_inbox_of_ones_own_is_enough, |version| {
     driver.stored(0, "x");
     driver.wait_notice();
     assert!(driver.seen.is_empty(), "{:?}", driver.seen);
-    // With the usual inbox no answer can come; the reason is told.
+    // With the usual inbox no response can arrive; the reason is reported.
     names(&as_user(&server).wait_problem(), "_INBOX.");
 });

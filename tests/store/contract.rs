@@ -202,7 +202,7 @@ on_every_store!(poll_returns_at_its_bound_and_not_before, |ground| {
     }
 });
 
-on_every_store!(a_wake_up_ends_poll_after_what_happened_before_it, |ground| {
+on_every_store!(a_wake_up_ends_poll_after_earlier_events, |ground| {
     let mut node = ground.node();
     let (waker, wake) = bounded(1);
     node.submit(Request::Read);
@@ -212,7 +212,7 @@ on_every_store!(a_wake_up_ends_poll_after_what_happened_before_it, |ground| {
     assert_eq!(node.store.poll(&wake, Timestamp::MAX), None);
     assert!(wake.is_empty());
     drop(waker);
-    // Nobody can wake it any more: the bound still holds.
+    // Without a sender on the wake channel, the bound still holds.
     let until = node.now() + Duration::from_millis(20);
     assert_eq!(node.store.poll(&wake, until), None);
     assert!(node.now() >= until);
@@ -246,7 +246,7 @@ on_every_store!(every_request_is_completed_once, |ground| {
     }
 });
 
-on_every_store!(what_is_outstanding_is_unknown_when_the_connection_ends, |ground| {
+on_every_store!(open_requests_are_unknown_when_the_connection_ends, |ground| {
     let mut node = ground.node();
     node.create();
     ground.freeze();
@@ -285,7 +285,7 @@ on_every_store!(both_expectations_must_hold, |ground| {
     assert_eq!(node.ask(write(0, Some(first), "x")), stored);
 });
 
-on_every_store!(of_two_writers_one_wins, |ground| {
+on_every_store!(one_of_two_writers_wins, |ground| {
     let mut nodes = [ground.node(), ground.node()];
     nodes[0].create();
     let mut revision = 0;
@@ -306,7 +306,7 @@ on_every_store!(of_two_writers_one_wins, |ground| {
     }
 });
 
-on_every_store!(what_is_written_while_disconnected_is_never_stored, |ground| {
+on_every_store!(a_write_while_disconnected_is_never_stored, |ground| {
     let mut node = ground.node();
     node.create();
     let first = node.stored(0, "first");
@@ -317,7 +317,7 @@ on_every_store!(what_is_written_while_disconnected_is_never_stored, |ground| {
     ground.heal();
     node.wait_connected();
     assert_eq!(entry(&mut node), Some(value(first, "first")));
-    // Nor does it arrive after what was sent later.
+    // Nor does it arrive after a later message.
     let second = node.stored(first, "second");
     assert_eq!(entry(&mut node), Some(value(second, "second")));
     assert_eq!(second, first + 1);
@@ -331,7 +331,7 @@ on_every_store!(a_write_without_a_bucket_stores_nothing, |ground| {
     assert_eq!(entry(&mut node), None);
 });
 
-on_every_store!(a_condition_may_name_the_release_that_must_stand, |ground| {
+on_every_store!(a_condition_may_name_the_release_to_overwrite, |ground| {
     let mut node = ground.node();
     node.create();
     node.read();
@@ -354,15 +354,15 @@ on_every_store!(a_condition_may_name_the_release_that_must_stand, |ground| {
         panic!("the condition holds")
     };
     let again = Expect::release(revision, release_id(4));
-    assert_eq!(node.ask(write_if(again, "y")), Outcome::LostRace, "over what is held");
+    assert_eq!(node.ask(write_if(again, "y")), Outcome::LostRace, "over a held record");
 });
 
-on_every_store!(a_name_stands_for_one_release_and_while_that_is_the_newest, |ground| {
+on_every_store!(a_release_name_holds_only_while_it_is_the_newest_write, |ground| {
     let mut node = ground.node();
     node.create();
     node.read();
     let first = node.released(Expect::revision(0), 1);
-    ground.overwrite("somebody else's");
+    ground.overwrite("foreign");
     let over = Expect::release(first + 1, release_id(1));
     assert_eq!(node.ask(write_if(over, "y")), Outcome::LostRace);
     let third = node.released(Expect::revision(first + 1), 3);
@@ -406,7 +406,7 @@ on_every_store!(creating_a_bucket_again_changes_nothing, |ground| {
     assert_eq!(snapshots[0].entry, Some(value(first, "x")));
 });
 
-on_every_store!(a_bucket_made_anew_is_another_incarnation, |ground| {
+on_every_store!(a_recreated_bucket_is_another_incarnation, |ground| {
     let mut nodes = [ground.node(), ground.node()];
     nodes[0].create();
     nodes[0].stored(0, "old");
@@ -422,13 +422,13 @@ on_every_store!(a_bucket_made_anew_is_another_incarnation, |ground| {
     }
 });
 
-on_every_store!(markers_garbage_and_absence_are_read_as_what_they_are, |ground| {
+on_every_store!(markers_garbage_and_absence_are_distinguished, |ground| {
     let mut node = ground.node();
     node.create();
     let first = node.stored(0, "x");
     ground.delete_key();
     assert_eq!(entry(&mut node), Some(marker(first + 1)));
-    // A marker is a revision: it is what a write must expect.
+    // A marker is a revision: a write must expect it.
     assert_eq!(node.write(0, "y"), Outcome::LostRace);
     let third = node.stored(first + 1, "y");
     ground.overwrite("}garbage{");
@@ -440,7 +440,7 @@ on_every_store!(markers_garbage_and_absence_are_read_as_what_they_are, |ground| 
 
 // 6. Connected and Disconnected alternate, and frame the answers.
 
-on_every_store!(connections_come_and_go_in_turn, |ground| {
+on_every_store!(connected_and_disconnected_alternate, |ground| {
     let mut node = ground.node();
     node.create();
     let mut connected = true;
@@ -463,7 +463,7 @@ on_every_store!(connections_come_and_go_in_turn, |ground| {
     }
 });
 
-on_every_store!(giving_up_a_frozen_connection_makes_the_outstanding_unknown, |ground| {
+on_every_store!(reconnecting_from_a_frozen_server_makes_open_requests_unknown, |ground| {
     let mut node = ground.node();
     node.create();
     ground.freeze();
@@ -478,7 +478,7 @@ on_every_store!(giving_up_a_frozen_connection_makes_the_outstanding_unknown, |gr
     assert_eq!(entry(&mut node), None);
 });
 
-on_every_store!(giving_up_a_healthy_connection_makes_a_new_one, |ground| {
+on_every_store!(reconnecting_replaces_a_healthy_connection, |ground| {
     let mut node = ground.node();
     node.create();
     for _ in 0..3 {
@@ -491,10 +491,10 @@ on_every_store!(giving_up_a_healthy_connection_makes_a_new_one, |ground| {
 
 // 7. Notices.
 
-on_every_store!(what_is_stored_is_noticed_by_everybody, |ground| {
+on_every_store!(every_node_gets_a_notice_of_a_stored_write, |ground| {
     let mut nodes = [ground.node(), ground.node()];
     nodes[0].create();
-    // The first read is what finds out where notices come from.
+    // The first read learns the subject of notices.
     let _ = nodes.each_mut().map(Driver::read);
     let first = nodes[0].stored(0, "x");
     ground.delete_key();
@@ -504,7 +504,7 @@ on_every_store!(what_is_stored_is_noticed_by_everybody, |ground| {
     }
 });
 
-on_every_store!(a_rejected_write_is_not_noticed, |ground| {
+on_every_store!(a_rejected_write_causes_no_notice, |ground| {
     let mut nodes = [ground.node(), ground.node()];
     nodes[0].create();
     let _ = nodes.each_mut().map(Driver::read);
@@ -514,7 +514,7 @@ on_every_store!(a_rejected_write_is_not_noticed, |ground| {
     assert!(nodes[1].seen.is_empty(), "{:?}", nodes[1].seen);
 });
 
-on_every_store!(a_forged_notice_changes_nothing_but_what_is_said, |ground| {
+on_every_store!(a_forged_notice_does_not_change_the_record, |ground| {
     let mut node = ground.node();
     node.create();
     let first = node.stored(0, "x");
@@ -526,7 +526,7 @@ on_every_store!(a_forged_notice_changes_nothing_but_what_is_said, |ground| {
 
 // Closing.
 
-on_every_store!(a_closed_store_is_silent, |ground| {
+on_every_store!(a_closed_store_returns_no_events, |ground| {
     let mut node = ground.node();
     node.create();
     node.submit(Request::Read);
@@ -549,7 +549,7 @@ on_every_store!(closing_on_a_frozen_server_keeps_its_bound, |ground| {
     ground.heal();
 });
 
-on_every_store!(other_nodes_do_not_mind_a_closed_one, |ground| {
+on_every_store!(closing_one_store_leaves_others_connected, |ground| {
     let mut nodes = [ground.node(), ground.node()];
     nodes[0].create();
     nodes[1].read();

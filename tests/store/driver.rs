@@ -1,4 +1,4 @@
-//! What the tests of stores share: a store with its tickets numbered and its events kept.
+//! A store for tests: it numbers its tickets and keeps its events.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(unreachable_pub, reason = "`pub` marks what is offered to the tests")]
 
@@ -25,7 +25,7 @@ pub struct Driver {
     pub store: Box<dyn Store>,
     clock: Clock,
     tickets: u64,
-    /// What came while something else was waited for.
+    /// Events that came while another one was waited for.
     pub seen: VecDeque<StoreEvent>,
 }
 
@@ -77,7 +77,7 @@ impl Driver {
             }
             self.seen.push_back(event);
         }
-        panic!("waited in vain for {what}; saw {:?}", self.seen);
+        panic!("waited too long for {what}; saw {:?}", self.seen);
     }
 
     #[track_caller]

@@ -1,5 +1,5 @@
-//! Connections of the store on NATS: servers that are mute, frozen, gone, or hostile; and what is
-//! left of a connection afterwards.
+//! Connections of the store on NATS: servers that are mute, frozen, gone, or hostile; and threads
+//! and sockets that must not be left afterwards.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -29,7 +29,7 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").expect("Linux").count()
 }
 
-/// A server that does what it likes with each connection.
+/// A server with its own handling of each connection.
 struct Fake {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -70,7 +70,7 @@ fn keep(stream: TcpStream) {
     std::mem::forget(stream);
 }
 
-/// A hundred attempts with a server that says so much and no more: no thread is left, none piles up
+/// A hundred attempts with a server that falls silent in its handshake: no thread is left
 fn a_hundred_attempts(serve: fn(TcpStream)) {
     alone(|| {
         let fake = Fake::start(serve);
@@ -119,11 +119,11 @@ fn a_server_that_is_mute_within_tls() {
     });
 }
 
-/// Attempts to connect with what is said first; returns the words of the failure.
-fn failure(said: &'static [u8]) -> String {
+/// Attempts to connect to a server that sends these bytes first; returns the error.
+fn failure(first: &'static [u8]) -> String {
     let fake = Fake::start(move |mut stream| {
-        let _ = stream.write_all(said);
-        // What the other side still sends is read, so that the end is an orderly one.
+        let _ = stream.write_all(first);
+        // The client's bytes are read, so that the connection ends in an orderly way.
         thread::spawn(move || {
             let mut lines = BufReader::new(stream).lines();
             while lines.next().is_some_and(|line| line.is_ok()) {}
@@ -135,7 +135,7 @@ fn failure(said: &'static [u8]) -> String {
 }
 
 #[test]
-fn what_is_no_nats_server_is_recognised() {
+fn servers_of_other_protocols_are_recognised() {
     assert!(failure(b"HTTP/1.1 400 Bad Request\r\n\r\n").contains("not a NATS server"));
     assert!(failure(b"INFO {]\r\n").contains("not a NATS server"));
     assert!(failure(b"INFO {}\r\n").contains("no message headers"));
@@ -145,7 +145,7 @@ fn what_is_no_nats_server_is_recognised() {
 }
 
 #[test]
-fn nobody_there_is_told_with_the_address_and_tried_again_with_pauses() {
+fn an_unreachable_server_is_named_and_retried_with_pauses() {
     let port = Port::reserve();
     let url = format!("nats://{}", port.address());
     let begun = Instant::now();
@@ -165,7 +165,7 @@ fn nobody_there_is_told_with_the_address_and_tried_again_with_pauses() {
 }
 
 #[test]
-fn a_host_name_without_address_is_told() {
+fn a_host_name_without_address_is_reported() {
     let mut driver = Driver::nats(&["nats://no-such-host.invalid:4222".into()], |config| config);
     let error = driver.wait_disconnected();
     assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
@@ -200,8 +200,8 @@ fn a_server_that_hangs_up_is_not_hammered() {
 
 on_both_servers!(another_server_of_the_list_is_used, |version| {
     let mut servers = [NatsServer::start(version), NatsServer::start(version)];
-    let nobody = Port::reserve();
-    let urls = [format!("nats://{}", nobody.address()), servers[0].url(), servers[1].url()];
+    let unused = Port::reserve();
+    let urls = [format!("nats://{}", unused.address()), servers[0].url(), servers[1].url()];
     let mut driver = Driver::nats(&urls, |config| config);
     assert_eq!(driver.wait_connected(), servers[0].url());
     driver.create();
@@ -229,7 +229,7 @@ on_both_servers!(a_connection_that_is_reset_is_replaced, |version| {
 });
 
 // A black hole that is filled until the socket takes no more.
-on_both_servers!(a_full_socket_blocks_nobody, |version| {
+on_both_servers!(a_full_socket_does_not_block_the_store, |version| {
     let server = NatsServer::start(version);
     let proxy = Proxy::start(server.address());
     let mut driver = Driver::connected(&[proxy.url()]);
@@ -331,7 +331,7 @@ fn clients_that_cannot_end_are_limited_in_number() {
 }
 
 #[test]
-fn a_reader_that_a_hostile_server_broke_is_replaced() {
+fn a_connection_whose_reader_panicked_is_replaced() {
     let calm = NatsServer::start(Version::Newest);
     let silent = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&silent);
@@ -420,7 +420,7 @@ fn tasks() -> Vec<std::path::PathBuf> {
     fs::read_dir("/proc/self/task").expect("Linux").flatten().map(|task| task.path()).collect()
 }
 
-on_both_servers!(a_server_that_is_going_to_leave_is_left, |version| {
+on_both_servers!(a_server_in_lame_duck_mode_is_replaced, |version| {
     let grace = "lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"1s\"";
     let servers = [(); 2].map(|()| NatsServer::builder(version).config(grace).start());
     let mut driver = Driver::connected(&servers.each_ref().map(NatsServer::url));
@@ -433,7 +433,7 @@ on_both_servers!(a_server_that_is_going_to_leave_is_left, |version| {
     assert_eq!(driver.next(SILENCE), None);
 });
 
-on_both_servers!(with_nowhere_to_go_a_leaving_server_is_used_to_the_end, |version| {
+on_both_servers!(a_single_server_in_lame_duck_mode_is_used_to_the_end, |version| {
     let grace = "lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"2s\"";
     let server = NatsServer::builder(version).config(grace).start();
     let mut driver = Driver::connected(&[server.url()]);

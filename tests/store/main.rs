@@ -1,5 +1,5 @@
-//! The lease store: one contract for the store in memory and the one on NATS, and what only real
-//! servers and connections show.
+//! The lease store: one contract for the store in memory and the one on NATS, and tests that need
+//! real servers and connections.
 
 #[path = "../support/mod.rs"]
 #[macro_use]

@@ -1,5 +1,5 @@
-//! What the servers make of the names that releases bear, and of conditions that name one: on both
-//! of them, after restarts, and in a cluster.
+//! Names of releases, and conditions that contain one: on both servers, after restarts, and in a
+//! cluster.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn start(version: Version) -> (NatsServer, Driver) {
     (server, driver)
 }
 
-on_both_servers!(both_conditions_are_honoured_together_and_told_apart, |version| {
+on_both_servers!(both_conditions_are_checked_and_their_errors_differ, |version| {
     let (server, mut driver) = start(version);
     let name = release_id(1).to_string();
     let first = driver.released(Expect::revision(0), 1);
@@ -50,7 +50,7 @@ on_both_servers!(both_conditions_are_honoured_together_and_told_apart, |version|
     assert_eq!(driver.read().last_seq, first + 1);
 });
 
-on_both_servers!(a_write_into_another_key_takes_the_way_through_a_read, |version| {
+on_both_servers!(a_write_into_another_key_costs_a_read, |version| {
     let (server, mut driver) = start(version);
     let first = driver.released(Expect::revision(0), 1);
     let client = Client::connect(&server.url());
@@ -82,16 +82,16 @@ fn after_a_restart(version: Version, end: fn(&mut NatsServer)) {
     driver.stored(first + 1, "z");
 }
 
-on_both_servers!(after_a_kill_the_names_are_known_again, |version| {
+on_both_servers!(release_names_survive_a_kill, |version| {
     after_a_restart(version, NatsServer::kill);
 });
 
-on_both_servers!(after_an_orderly_end_the_names_are_known_again, |version| {
+on_both_servers!(release_names_survive_an_orderly_restart, |version| {
     after_a_restart(version, NatsServer::stop);
 });
 
-// No session uses a name twice. Should it happen, the second write is not stored, and what it is
-// acknowledged with is the first one's revision: that must not count for the second.
+// No session uses a name twice. If that happened, the second write would not be stored, and its
+// acknowledgement would carry the first one's revision: that must not count for the second.
 on_both_servers!(the_acknowledgement_of_a_duplicate_is_no_success, |version| {
     let (_server, mut driver) = start(version);
     let first = driver.released(Expect::revision(0), 1);

@@ -1,5 +1,4 @@
-//! What only the store on NATS does: buckets of every kind, what JetStream answers, and what
-//! answers instead of it.
+//! The store on NATS: buckets of every kind, responses of JetStream, and responses of an impostor.
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ const GETS: &str = "$JS.API.STREAM.MSG.GET.KV_cluster-test";
 const INFOS: &str = "$JS.API.STREAM.INFO.KV_cluster-test";
 const NANOS: u64 = 1_000_000_000;
 
-/// A server with a bucket that somebody else made.
+/// A server with a bucket that another program made.
 fn with_bucket(version: Version, change: impl FnOnce(&mut Value)) -> NatsServer {
     let server = NatsServer::start(version);
     let client = Client::connect(&server.url());
@@ -43,7 +42,7 @@ fn refusal(version: Version, change: impl FnOnce(&mut Value)) -> String {
     }
 }
 
-on_both_servers!(the_bucket_is_made_as_it_should_be, |version| {
+on_both_servers!(the_bucket_is_created_as_specified, |version| {
     let server = NatsServer::start(version);
     let mut driver = Driver::connected(&[server.url()]);
     driver.create();
@@ -60,7 +59,7 @@ on_both_servers!(the_bucket_is_made_as_it_should_be, |version| {
 });
 
 #[test]
-fn revisions_start_where_they_were_asked_to_on_the_newest_server() {
+fn the_newest_server_starts_revisions_as_requested() {
     let server = NatsServer::start(Version::Newest);
     let mut driver = Driver::connected(&[server.url()]);
     assert_eq!(driver.ask(Request::CreateBucket { first_seq: 8 }), Outcome::Created);
@@ -71,7 +70,7 @@ fn revisions_start_where_they_were_asked_to_on_the_newest_server() {
 }
 
 #[test]
-fn the_oldest_server_ignores_where_revisions_should_start() {
+fn the_oldest_server_ignores_the_first_revision() {
     let server = NatsServer::start(Version::Oldest);
     let mut driver = Driver::connected(&[server.url()]);
     assert_eq!(driver.ask(Request::CreateBucket { first_seq: 8 }), Outcome::Created);
@@ -113,7 +112,7 @@ on_both_servers!(go_clusters_bucket_is_used_with_hints_instead_of_notices, |vers
     for node in &mut nodes {
         node.create();
         assert_eq!(node.read().entry, None);
-        // It listens elsewhere from now on, and what happened meanwhile went unheard.
+        // It is subscribed to another subject from now on, and may have missed notices before.
         node.wait("the hint to read again", is_hint);
         // The answer comes after the new subscription was processed.
         node.read();
@@ -145,7 +144,7 @@ on_both_servers!(another_republish_rule_is_followed, |version| {
     assert_eq!(driver.wait_notice(), value(first, "x"));
 });
 
-on_both_servers!(a_bucket_made_anew_with_another_rule_is_followed, |version| {
+on_both_servers!(a_recreated_bucket_with_another_republish_rule_is_followed, |version| {
     let server = NatsServer::start(version);
     let mut driver = Driver::connected(&[server.url()]);
     driver.create();
@@ -163,7 +162,7 @@ on_both_servers!(a_bucket_made_anew_with_another_rule_is_followed, |version| {
     driver.wait("the hint of a write", is_hint);
 });
 
-on_both_servers!(without_jetstream_a_read_says_so, |version| {
+on_both_servers!(a_read_without_jetstream_reports_it, |version| {
     let server = NatsServer::builder(version).without_jetstream().start();
     let mut driver = Driver::connected(&[server.url()]);
     for request in [Request::Read, Request::CreateBucket { first_seq: 1 }] {
@@ -172,7 +171,7 @@ on_both_servers!(without_jetstream_a_read_says_so, |version| {
     }
 });
 
-on_both_servers!(an_account_without_jetstream_is_told_so, |version| {
+on_both_servers!(an_account_without_jetstream_is_reported, |version| {
     let server = NatsServer::builder(version)
         .config("accounts { A { users: [ { user: u, password: p } ] }, B { jetstream: enabled } }")
         .start();
@@ -223,7 +222,7 @@ on_both_servers!(the_server_sees_one_connection_by_its_name, |version| {
     eventually(PATIENCE, "no connection", || named() == 0);
 });
 
-/// Somebody who answers instead of JetStream.
+/// A client that responds instead of JetStream.
 struct Impostor {
     server: NatsServer,
     client: Client,
@@ -255,11 +254,11 @@ fn request(subscription: &Subscription) -> Message {
     subscription.next(PATIENCE).expect("a request")
 }
 
-on_both_servers!(both_codes_of_a_lost_race_lose_it, |version| {
+on_both_servers!(every_code_of_a_lost_race_is_recognised, |version| {
     let impostor = Impostor::new(version);
     let writes = impostor.listen(WRITES);
     let mut driver = impostor.driver();
-    for code in [10071, 10164] {
+    for code in [10070, 10071, 10164] {
         let ticket = driver.submit(write(3, Some(4), "x"));
         let message = request(&writes);
         assert_eq!(message.header("Nats-Expected-Last-Subject-Sequence"), Some("3"));
@@ -272,7 +271,7 @@ on_both_servers!(both_codes_of_a_lost_race_lose_it, |version| {
     }
 });
 
-on_both_servers!(an_unreadable_answer_leaves_the_ticket_open, |version| {
+on_both_servers!(an_unreadable_response_leaves_the_request_open, |version| {
     let impostor = Impostor::new(version);
     let writes = impostor.listen(WRITES);
     let mut driver = impostor.driver();
@@ -282,7 +281,7 @@ on_both_servers!(an_unreadable_answer_leaves_the_ticket_open, |version| {
         impostor.answer(&message, garbage);
     }
     assert!(matches!(driver.outcome(ticket), Outcome::Unknown(StoreError::Malformed(_))));
-    assert_eq!(driver.next(SILENCE), None, "unknown is told once");
+    assert_eq!(driver.next(SILENCE), None, "unknown is reported once");
     impostor.answer(&message, r#"{"stream":"KV_cluster-test","seq":9}"#);
     assert_eq!(driver.outcome(ticket), Outcome::Stored { revision: 9 });
     impostor.answer(&message, r#"{"stream":"KV_cluster-test","seq":10}"#);
@@ -367,7 +366,7 @@ on_both_servers!(hostile_notices_are_ignored, |version| {
     assert!(driver.seen.is_empty(), "{:?}", driver.seen);
 });
 
-/// What became of a request that a young cluster may swallow; nothing, when nothing is heard.
+/// The outcome of a request, if there is one: a young cluster may swallow requests.
 fn heard_of(node: &mut Driver, wanted: Ticket) -> Option<Outcome> {
     while let Some(event) = node.next(Duration::from_secs(3)) {
         match event {
@@ -419,5 +418,5 @@ fn replicated_writes_have_one_winner() {
         assert!(stored.first().is_none_or(|won| *won == entry.revision), "{outcomes:?} {entry:?}");
         revision = entry.revision;
     }
-    assert!(revision >= 50, "somebody won most rounds, got {revision}");
+    assert!(revision >= 50, "one writer won most rounds, got {revision}");
 }
