@@ -1,5 +1,5 @@
-//! The record, and its bucket, damaged by hand under a live leader: there are never two leaders, and
-//! the epoch goes on.
+//! The record, and its bucket, damaged by hand under a live leader: there are never two leaders,
+//! and the epoch goes on.
 
 use std::time::Duration;
 
