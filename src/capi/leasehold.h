@@ -308,59 +308,57 @@ uint32_t leasehold_abi(void);
 // keep it. Never fails and never returns null.
 const char *leasehold_last_error(void);
 
-// A configuration with all defaults: who the node is, and the servers' addresses, separated by
-// commas. Checked at once. `*config` is the caller's, to be freed with `leasehold_config_free`.
-// Does not block.
+// Makes a configuration with all defaults from a cluster id, a node id and server addresses, which
+// are separated by commas, and checks it. `*config` is the caller's, to be freed with
+// `leasehold_config_free`. Does not block.
 enum leasehold_code leasehold_config_new(const char *cluster_id,
                                          const char *node_id,
                                          const char *servers,
                                          struct leasehold_config **config);
 
-// Reads a configuration from a file, and checks it; the README has the file's keys. `*config` is
-// the caller's, to be freed with `leasehold_config_free`. Blocks while the file is read, and that
-// of an nkey.
+// Reads a configuration from a file, and checks it. The guide's page `configuration` has the keys.
+// `*config` is the caller's, to be freed with `leasehold_config_free`. Blocks while it reads the
+// file, and the file of an nkey.
 enum leasehold_code leasehold_config_load(const char *file, struct leasehold_config **config);
 
-// As `leasehold_config_load`, from the text of a file. Does not block, except to read the file of
-// an nkey.
+// As `leasehold_config_load`, from the text of a file. Blocks only while it reads the file of an
+// nkey.
 enum leasehold_code leasehold_config_parse(const char *text, struct leasehold_config **config);
 
-// Sets a text by its key in the file, `"nats.credentials"` for example. An empty text is the
-// default. An unknown key, and a value that the key cannot have whatever the others are, is
-// refused at once. How settings fit together is checked when a node is started, or by
-// `leasehold_config_check`, as are the files that are named here. A list, as `"nats.servers"` is,
-// takes `leasehold_config_set_json`. Does not block, and reads no file.
+// Sets a text by its key in the file, for example `"nats.credentials"`. An empty text means the
+// default. An unknown key is refused, and the value is checked, whatever the other settings are.
+// `leasehold_config_check` and `leasehold_start` check how settings fit together, and the files
+// that they name. A list, as `"nats.servers"` is, is set by `leasehold_config_set_json`. Does not
+// block and reads no file.
 enum leasehold_code leasehold_config_set_text(struct leasehold_config *config,
                                               const char *key,
                                               const char *value);
 
-// Sets a number, `"election.leaseTtlMs"` for example. As `leasehold_config_set_text`; the message
-// names the field and its range. A timer's range is the widest that it can have: what the other
-// timers leave of it is checked when a node is started, or by `leasehold_config_check`. 0 is the
-// default of `"election.leaseTtlMs"`, `"election.renewIntervalMs"` and `"vip.netmask"`, as in the
-// file.
+// As `leasehold_config_set_text`, for a number, for example `"election.leaseTtlMs"`. The message
+// names the range. The range of a timer is the widest that it can have: `leasehold_config_check`
+// and `leasehold_start` check what the other timers leave of it. 0 means the default of
+// `"election.leaseTtlMs"`, `"election.renewIntervalMs"` and `"vip.netmask"`, as in the file.
 enum leasehold_code leasehold_config_set_number(struct leasehold_config *config,
                                                 const char *key,
                                                 int64_t value);
 
-// Sets a flag, `"nats.startDisconnected"` for example. As `leasehold_config_set_text`.
+// As `leasehold_config_set_text`, for a flag, for example `"nats.startDisconnected"`.
 enum leasehold_code leasehold_config_set_flag(struct leasehold_config *config,
                                               const char *key,
                                               bool value);
 
-// Sets any value, as JSON: `"election.meta"`, `"nats.servers"`, which is a list of texts, or a
-// whole section. A section replaces the one before: what it does not name gets its default, so
-// `"nats"` without `servers` is accepted here, and refused when a node is started, or by
-// `leasehold_config_check`. `null` is the default. As `leasehold_config_set_text`.
+// As `leasehold_config_set_text`, for any value in JSON: `"election.meta"`, `"nats.servers"`, which
+// is a list of texts, or a whole section. A section replaces the one before: settings that it does
+// not name get their default. So `"nats"` without `servers` is accepted here, and refused by
+// `leasehold_config_check` and `leasehold_start`. `null` means the default.
 enum leasehold_code leasehold_config_set_json(struct leasehold_config *config,
                                               const char *key,
                                               const char *value);
 
-// Checks all of a configuration, as starting a node does. Does not block, except to read the file
-// of an nkey.
+// Checks a configuration as `leasehold_start` does. Blocks only while it reads the file of an nkey.
 enum leasehold_code leasehold_config_check(const struct leasehold_config *config);
 
-// Frees a configuration; nodes that were started with it are not concerned. Null is ignored.
+// Frees a configuration. Nodes that were started with it keep running. Null is ignored.
 enum leasehold_code leasehold_config_free(struct leasehold_config *config);
 
 // Starts a node and stores it in `*node`. Free it with `leasehold_free`. The configuration may be

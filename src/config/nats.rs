@@ -13,7 +13,7 @@ use super::{file, servers};
 
 /// How to reach the servers, from settings that were checked. Reads the file of an nkey's seed.
 pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, ConfigError> {
-    let text = |row| settings.text(row).unwrap_or_default();
+    let id = |row| settings.required_text(row);
     let path = |row| settings.text(row).map(PathBuf::from);
     Ok(ConnectionSettings {
         servers: servers::parse_all(settings.servers())?,
@@ -27,7 +27,7 @@ pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, Conf
         inbox_prefix: inbox_prefix(settings).to_owned(),
         connect_timeout: settings.duration(&CONNECT_TIMEOUT),
         reconnect_wait: settings.duration(&RECONNECT_WAIT),
-        name: format!("leasehold/{}/{}", text(&CLUSTER_ID), text(&NODE_ID)),
+        name: format!("leasehold/{}/{}", id(&CLUSTER_ID), id(&NODE_ID)),
         // The last step, as it may read a file.
         auth: auth(settings)?,
     })

@@ -176,3 +176,66 @@ fn a_builder_of_a_configuration_has_its_settings() {
     assert_eq!((other.cluster_id(), other.node_id()), ("bills", "node-2"));
     assert_eq!((other.cooldown(), other.auth()), (Some(ms(7)), config.auth()));
 }
+
+#[test]
+fn settings_that_need_another_are_refused_without_it() {
+    for (key, value, message) in [
+        ("nats.user", json!("u"), "nats.password is required when nats.user is set"),
+        ("nats.password", json!("p"), "nats.user is required when nats.password is set"),
+        ("nats.tls.cert", json!("/c"), "nats.tls.key is required when nats.tls.cert is set"),
+        ("nats.tls.key", json!("/k"), "nats.tls.cert is required when nats.tls.key is set"),
+        ("vip.address", json!("10.0.0.1"), "vip.interface is required when vip.address is set"),
+    ] {
+        let mut builder = builder();
+        builder.set(key, value).unwrap();
+        assert_eq!(refusal(builder), message);
+    }
+}
+
+#[test]
+fn a_path_must_be_text_that_the_file_can_hold() {
+    let ca =
+        |file: std::path::PathBuf| builder().tls(Tls { ca_file: Some(file), ..Tls::default() });
+    assert_eq!(refusal(ca("".into())), "nats.tls.ca is required");
+    assert_eq!(refusal(ca("a\0".into())), "nats.tls.ca is not a path of valid UTF-8");
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let name = std::ffi::OsStr::from_bytes(b"/etc/\xff");
+        assert_eq!(refusal(ca(name.into())), "nats.tls.ca is not a path of valid UTF-8");
+    }
+}
+
+#[test]
+fn a_section_that_is_set_by_its_key_replaces_the_one_before() {
+    let mut builder = builder().replicas(3).token("t").cooldown(ms(7)).lease_ttl(ms(20_000));
+    builder.set("nats", json!({ "servers": ["h"], "replicas": 5 })).unwrap();
+    let config = builder.clone().build().unwrap();
+    assert_eq!((config.replicas(), config.auth()), (5, &Auth::None));
+    assert_eq!((config.cooldown(), config.lease_ttl()), (Some(ms(7)), ms(20_000)));
+    builder.set("election.cooldownMs", Value::Null).unwrap();
+    builder.set("election.leaseTtlMs", json!(0)).unwrap();
+    let config = builder.clone().build().unwrap();
+    assert_eq!((config.cooldown(), config.lease_ttl()), (None, ms(10_000)));
+    builder.set("nats", Value::Null).unwrap();
+    assert_eq!(refusal(builder), "nats.servers is required");
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_its_path_and_changes_nothing() {
+    let mut builder = builder();
+    let before = builder.clone();
+    let deep = "a.".repeat(100_000);
+    for (key, message) in [
+        ("", "\"\" is not a known key, known here are clusterId, "),
+        ("nats.tsl.ca", "nats.tsl is not a known key, did you mean tls?"),
+        ("nodeId.a", "nodeId: expected a text, found an object"),
+        ("election", "election: expected an object, found a text"),
+        ("nats.tls.ca.x.y", "nats.tls.ca: expected a text, found an object"),
+        (&deep, "a is not a known key, known here are clusterId, "),
+    ] {
+        let error = builder.set(key, json!("x")).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+    assert_eq!(builder, before);
+}
