@@ -1,88 +1,121 @@
-//! What a node tells its application, and why terms end.
+//! Events of a node, and the reasons why terms end.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use log::Level;
 
 use crate::error::StoreError;
 use crate::leadership::Leadership;
 use crate::lease::{Epoch, SessionId};
 
-/// Something the application should know, in the order in which it happened.
+/// An event of a node. Events come in the order in which they happened.
 ///
-/// [`BecameLeader`](Self::BecameLeader) and [`LostLeadership`](Self::LostLeadership) alternate, one
-/// pair for each epoch led.
-#[derive(Debug)]
+/// [`BecameLeader`](Self::BecameLeader) and [`LostLeadership`](Self::LostLeadership) alternate: one
+/// pair for each epoch led. A clone of [`Resigning`](Self::Resigning) holds a clone of its guard.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// This node leads. The token is good for this term only.
+    /// This node leads. The token is valid for this term only.
     BecameLeader(Leadership),
-    /// The term is to be given back: the token is invalid already, the lease is still held. Finish
-    /// what is under way, then drop `drain`; the lease is released when every guard is gone.
+    /// The term is being given up: the token is invalid already, the lease is still held. Finish
+    /// the work of the term, then drop `drain`. The lease is released when every guard was dropped,
+    /// or left to expire after the drain timeout.
     Resigning {
-        /// The term's epoch.
+        /// The epoch of the term.
         epoch: Epoch,
-        /// Why.
+        /// Why the term is given up.
         reason: Reason,
-        /// Holds the release back while it exists.
+        /// Delays the release while it exists.
         drain: DrainGuard,
     },
-    /// The term is over. Whatever is still done under its token is stale.
+    /// The term is over. Work that still runs under its token is stale.
     LostLeadership {
-        /// The term's epoch.
+        /// The epoch of the term.
         epoch: Epoch,
-        /// Why.
+        /// Why the term ended.
         cause: Cause,
     },
-    /// Another holder is known, or none any more. It may be this node itself; between two holders
-    /// there is a moment with none.
+    /// The leader is another one now, or unknown. The leader may be this node. Between two leaders
+    /// there is an event without one.
     LeaderChanged {
-        /// Its node id; `None` when nobody holds the lease or nobody knows who does.
+        /// The node id of the leader; `None` when no leader is known.
         leader: Option<String>,
-        /// Its epoch, while there is a leader.
+        /// The epoch of the leader; `None` when no leader is known.
         epoch: Option<Epoch>,
     },
-    /// There is a connection.
+    /// The node has connected.
     Connected {
-        /// The server, without secrets.
+        /// The address of the server, without secrets.
         server: String,
     },
-    /// The connection went away, or a first one could not be made.
+    /// The connection was lost, or a first one could not be made.
     Disconnected {
         /// Why.
         error: StoreError,
     },
-    /// Another process uses this node's id. One of them leads at most; give it a name of its own.
+    /// Another process uses this node's id. At most one of the two leads. Give each process an id
+    /// of its own.
     DuplicateNodeId {
-        /// The other one's session.
+        /// The session of the other process.
         session: SessionId,
     },
-    /// The record carries another time to live than this node's: a cluster needs one.
+    /// The record has another TTL than this node. All nodes of a cluster need the same.
     TtlMismatch {
-        /// What the record says.
-        theirs: std::time::Duration,
-        /// What is configured here.
-        ours: std::time::Duration,
+        /// The TTL in the record.
+        theirs: Duration,
+        /// The TTL in the configuration of this node.
+        ours: Duration,
     },
-    /// The record was overwritten with something that is none. A full TTL passes, then the election
-    /// goes on.
+    /// The record was overwritten with something that is no record. The election goes on after a
+    /// full TTL.
     CorruptRecord {
-        /// The revision of it.
+        /// The revision of the record.
         revision: u64,
         /// What is wrong with it.
         reason: String,
     },
-    /// The store complains; it is tried again.
+    /// The store reported an error. The node tries again.
     Problem(StoreError),
-    /// So many events were dropped here, because nobody took them: connection and leader changes
-    /// first, then whole terms, never one half of one.
+    /// Events were dropped here because the application did not take them: connection and leader
+    /// changes first, then whole terms, never one half of a term.
     Missed {
-        /// How many.
+        /// The number of dropped events.
         count: u64,
     },
 }
 
+impl Event {
+    /// The epoch of the term or of the leader that the event is about.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::BecameLeader(leadership) => Some(leadership.epoch()),
+            Self::Resigning { epoch, .. } | Self::LostLeadership { epoch, .. } => Some(*epoch),
+            Self::LeaderChanged { epoch, .. } => *epoch,
+            _ => None,
+        }
+    }
+
+    /// The level at which the node logs it.
+    pub(crate) fn level(&self) -> Level {
+        match self {
+            Self::DuplicateNodeId { .. } | Self::CorruptRecord { .. } => Level::Error,
+            Self::Disconnected { .. }
+            | Self::TtlMismatch { .. }
+            | Self::Problem(_)
+            | Self::Missed { .. } => Level::Warn,
+            Self::BecameLeader(_)
+            | Self::Resigning { .. }
+            | Self::LostLeadership { .. }
+            | Self::LeaderChanged { .. }
+            | Self::Connected { .. } => Level::Info,
+        }
+    }
+}
+
 impl fmt::Display for Event {
-    /// One line for people, in words that follow the node's name: `leads, epoch 7`.
+    /// One line that continues the node's name: `leads, epoch 7`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BecameLeader(leadership) => write!(f, "leads, epoch {}", leadership.epoch()),
@@ -98,7 +131,7 @@ impl fmt::Display for Event {
                 write!(f, "shares its node id with session {session}")
             }
             Self::TtlMismatch { theirs, ours } => {
-                write!(f, "has a TTL of {ours:?}, the leader one of {theirs:?}")
+                write!(f, "has a TTL of {ours:?}, the record one of {theirs:?}")
             }
             Self::CorruptRecord { revision, reason } => {
                 write!(f, "finds revision {revision} corrupt: {reason}")
@@ -109,7 +142,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// Why a leader gives its term back.
+/// Why a leader gives up its term.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -117,14 +150,14 @@ pub enum Reason {
     StepDown,
     /// `transfer_to` was called.
     Transfer {
-        /// The node it is meant for.
+        /// The node id of the wanted successor.
         to: String,
     },
-    /// The node is to stop.
+    /// The node stops.
     Stop,
-    /// The application reported itself unhealthy.
+    /// The application reported the node as unhealthy.
     Unhealthy,
-    /// The become-leader hook panicked.
+    /// [`Hooks::on_become_leader`](crate::Hooks::on_become_leader) panicked.
     HookPanicked,
 }
 
@@ -146,9 +179,9 @@ impl fmt::Display for Reason {
 pub enum Cause {
     /// No renewal succeeded in time.
     Expired,
-    /// Somebody else wrote the record.
+    /// Another process wrote the record.
     Superseded {
-        /// The new holder, if it is one.
+        /// The node id in the new record; `None` when it has no holder.
         by: Option<String>,
     },
     /// The record was deleted or purged.
@@ -159,9 +192,10 @@ pub enum Cause {
     BucketReplaced,
     /// The bucket went back to an older state.
     StoreWentBack,
-    /// It was given back, drained.
+    /// The leader resigned and its work has ended.
     Resigned(Reason),
-    /// It was to be given back, but the drain did not end in time: the lease lapses.
+    /// The leader resigned, but its work did not end within the drain timeout. The lease is not
+    /// released: it expires.
     DrainTimedOut(Reason),
 }
 
@@ -181,12 +215,12 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Whether this node leads.
+/// The role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// It does.
+    /// The node leads.
     Leader,
-    /// It does not.
+    /// The node does not lead.
     Follower,
 }
 
@@ -200,19 +234,19 @@ impl fmt::Display for Role {
     }
 }
 
-/// Holds the release of a resigned lease back while work of its term goes on.
+/// Delays the release of a lease while work of its term goes on.
 ///
-/// Clone it for each piece of work; the lease is released when the last clone is dropped, on
-/// whatever thread. Dropping never blocks.
+/// Clone it for each piece of work. The lease is released when the last clone is dropped, on any
+/// thread. Dropping never blocks.
 #[derive(Clone)]
 pub struct DrainGuard {
-    _work: Arc<Drain>,
+    _drain: Arc<Drain>,
 }
 
 impl DrainGuard {
-    /// A guard whose last drop calls `drained`.
+    /// A guard that calls `drained` when its last clone is dropped.
     pub(crate) fn new(drained: impl FnOnce() + Send + Sync + 'static) -> Self {
-        Self { _work: Arc::new(Drain(Some(Box::new(drained)))) }
+        Self { _drain: Arc::new(Drain(Some(Box::new(drained)))) }
     }
 }
 
@@ -237,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_reads_as_a_line_about_its_node() {
+    fn an_event_is_displayed_as_one_line() {
         let epoch = Epoch::new(7).unwrap();
         let told = |leader: Option<&str>| {
             let leader = leader.map(str::to_owned);

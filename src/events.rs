@@ -1,16 +1,16 @@
 //! The event queue between the renewal thread and the application.
 //!
-//! A crossbeam channel with a bounded backlog before it. The renewal thread never waits: what does
-//! not fit into the channel stays in the backlog, and what does not fit there is dropped by rank —
-//! connection and leader changes first, oldest first, then whole terms, never one half of one. The
-//! next event delivered after a drop is [`Event::Missed`].
+//! A bounded crossbeam channel with a bounded backlog in front of it. The renewal thread never
+//! waits: events that do not fit into the channel stay in the backlog, and when that is full the
+//! least important are dropped. See [`sink`] for the order.
 //!
-//! Who waits with `poll(2)` gets a descriptor beside the channel; [`bell`] has the order in which
-//! the two are handled.
+//! Main loops that wait with `poll(2)` get a descriptor beside the channel. [`readiness`] says in
+//! which order the two are used.
 
-mod bell;
 #[cfg(unix)]
 mod pollable;
+mod readiness;
+mod sink;
 
 use std::collections::VecDeque;
 #[cfg(unix)]
@@ -22,25 +22,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use parking_lot::Mutex;
 
 #[cfg(unix)]
 pub use self::pollable::Pollable;
+pub(crate) use self::sink::EventSink;
 
 use crate::event::{DrainGuard, Event};
 use crate::lease::Epoch;
 use crate::sys::Line;
-use bell::Bell;
+use readiness::Readiness;
 
-/// How many events wait behind a full channel before some are dropped.
-const BACKLOG: usize = 64;
-
-/// The events of a node, for any number of threads; each event goes to one of them.
+/// The events of a node, for any number of threads. Each event goes to one of them.
 ///
-/// A clone is a promise, one of its [`receiver`](Self::receiver) too:
-/// [`Node::stop`](crate::Node::stop) waits for the drain guards that a clone's owner has yet to
-/// take out of the queue.
+/// Every clone must be drained, and every clone of its [`receiver`](Self::receiver) too:
+/// [`Node::stop`](crate::Node::stop) waits for the drain guards in a queue that has another owner.
 #[derive(Clone, Debug)]
 pub struct Events {
     receiver: Receiver<Event>,
@@ -49,71 +46,72 @@ pub struct Events {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Somebody wants to hear, and to be waited for.
+    /// The application takes events here: a release waits for its drain guards.
     attached: AtomicBool,
     closed: AtomicBool,
     missed: AtomicU64,
-    /// What had no room in the channel when the node ended. Filled before `closed` is set.
+    /// Events that had no room in the channel when the node ended. Filled before `closed` is set.
     rest: Mutex<VecDeque<Event>>,
-    promise: Mutex<Promise>,
+    drains: Mutex<Drains>,
     #[cfg(unix)]
     pollable: OnceLock<Pollable>,
-    /// In a forked child the queue is a copy that nobody fills, and its locks may be held.
-    home: Line,
+    /// In a forked child the queue is a dead copy, and its locks may be held.
+    origin: Line,
 }
 
-/// That the work of a term which is given back will be finished.
+/// The drain guards in the events of a queue.
 #[derive(Debug, Default)]
-struct Promise {
-    /// Taken back: nobody is waited for here any more.
-    withdrawn: bool,
-    /// What holds up the newest term that is given back, and its epoch.
-    held: Option<(Epoch, Held)>,
+struct Drains {
+    /// No release waits for this queue any more.
+    waived: bool,
+    /// The newest resignation: its epoch, and the guard that its event holds.
+    newest: Option<(Epoch, SharedGuard)>,
 }
 
-type Held = Arc<Mutex<Option<DrainGuard>>>;
+type SharedGuard = Arc<Mutex<Option<DrainGuard>>>;
 
 impl Shared {
     #[cfg(unix)]
-    fn bell(&self) -> Option<&impl Bell> {
+    fn readiness(&self) -> Option<&impl Readiness> {
         self.pollable.get()
     }
 
     #[cfg(not(unix))]
-    fn bell(&self) -> Option<&impl Bell> {
-        None::<&bell::None>
+    fn readiness(&self) -> Option<&impl Readiness> {
+        None::<&readiness::Unsupported>
     }
 }
 
 impl Events {
-    /// The next event if there is one. Never blocks; takes nothing in a forked child.
+    /// The next event, if there is one. Never blocks. A forked child gets none.
     #[must_use]
     pub fn try_next(&self) -> Option<Event> {
-        if self.shared.home.is_inherited() {
+        if self.shared.origin.is_inherited() {
             return None;
         }
-        bell::take(|| self.pop(), self.shared.bell())
+        readiness::take(|| self.pop(), self.shared.readiness())
     }
 
     fn pop(&self) -> Option<Event> {
         let queued = || self.receiver.try_recv().ok();
         let rest = || self.shared.rest.lock().pop_front();
-        // Once it is closed, what is left in the channel came before the rest.
+        // After the end, events in the channel are older than the rest.
         let left = || self.shared.closed.load(Ordering::SeqCst).then(|| queued().or_else(rest));
         queued().or_else(|| left().flatten())
     }
 
-    /// The next event, waited for at most so long. It takes that long too when there will be no
-    /// more, so that a loop around it does not spin; see [`is_closed`](Self::is_closed).
+    /// The next event. Blocks until there is one, for at most `timeout`. After the last event it
+    /// blocks that long too, so that a loop around it does not spin: see
+    /// [`is_closed`](Self::is_closed).
     #[must_use]
     pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
-        if self.shared.home.is_inherited() {
+        if self.shared.origin.is_inherited() {
             sleep(timeout);
             return None;
         }
         match self.receiver.recv_timeout(timeout) {
             Ok(event) => Some(event),
-            // A look that clears the descriptor.
+            // Clears the descriptor.
             Err(RecvTimeoutError::Timeout) => self.try_next(),
             Err(RecvTimeoutError::Disconnected) => self.try_next().or_else(|| {
                 sleep(timeout);
@@ -122,98 +120,99 @@ impl Events {
         }
     }
 
-    /// Whether the node has stopped and every event was taken; always in a forked child.
+    /// Whether the node has stopped and every event was taken. Always true in a forked child.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         let closed = || self.shared.closed.load(Ordering::SeqCst);
         let empty = || self.receiver.is_empty() && self.shared.rest.lock().is_empty();
-        self.shared.home.is_inherited() || (closed() && empty())
+        self.shared.origin.is_inherited() || (closed() && empty())
     }
 
-    /// Every event until the node has stopped; blocks between them.
+    /// Iterates over all events until the node has stopped. Blocks while there is none.
     #[must_use]
     pub fn iter(&self) -> EventIter<'_> {
         EventIter(self)
     }
 
     /// A descriptor that is readable while there are events, for main loops of `select`, `poll` or
-    /// `epoll`. Made by the first call; all later ones give the same. It is readable at first, once
-    /// without an event perhaps.
+    /// `epoll`. The first call creates it, later calls return the same. It starts readable, even
+    /// when there is no event.
     ///
-    /// Taking events from [`receiver`](Self::receiver) may leave it readable after the last one;
-    /// [`try_next`](Self::try_next) puts that right.
+    /// It may stay readable after the last event was taken from [`receiver`](Self::receiver).
+    /// [`try_next`](Self::try_next) corrects that.
     ///
     /// # Errors
-    /// The process or the system has no descriptor left. Nothing is changed, and a later call tries
-    /// again.
+    /// The process or the system has no descriptor left. A later call tries again.
     #[cfg(unix)]
     pub fn pollable(&self) -> io::Result<Pollable> {
         let slot = &self.shared.pollable;
         if slot.get().is_none() {
             let new = Pollable::new()?;
-            bell::hang(|| slot.get_or_init(|| new));
+            readiness::attach(|| slot.get_or_init(|| new));
         }
         let pollable = slot.get().expect("invariant: it was made above");
         Ok(pollable.clone())
     }
 
-    /// The channel itself, for `crossbeam_channel::select!`. What had no room in it when the node
-    /// ended is to be had by [`try_next`](Self::try_next) only.
+    /// The channel itself, for `crossbeam_channel::select!`. When it is disconnected, call
+    /// [`try_next`](Self::try_next) for the last events: those that had no room in the channel when
+    /// the node stopped.
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Event> {
         &self.receiver
     }
 
-    /// How many events were dropped because nobody took them in time. None while nobody has asked
-    /// for any; whoever asks late is told of those before, too.
+    /// How many events were dropped because the queue was full. 0 until the application has asked
+    /// for its first event; from then on it includes those dropped before.
     #[must_use]
     pub fn missed(&self) -> u64 {
         self.missed_counter().count()
     }
 
-    pub(crate) fn missed_counter(&self) -> Missed {
-        Missed(Arc::clone(&self.shared))
+    pub(crate) fn missed_counter(&self) -> MissedCounter {
+        MissedCounter(Arc::clone(&self.shared))
     }
 
+    /// From now on, releases wait for the drain guards of this queue.
     pub(crate) fn attach(&self) {
         self.shared.attached.store(true, Ordering::SeqCst);
     }
 
-    /// Nobody is waited for here any more: neither for guards in the queue nor for those that were
-    /// taken out of it. What is queued stays.
+    /// From now on, no release waits for a drain guard of this queue, whether its event was taken
+    /// or not. The events stay.
     #[cfg(all(feature = "capi", unix))]
-    pub(crate) fn withdraw(&self) {
-        let held = {
-            let mut promise = self.shared.promise.lock();
-            promise.withdrawn = true;
-            promise.held.take()
+    pub(crate) fn waive_drains(&self) {
+        let newest = {
+            let mut drains = self.shared.drains.lock();
+            drains.waived = true;
+            drains.newest.take()
         };
-        drop(held.and_then(|(_, held)| held.lock().take()));
+        drop(newest.and_then(|(_, guard)| guard.lock().take()));
     }
 
-    /// The work of a term that is given back has stopped, whether its event was taken out or not.
-    /// Does nothing for another epoch.
+    /// The work of the term has ended, whether its [`Event::Resigning`] was taken or not. Does
+    /// nothing for another epoch.
     #[cfg(all(feature = "capi", unix))]
     pub(crate) fn drained(&self, epoch: Epoch) {
-        let held = self.shared.promise.lock().held.take_if(|(of, _)| *of == epoch);
-        drop(held.and_then(|(_, held)| held.lock().take()));
+        let newest = self.shared.drains.lock().newest.take_if(|(of, _)| *of == epoch);
+        drop(newest.and_then(|(_, guard)| guard.lock().take()));
     }
 
-    /// A queue in which nothing will ever be. The last handle to a queue takes along what is in it,
-    /// and what its sink would still put there.
-    pub(crate) fn nobodys() -> Self {
+    /// A queue that stays empty. Put in place of the last handle to a queue, it drops the events in
+    /// that queue, and those to come.
+    pub(crate) fn empty() -> Self {
         queue(1).1
     }
 }
 
-/// How many events were dropped; no promise to take any.
+/// Reads how many events were dropped. It does not count as an owner of the queue.
 #[derive(Clone, Debug)]
-pub(crate) struct Missed(Arc<Shared>);
+pub(crate) struct MissedCounter(Arc<Shared>);
 
-impl Missed {
+impl MissedCounter {
     pub(crate) fn count(&self) -> u64 {
-        let asked = self.0.attached.load(Ordering::SeqCst);
-        if asked { self.0.missed.load(Ordering::Relaxed) } else { 0 }
+        let attached = self.0.attached.load(Ordering::SeqCst);
+        if attached { self.0.missed.load(Ordering::Relaxed) } else { 0 }
     }
 }
 
@@ -226,7 +225,7 @@ impl<'a> IntoIterator for &'a Events {
     }
 }
 
-/// Every event of a node until it has stopped; blocks between them. Ends at once in a forked child.
+/// All events of a node until it has stopped; see [`Events::iter`]. Ends at once in a forked child.
 #[derive(Debug)]
 pub struct EventIter<'a>(&'a Events);
 
@@ -235,7 +234,7 @@ impl Iterator for EventIter<'_> {
 
     fn next(&mut self) -> Option<Event> {
         let Self(events) = self;
-        if events.shared.home.is_inherited() {
+        if events.shared.origin.is_inherited() {
             return None;
         }
         let next = || events.receiver.recv().ok().or_else(|| events.try_next());
@@ -243,129 +242,11 @@ impl Iterator for EventIter<'_> {
     }
 }
 
-/// The sending end; owned by the renewal thread.
-#[derive(Debug)]
-pub(crate) struct EventSink {
-    sender: Sender<Event>,
-    backlog: VecDeque<Event>,
-    shared: Arc<Shared>,
-}
-
 /// A queue whose channel holds `capacity` events.
 pub(crate) fn queue(capacity: usize) -> (EventSink, Events) {
     let (sender, receiver) = bounded(capacity);
     let shared = Arc::<Shared>::default();
-    let sink = EventSink { sender, backlog: VecDeque::new(), shared: Arc::clone(&shared) };
-    (sink, Events { receiver, shared })
-}
-
-impl Drop for EventSink {
-    fn drop(&mut self) {
-        self.flush();
-        *self.shared.rest.lock() = std::mem::take(&mut self.backlog);
-        self.shared.closed.store(true, Ordering::SeqCst);
-        bell::announce(|| self.shared.bell());
-    }
-}
-
-impl EventSink {
-    /// Whether a drain should wait for whoever takes events here.
-    pub(crate) fn is_attached(&self) -> bool {
-        self.shared.attached.load(Ordering::SeqCst)
-    }
-
-    /// The guard for an event of this queue: it holds up `drain` until it is dropped, or whoever
-    /// has the queue says that the work of `epoch` has stopped, or that nobody is waited for.
-    pub(crate) fn hold(&self, epoch: Epoch, drain: DrainGuard) -> DrainGuard {
-        let mut promise = self.shared.promise.lock();
-        if promise.withdrawn {
-            return DrainGuard::new(|| {});
-        }
-        let held = Arc::new(Mutex::new(Some(drain)));
-        promise.held = Some((epoch, Arc::clone(&held)));
-        // Nobody else has the lock for another purpose than to take the guard; in a forked child
-        // it may be had by a thread that is not there.
-        DrainGuard::new(move || drop(held.try_lock().and_then(|mut held| held.take())))
-    }
-
-    pub(crate) fn push(&mut self, event: Event) {
-        self.backlog.push_back(event);
-        self.flush();
-        while self.backlog.len() > BACKLOG && self.evict() {}
-    }
-
-    /// Moves what fits from the backlog into the channel.
-    pub(crate) fn flush(&mut self) {
-        while let Some(event) = self.backlog.pop_front() {
-            match self.sender.try_send(event) {
-                Ok(()) => bell::announce(|| self.shared.bell()),
-                Err(TrySendError::Full(event)) => return self.backlog.push_front(event),
-                Err(TrySendError::Disconnected(_)) => return self.backlog.clear(),
-            }
-        }
-    }
-
-    /// Whether something waits for room in the channel.
-    pub(crate) fn is_backed_up(&self) -> bool {
-        !self.backlog.is_empty()
-    }
-
-    /// Drops the oldest of what matters least. False when nothing may be dropped.
-    fn evict(&mut self) -> bool {
-        let passing = self.backlog.iter().position(|event| rank(event) == Rank::Passing);
-        let dropped = if let Some(index) = passing {
-            self.backlog.remove(index);
-            1
-        } else {
-            self.evict_term()
-        };
-        self.count(dropped);
-        dropped > 0
-    }
-
-    /// Drops all events of the oldest term that is whole in the backlog.
-    fn evict_term(&mut self) -> u64 {
-        let begun = |epoch| {
-            self.backlog.iter().any(|event| {
-                matches!(event, Event::BecameLeader(leadership) if leadership.epoch() == epoch)
-            })
-        };
-        let whole = self.backlog.iter().find_map(|event| match event {
-            Event::LostLeadership { epoch, .. } if begun(*epoch) => Some(*epoch),
-            _ => None,
-        });
-        let Some(term) = whole else { return 0 };
-        let before = self.backlog.len();
-        self.backlog.retain(|event| rank(event) != Rank::Term(term));
-        (before - self.backlog.len()) as u64
-    }
-
-    fn count(&mut self, dropped: u64) {
-        if dropped == 0 {
-            return;
-        }
-        self.shared.missed.fetch_add(dropped, Ordering::Relaxed);
-        match self.backlog.front_mut() {
-            Some(Event::Missed { count }) => *count += dropped,
-            _ => self.backlog.push_front(Event::Missed { count: dropped }),
-        }
-    }
-}
-
-#[derive(PartialEq, Eq)]
-enum Rank {
-    Passing,
-    Term(Epoch),
-    Kept,
-}
-
-fn rank(event: &Event) -> Rank {
-    match event {
-        Event::BecameLeader(leadership) => Rank::Term(leadership.epoch()),
-        Event::Resigning { epoch, .. } | Event::LostLeadership { epoch, .. } => Rank::Term(*epoch),
-        Event::Missed { .. } => Rank::Kept,
-        _ => Rank::Passing,
-    }
+    (EventSink::new(sender, Arc::clone(&shared)), Events { receiver, shared })
 }
 
 #[cfg(all(test, leasehold_loom))]

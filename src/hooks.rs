@@ -1,4 +1,4 @@
-//! Hooks: a node's events as calls, on a thread of their own.
+//! Hooks: the events of a node as callbacks, on a thread of their own.
 
 use std::io;
 use std::mem::forget;
@@ -6,58 +6,58 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::error::StoreError;
-use crate::event::{Cause, Event, Reason};
+use crate::event::{Cause, Event};
 use crate::events::Events;
 use crate::leadership::Leadership;
 use crate::lease::Epoch;
 use crate::task::Task;
 
-/// Calls for what happens to a node, as go-cluster has them.
+/// Callbacks for the events of a node.
 ///
-/// All run on one thread of their own, in order, one at a time. However long one takes, no renewal
-/// waits for it; later ones do. For each epoch led there is one
-/// [`on_become_leader`](Self::on_become_leader) and one
-/// [`on_lose_leadership`](Self::on_lose_leadership), in that order.
+/// All are called on one thread of their own, in order, one at a time. A callback that takes long
+/// delays the later ones, but no renewal. For each epoch that the node leads there is one call of
+/// [`on_become_leader`](Self::on_become_leader), then one of
+/// [`on_lose_leadership`](Self::on_lose_leadership).
 ///
-/// A panic in a hook is caught and logged. In `on_become_leader` it also gives the term back. In
-/// `on_lose_leadership` nobody knows whether the work has stopped: a lease that was to be given
-/// back is not released, and lapses.
+/// A panic in a callback is caught and logged. After a panic in `on_become_leader` the node resigns.
+/// After a panic in `on_lose_leadership` it is unknown whether the work has ended: the lease is not
+/// released but left to expire.
 pub trait Hooks: Send + 'static {
-    /// This node leads. Start what the leader does; it may outlive the call, while the token is
-    /// valid.
+    /// This node leads. Start the work of the leader. It may go on after this call, while
+    /// `leadership` is valid.
     fn on_become_leader(&mut self, leadership: Leadership) {
         drop(leadership);
     }
 
-    /// The term is over, or is to be given back. Stop what the leader does **before returning**: a
-    /// lease that is given back is released only then. The token is invalid already.
+    /// The term is over, or the node resigns. End the work of the leader **before returning**: when
+    /// the node resigns, the lease is released only then. The token is invalid already.
     fn on_lose_leadership(&mut self, epoch: Epoch, cause: &Cause) {
         let _ = (epoch, cause);
     }
 
-    /// Another holder is known, or none any more.
+    /// The leader is another one now; both are `None` when no leader is known.
     fn on_leader_change(&mut self, leader: Option<&str>, epoch: Option<Epoch>) {
         let _ = (leader, epoch);
     }
 
-    /// There is a connection.
+    /// The node has connected.
     fn on_connect(&mut self, server: &str) {
         let _ = server;
     }
 
-    /// The connection went away.
+    /// The connection was lost, or a first one could not be made.
     fn on_disconnect(&mut self, error: &StoreError) {
         let _ = error;
     }
 
-    /// Anything else, as the event channel has it.
+    /// Any other event.
     fn on_other(&mut self, event: Event) {
         drop(event);
     }
 }
 
-/// How long dropping waits for the hook that is being called; it is left to itself then.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a node waits at its end for a callback that is running. Then it is left behind.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Starts the thread that makes the calls. It ends after the last event of its node.
 ///
@@ -68,8 +68,8 @@ pub(crate) fn start(
     panicked: impl Fn() + Send + 'static,
 ) -> io::Result<Task> {
     events.attach();
-    Task::spawn("leasehold-hooks", FAREWELL, move || {
-        let mut caller = Caller { hooks, told_lost: None, panicked };
+    Task::spawn("leasehold-hooks", END_TIMEOUT, move || {
+        let mut caller = Caller { hooks, reported_lost: None, panicked };
         for event in &events {
             caller.call(event);
         }
@@ -78,8 +78,8 @@ pub(crate) fn start(
 
 struct Caller<F> {
     hooks: Box<dyn Hooks>,
-    /// The epoch whose loss was told when its resignation came.
-    told_lost: Option<Epoch>,
+    /// The epoch whose loss was reported when the node resigned.
+    reported_lost: Option<Epoch>,
     panicked: F,
 }
 
@@ -87,7 +87,7 @@ impl<F: Fn()> Caller<F> {
     fn call(&mut self, event: Event) {
         match event {
             Event::BecameLeader(leadership) => {
-                if !self.guarded(|hooks| hooks.on_become_leader(leadership)) {
+                if !self.catch(|hooks| hooks.on_become_leader(leadership)) {
                     (self.panicked)();
                 }
             }
@@ -95,8 +95,7 @@ impl<F: Fn()> Caller<F> {
                 if self.lost(epoch, &Cause::Resigned(reason)) {
                     drop(drain);
                 } else {
-                    log::warn!("the lease is not released: what the leader does may go on");
-                    // Never dropped.
+                    log::warn!("the lease is not released: the work of the leader may still run");
                     forget(drain);
                 }
             }
@@ -104,18 +103,18 @@ impl<F: Fn()> Caller<F> {
                 self.lost(epoch, &cause);
             }
             other => {
-                self.guarded(|hooks| pass_on(hooks, other));
+                self.catch(|hooks| pass_on(hooks, other));
             }
         }
     }
 
-    /// Tells it once; false when the hook panicked.
+    /// Reports the loss of each epoch once. False when the hook panicked.
     fn lost(&mut self, epoch: Epoch, cause: &Cause) -> bool {
-        self.told_lost.replace(epoch) == Some(epoch)
-            || self.guarded(|hooks| hooks.on_lose_leadership(epoch, cause))
+        self.reported_lost.replace(epoch) == Some(epoch)
+            || self.catch(|hooks| hooks.on_lose_leadership(epoch, cause))
     }
 
-    fn guarded(&mut self, call: impl FnOnce(&mut dyn Hooks)) -> bool {
+    fn catch(&mut self, call: impl FnOnce(&mut dyn Hooks)) -> bool {
         let hooks = self.hooks.as_mut();
         let returned = catch_unwind(AssertUnwindSafe(|| call(hooks))).is_ok();
         if !returned {
@@ -133,6 +132,3 @@ fn pass_on(hooks: &mut dyn Hooks, event: Event) {
         other => hooks.on_other(other),
     }
 }
-
-/// Why a term is given back after its hook panicked.
-pub(crate) const AFTER_PANIC: Reason = Reason::HookPanicked;

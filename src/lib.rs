@@ -83,7 +83,6 @@ mod observer;
 mod renewal;
 mod request_server;
 mod requester;
-mod running;
 pub mod service;
 pub mod store;
 mod sys;
@@ -108,7 +107,9 @@ pub use hooks::Hooks;
 pub use leadership::{Leadership, LeadershipLost};
 pub use lease::{Epoch, SessionId};
 pub use manager::{Manager, ManagerError};
-pub use node::{Node, NodeBuilder, NodeHandle, Pulse, Stats, Status, Stopped, TransferError};
+pub use node::{
+    Node, NodeBuilder, NodeHandle, Stats, Status, Stopped, ThreadHealth, TransferError,
+};
 pub use observer::Observer;
 
 /// What the README shows compiles.

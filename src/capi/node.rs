@@ -58,7 +58,7 @@ impl NodeObject {
         let (runs, stopped) = bounded(0);
         Self {
             handle: node.handle(),
-            events: node.queue(),
+            events: node.detached_events(),
             node: Mutex::new(Some((node, runs))),
             stopping: AtomicBool::new(false),
             stopped,
@@ -153,7 +153,7 @@ impl NodeObject {
             node.ok_or_else(|| Failure::new(LEASEHOLD_E_STOPPED, "the node was stopped before"))?;
         self.stopping.store(true, Ordering::SeqCst);
         self.drains.lock().clear();
-        self.events.withdraw();
+        self.events.waive_drains();
         drop(self.health.lock().take());
         Ok(node.stop().left_to_lapse)
     }

@@ -1,16 +1,16 @@
-//! Every interleaving of the queue and its bell, and of memory that answers late, by a model
+//! Every interleaving of the queue and its readiness, under weak memory ordering, by a model
 //! checker: `RUSTFLAGS="--cfg leasehold_loom" cargo test --release --lib explored`.
 //!
-//! The orders are the shipped ones, [`take`], [`announce`] and [`hang`]; the channel and the
+//! The orders are the shipped ones: [`take`], [`announce`] and [`attach`]. The channel and the
 //! descriptor are models, as weak as the real ones may be.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
-use super::bell::{Bell, announce, hang, take};
+use super::readiness::{Readiness, announce, attach, take};
 
-/// A channel as weak as it may be: what was sent is seen by whoever learned of it otherwise.
+/// A channel with the weakest memory ordering that a real one may have.
 #[derive(Default)]
 struct Channel {
     sent: AtomicUsize,
@@ -18,7 +18,7 @@ struct Channel {
 }
 
 impl Channel {
-    /// By one thread at a time.
+    /// Called by one thread at a time.
     fn send(&self) {
         let sent = self.sent.load(Ordering::Relaxed);
         self.sent.store(sent + 1, Ordering::Release);
@@ -43,8 +43,8 @@ impl Channel {
 #[derive(Default)]
 struct Counter(AtomicBool);
 
-impl Bell for Counter {
-    fn ring(&self) {
+impl Readiness for Counter {
+    fn set(&self) {
         self.0.swap(true, Ordering::AcqRel);
     }
 
@@ -54,7 +54,7 @@ impl Bell for Counter {
 }
 
 impl Counter {
-    fn is_rung(&self) -> bool {
+    fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -63,32 +63,32 @@ impl Counter {
 struct Queue {
     channel: Channel,
     counter: Counter,
-    hung: AtomicBool,
+    attached: AtomicBool,
 }
 
 impl Queue {
-    fn with_bell() -> Arc<Self> {
+    fn with_readiness() -> Arc<Self> {
         let queue = Self::default();
-        queue.hung.store(true, Ordering::Relaxed);
+        queue.attached.store(true, Ordering::Relaxed);
         Arc::new(queue)
     }
 
-    fn bell(&self) -> Option<&Counter> {
-        self.hung.load(Ordering::Acquire).then_some(&self.counter)
+    fn readiness(&self) -> Option<&Counter> {
+        self.attached.load(Ordering::Acquire).then_some(&self.counter)
     }
 
     fn push(&self) {
         self.channel.send();
-        announce(|| self.bell());
+        announce(|| self.readiness());
     }
 
     fn take(&self) -> Option<usize> {
-        take(|| self.channel.pop(), self.bell())
+        take(|| self.channel.pop(), self.readiness())
     }
 
-    fn hang(&self) {
-        hang(|| {
-            self.hung.store(true, Ordering::Release);
+    fn attach(&self) {
+        attach(|| {
+            self.attached.store(true, Ordering::Release);
             &self.counter
         });
     }
@@ -97,21 +97,21 @@ impl Queue {
     fn check(&self) {
         let queued =
             self.channel.sent.load(Ordering::SeqCst) > self.channel.taken.load(Ordering::SeqCst);
-        assert!(!queued || self.counter.is_rung(), "lost wake-up");
+        assert!(!queued || self.counter.is_set(), "lost wake-up");
         while self.take().is_some() {}
-        assert!(!self.counter.is_rung(), "a poller would spin");
+        assert!(!self.counter.is_set(), "a poller would spin");
     }
 }
 
 type Call = fn(&Queue);
 
-/// One thread queues two events while others look, so often each.
+/// One thread queues two events. Each of the others looks as often as `looks` says.
 fn explore_pollers(looks: &'static [usize], push: Call, look: Call) {
     let mut model = loom::model::Builder::new();
-    // With three threads, all that three preemptions can do.
+    // With three threads, at most three preemptions: more would take too long.
     model.preemption_bound = (looks.len() > 1).then_some(3);
     model.check(move || {
-        let queue = Queue::with_bell();
+        let queue = Queue::with_readiness();
         let others: Vec<_> = looks
             .iter()
             .map(|looks| {
@@ -128,15 +128,15 @@ fn explore_pollers(looks: &'static [usize], push: Call, look: Call) {
     });
 }
 
-/// One thread queues two events while another hangs the bell and looks once.
-fn explore_late_bell(push: Call, hang: Call) {
+/// One thread queues two events while another attaches readiness and looks once.
+fn explore_late_readiness(push: Call, attach: Call) {
     loom::model(move || {
         let queue = Arc::<Queue>::default();
         let pusher = {
             let queue = Arc::clone(&queue);
             thread::spawn(move || [(); 2].map(|()| push(&queue)))
         };
-        hang(&queue);
+        attach(&queue);
         look(&queue);
         pusher.join().unwrap();
         queue.check();
@@ -158,17 +158,17 @@ fn no_wake_up_is_lost_between_two_pollers() {
 }
 
 #[test]
-fn no_wake_up_is_lost_when_the_bell_comes_late() {
-    explore_late_bell(Queue::push, Queue::hang);
+fn no_wake_up_is_lost_when_readiness_is_attached_late() {
+    explore_late_readiness(Queue::push, Queue::attach);
 }
 
-// The orders that must not be. Each test plants one, and the model has to find it.
+// Wrong orders. Each test plants one, and the model must find it.
 
 #[test]
 #[should_panic(expected = "lost wake-up")]
-fn ringing_before_queueing_is_found_wrong() {
+fn setting_before_queueing_loses_a_wake_up() {
     let push = |queue: &Queue| {
-        announce(|| queue.bell());
+        announce(|| queue.readiness());
         queue.channel.send();
     };
     explore_pollers(&[2], push, look);
@@ -176,7 +176,7 @@ fn ringing_before_queueing_is_found_wrong() {
 
 #[test]
 #[should_panic(expected = "lost wake-up")]
-fn clearing_without_a_second_look_is_found_wrong() {
+fn clearing_without_a_second_look_loses_a_wake_up() {
     let look = |queue: &Queue| {
         if queue.channel.pop().is_none() {
             queue.counter.clear();
@@ -187,7 +187,7 @@ fn clearing_without_a_second_look_is_found_wrong() {
 
 #[test]
 #[should_panic(expected = "lost wake-up")]
-fn clearing_after_the_second_look_is_found_wrong() {
+fn clearing_after_the_second_look_loses_a_wake_up() {
     let look = |queue: &Queue| {
         let pop = || queue.channel.pop();
         if pop().or_else(pop).is_none() {
@@ -199,7 +199,7 @@ fn clearing_after_the_second_look_is_found_wrong() {
 
 #[test]
 #[should_panic(expected = "lost wake-up")]
-fn not_ringing_again_is_found_wrong() {
+fn not_setting_again_loses_a_wake_up() {
     let look = |queue: &Queue| {
         if queue.channel.pop().is_none() {
             queue.counter.clear();
@@ -211,20 +211,20 @@ fn not_ringing_again_is_found_wrong() {
 
 #[test]
 #[should_panic(expected = "lost wake-up")]
-fn a_late_bell_that_does_not_ring_is_found_wrong() {
-    explore_late_bell(Queue::push, |queue| queue.hung.store(true, Ordering::SeqCst));
+fn attaching_without_setting_loses_a_wake_up() {
+    explore_late_readiness(Queue::push, |queue| queue.attached.store(true, Ordering::SeqCst));
 }
 
-/// Queueing and looking for the bell are a store and a load: without a fence the processor may
-/// exchange them.
+/// Queueing is a store, and looking for readiness is a load: without a fence the processor may
+/// reorder them.
 #[test]
 #[should_panic(expected = "lost wake-up")]
-fn announcing_without_a_fence_is_found_wrong() {
+fn announcing_without_a_fence_loses_a_wake_up() {
     let push = |queue: &Queue| {
         queue.channel.send();
-        if let Some(bell) = queue.bell() {
-            bell.ring();
+        if let Some(readiness) = queue.readiness() {
+            readiness.set();
         }
     };
-    explore_late_bell(push, Queue::hang);
+    explore_late_readiness(push, Queue::attach);
 }

@@ -1,26 +1,26 @@
-//! A bell that `poll(2)` and its kin can wait for.
+//! Readiness as a descriptor, for `poll(2)`, `select(2)` and `epoll(7)`.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
-use super::bell::Bell;
+use super::readiness::Readiness;
 
 #[cfg(all(target_os = "linux", not(leasehold_portable)))]
 type Device = counter::Counter;
 #[cfg(not(all(target_os = "linux", not(leasehold_portable))))]
 type Device = pair::Pair;
 
-/// A descriptor to wait for events with, in a main loop of `select`, `poll` or `epoll`.
+/// A descriptor that is readable while there are events, for main loops of `select`, `poll` or
+/// `epoll`.
 ///
-/// It is readable from the moment an event is queued until a look at the queue has found it empty,
-/// and once more when the node has stopped. **Only wait for it**: reading it, writing it or closing
-/// it is [`Events`](super::Events)' own affair. Use it level-triggered, and take one event for each
-/// wake-up or all of them, as you like; edge-triggered, take events until there are none.
+/// It becomes readable when an event is queued, and when the node has stopped. It stays readable
+/// until a call of [`Events`](super::Events) has found no event. **Only wait for it**: do not read,
+/// write or close it. Level-triggered, take one event per wake-up or all. Edge-triggered, take
+/// events until there are none.
 ///
-/// Cheap to clone. The descriptor stays open as long as a clone of this or of its `Events` exists,
-/// also when the node is gone. It is closed by `exec`; a forked child may close its copy, and must
-/// leave it alone otherwise.
+/// Cheap to clone. The descriptor stays open while a clone of this or of its `Events` exists, also
+/// after the node has stopped. `exec` closes it. A forked child may only close its copy.
 #[derive(Clone, Debug)]
 pub struct Pollable(Arc<Device>);
 
@@ -32,9 +32,9 @@ impl Pollable {
     }
 }
 
-impl Bell for Pollable {
-    fn ring(&self) {
-        self.0.ring();
+impl Readiness for Pollable {
+    fn set(&self) {
+        self.0.set();
     }
 
     fn clear(&self) {
@@ -60,7 +60,7 @@ mod counter {
 
     use rustix::event::{EventfdFlags, eventfd};
 
-    use super::{AsFd, Bell, BorrowedFd, io};
+    use super::{AsFd, BorrowedFd, Readiness, io};
 
     /// An eventfd: readable while its count is not zero; reading sets it to zero.
     #[derive(Debug)]
@@ -72,8 +72,8 @@ mod counter {
         }
     }
 
-    impl Bell for Counter {
-        fn ring(&self) {
+    impl Readiness for Counter {
+        fn set(&self) {
             // Fails only when the count is at its limit, and the descriptor readable.
             let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
         }
@@ -96,9 +96,9 @@ mod pair {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
-    use super::{AsFd, Bell, BorrowedFd, io};
+    use super::{AsFd, BorrowedFd, Readiness, io};
 
-    /// A pipe, made of sockets because those are to be had without unsafe code everywhere.
+    /// A pair of sockets: unlike a pipe, the standard library offers it without unsafe code.
     #[derive(Debug)]
     pub(super) struct Pair {
         inlet: UnixStream,
@@ -114,15 +114,15 @@ mod pair {
         }
     }
 
-    impl Bell for Pair {
-        fn ring(&self) {
+    impl Readiness for Pair {
+        fn set(&self) {
             // Fails only when it is full, and the other end readable.
             let _ = (&self.inlet).write(&[1]);
         }
 
         fn clear(&self) {
-            let mut rings = [0; 64];
-            while (&self.outlet).read(&mut rings).is_ok_and(|read| read == rings.len()) {}
+            let mut bytes = [0; 64];
+            while (&self.outlet).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
         }
     }
 

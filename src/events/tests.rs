@@ -21,7 +21,8 @@ fn changed() -> Event {
     Event::LeaderChanged { leader: None, epoch: None }
 }
 
-/// `+1 -1` for a term that began and ended, `M7` for seven missed, `.` for anything else.
+/// The queued events: `+1` and `-1` for the begin and the end of term 1, `M7` for seven missed
+/// events, `.` for others.
 fn drain(sink: &mut EventSink, events: &Events) -> Vec<String> {
     let mut all = Vec::new();
     while let Some(event) = events.try_next() {
@@ -59,7 +60,7 @@ fn a_queue_is_closed_when_its_node_is_gone_and_all_was_taken() {
 }
 
 #[test]
-fn what_had_no_room_when_the_node_ended_comes_last_and_before_the_end() {
+fn events_without_room_at_the_end_of_the_node_come_last() {
     let (mut sink, events) = queue(1);
     sink.push(changed());
     sink.push(became(1));
@@ -74,26 +75,23 @@ fn what_had_no_room_when_the_node_ended_comes_last_and_before_the_end() {
 
 #[cfg(feature = "capi")]
 #[test]
-fn who_takes_the_promise_back_is_not_waited_for_and_hears_all_the_same() {
+fn after_waive_drains_no_release_waits_and_all_events_come() {
     let (mut sink, events) = queue(1);
+    events.attach();
     let (drained, times) = crossbeam_channel::unbounded();
-    let resigning = |sink: &EventSink, number| {
+    let resigning = |number| {
         let drained = drained.clone();
         let drain = DrainGuard::new(move || drained.send(number).unwrap());
-        let drain = sink.hold(epoch(number), drain);
         Event::Resigning { epoch: epoch(number), reason: Reason::StepDown, drain }
     };
-    let event = resigning(&sink, 1);
-    sink.push(event);
-    let event = resigning(&sink, 2);
-    sink.push(event);
+    sink.push(resigning(1));
+    sink.push(resigning(2));
     assert!(matches!(events.try_next(), Some(Event::Resigning { .. })));
     assert_eq!(times.try_iter().collect::<Vec<_>>(), [1], "taken and dropped");
-    events.withdraw();
+    events.waive_drains();
     assert_eq!(times.try_iter().collect::<Vec<_>>(), [2], "queued, behind a full channel");
-    let event = resigning(&sink, 3);
-    assert_eq!(times.try_iter().collect::<Vec<_>>(), [3], "made afterwards");
-    sink.push(event);
+    sink.push(resigning(3));
+    assert_eq!(times.try_iter().collect::<Vec<_>>(), [3], "queued afterwards");
     sink.push(lost(3));
     drop(sink);
     assert_eq!(events.iter().count(), 3);
@@ -102,10 +100,11 @@ fn who_takes_the_promise_back_is_not_waited_for_and_hears_all_the_same() {
 
 #[cfg(feature = "capi")]
 #[test]
-fn who_says_so_before_taking_the_event_has_drained_that_term_and_no_other() {
+fn drained_may_be_called_before_the_event_is_taken_and_counts_for_its_term_only() {
     let (mut sink, events) = queue(1);
+    events.attach();
     let (drained, told) = bounded(1);
-    let drain = sink.hold(epoch(2), DrainGuard::new(move || drained.send(()).unwrap()));
+    let drain = DrainGuard::new(move || drained.send(()).unwrap());
     sink.push(Event::Resigning { epoch: epoch(2), reason: Reason::StepDown, drain });
     events.drained(epoch(1));
     events.drained(epoch(3));
@@ -113,11 +112,11 @@ fn who_says_so_before_taking_the_event_has_drained_that_term_and_no_other() {
     events.drained(epoch(2));
     assert!(told.try_recv().is_ok());
     events.drained(epoch(2));
-    assert!(matches!(events.try_next(), Some(Event::Resigning { .. })), "told all the same");
+    assert!(matches!(events.try_next(), Some(Event::Resigning { .. })), "the event still comes");
 }
 
 #[test]
-fn what_nobody_ever_asked_for_is_not_missed() {
+fn dropped_events_count_as_missed_once_the_application_has_asked_for_events() {
     let (mut sink, events) = queue(1);
     for _ in 0..100 {
         sink.push(changed());
@@ -125,12 +124,12 @@ fn what_nobody_ever_asked_for_is_not_missed() {
     assert_eq!((events.missed(), events.missed_counter().count()), (0, 0));
     events.attach();
     let missed = events.missed();
-    assert!(missed > 0, "and counts for who asks late");
+    assert!(missed > 0, "those dropped before count too");
     assert!(drain(&mut sink, &events).contains(&format!("M{missed}")));
 }
 
 #[test]
-fn passing_events_are_dropped_before_any_term() {
+fn connection_and_leader_changes_are_dropped_before_any_term() {
     let (mut sink, events) = queue(1);
     events.attach();
     sink.push(became(1));
@@ -173,6 +172,7 @@ fn terms_are_dropped_whole_and_counted() {
 fn a_drain_guard_that_is_dropped_with_its_event_drains() {
     let (drained, told) = bounded(1);
     let (mut sink, events) = queue(1);
+    events.attach();
     let drain = DrainGuard::new(move || drained.send(()).unwrap());
     sink.push(changed());
     sink.push(became(1));
@@ -183,7 +183,16 @@ fn a_drain_guard_that_is_dropped_with_its_event_drains() {
         sink.push(lost(number));
     }
     assert!(told.try_recv().is_ok());
-    drop(events);
+}
+
+#[test]
+fn a_resignation_is_queued_only_once_the_application_has_asked_for_events() {
+    let (mut sink, events) = queue(1);
+    let (drained, told) = bounded(1);
+    let drain = DrainGuard::new(move || drained.send(()).unwrap());
+    sink.push(Event::Resigning { epoch: epoch(1), reason: Reason::StepDown, drain });
+    assert!(told.try_recv().is_ok(), "no release waits");
+    assert!(events.try_next().is_none());
 }
 
 #[cfg(target_os = "linux")]
@@ -199,11 +208,11 @@ fn the_descriptor_is_readable_from_an_event_until_a_look_finds_none() {
     let (mut sink, events) = queue(2);
     sink.push(changed());
     let pollable = events.pollable().unwrap();
-    assert!(is_readable(&pollable), "what was queued before counts");
+    assert!(is_readable(&pollable), "for the event that was queued before");
     sink.push(changed());
     for _ in 0..2 {
         assert!(events.try_next().is_some());
-        assert!(is_readable(&pollable), "nobody has found the queue empty");
+        assert!(is_readable(&pollable), "the queue was not found empty yet");
     }
     assert!(events.try_next().is_none());
     assert!(!is_readable(&pollable));
@@ -211,12 +220,12 @@ fn the_descriptor_is_readable_from_an_event_until_a_look_finds_none() {
     assert!(is_readable(&pollable));
     assert!(events.next_timeout(Duration::ZERO).is_some());
     assert!(events.next_timeout(Duration::ZERO).is_none());
-    assert!(!is_readable(&pollable), "any look clears it that finds nothing");
+    assert!(!is_readable(&pollable), "a timeout clears it too");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_descriptor_tells_the_end_once() {
+fn the_descriptor_is_readable_once_at_the_end() {
     let (sink, events) = queue(2);
     let pollable = events.pollable().unwrap();
     assert!(events.try_next().is_none() && !is_readable(&pollable));
@@ -235,10 +244,10 @@ fn a_descriptor_outlives_its_queue_and_there_is_one_for_all_clones() {
     let other = events.clone().pollable().unwrap();
     assert_eq!(pollable.as_raw_fd(), other.as_raw_fd());
     drop(events);
-    assert!(is_readable(&pollable), "open, and as it was");
+    assert!(is_readable(&pollable), "still open");
 }
 
-/// Events come one at a time, with the pollers of two threads between them; each is to be had.
+/// Events are queued one at a time, while two threads poll. No event is lost.
 #[cfg(target_os = "linux")]
 #[test]
 fn two_pollers_miss_nothing() {
@@ -253,8 +262,8 @@ fn two_pollers_miss_nothing() {
             assert_eq!(poll(&mut fds, Some(&wait)).unwrap(), 1, "after {taken} events");
             taken += u64::from(events.try_next().is_some());
         }
-        // The end is told once; who takes note of it tells the next.
-        bell::announce(|| events.shared.bell());
+        // The end makes the descriptor readable once: for the other poller it is set again.
+        readiness::announce(|| events.shared.readiness());
         taken
     };
     let pollers = [(); 2].map(|()| {

@@ -53,7 +53,7 @@ pub enum HealthCheckError {
 }
 
 /// Runs a check of the application at intervals, and calls
-/// [`set_healthy`](crate::Node::set_healthy) when the result changes.
+/// [`set_healthy`](crate::NodeHandle::set_healthy) when the result changes.
 ///
 /// It has two threads: `leasehold-check` runs the check, and `leasehold-health` measures its time,
 /// so that a check that hangs is noticed. A check that panics counts as failed. The node counts as

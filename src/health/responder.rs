@@ -251,15 +251,15 @@ impl HealthHandler {
 }
 
 fn of_node(node: &NodeHandle, health: Health) -> Health {
-    let (status, pulse) = (node.status(), node.pulse());
+    let (status, thread) = (node.status(), node.thread_health());
     Health {
         role: status.role,
         leader: status.leader,
         epoch: status.epoch.map_or(0, Epoch::as_u64),
         uptime_ms: millis(node.uptime()),
         connected: Some(status.connected),
-        stuck: pulse.stuck,
-        heartbeat_age_ms: Some(millis(pulse.age)),
+        stuck: thread.stuck,
+        heartbeat_age_ms: Some(millis(thread.age)),
         session: Some(node.session().to_string()),
         ..health
     }

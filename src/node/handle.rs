@@ -1,40 +1,60 @@
-//! A node seen from elsewhere: for responders, gates, and whoever does not own it.
+//! Reads and commands a node from anywhere.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Stats, Status};
-use crate::config::{Config, ConfigError};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, ConfigError, InvalidId, check_meta, check_node_id};
 use crate::election::Input;
 use crate::error::{Refused, WaitError};
 use crate::event::{Reason, Role};
-use crate::leadership::Leadership;
+use crate::events::MissedCounter;
+use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, SessionId};
-use crate::running::{Core, TransferError};
+use crate::renewal::{Commands, SharedState, Snapshot};
 
 /// How late the renewal thread may be before it counts as stuck: more than any scheduling.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// A node, to look at and to command from anywhere.
+/// Reads the state of a [`Node`](crate::Node) and commands it, from any thread.
 ///
-/// Cheap to clone. It keeps nothing running and holds nothing up: when the node has stopped, it
-/// shows what was last, and every command is refused with [`Refused::Stopped`]. Methods behave as
-/// those of the same names of [`Node`](crate::Node).
+/// Cheap to clone. A handle keeps nothing running: after the node has stopped, it shows the last
+/// state, and commands fail with [`Refused::Stopped`]. In a forked child it shows an empty state,
+/// and commands fail with [`Refused::Forked`].
+///
+/// No method waits for the network. Methods that read return at once. Commands wait until the
+/// renewal thread has carried them out, which takes one turn of its loop, and for at most 5 s when
+/// that thread hangs.
+///
+/// An [`Observer`](crate::Observer) has a handle too. It never leads, and refuses commands.
 #[derive(Clone, Debug)]
-pub struct NodeHandle(Core);
+pub struct NodeHandle {
+    pub(super) config: Arc<Config>,
+    pub(super) session: SessionId,
+    pub(super) clock: Clock,
+    pub(super) cell: Arc<TermCell>,
+    pub(super) commands: Commands,
+    pub(super) shared: Arc<SharedState>,
+    pub(super) missed: MissedCounter,
+    pub(super) started: Timestamp,
+    pub(super) vip_held: Arc<AtomicBool>,
+}
 
 /// Whether the renewal thread does its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Pulse {
-    /// Since it last took something up. At most 5 s on an idle follower, 0.5 s on a leader.
+pub struct ThreadHealth {
+    /// The time since the thread last did something. At most 5 s on an idle follower, 0.5 s on a
+    /// leader.
     pub age: Duration,
-    /// It is at least 2 s late, and has not ended: a logger or a store of the application's hangs,
-    /// or the machine gives it no time. A term that it holds ends at its deadline.
+    /// The thread is at least 2 s late and has not ended: a logger or a store of the application
+    /// hangs, or the machine is overloaded. A term that the node holds ends at its deadline.
     pub stuck: bool,
 }
 
-/// A command that may come over NATS.
+/// A command that another process may give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ControlCommand {
     StepDown,
@@ -42,181 +62,231 @@ pub(crate) enum ControlCommand {
     Promote,
 }
 
+/// Why a transfer was not begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The given id is not a valid node id.
+    #[error(transparent)]
+    NodeId(#[from] InvalidId),
+    /// The node refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
 impl NodeHandle {
-    /// Gives the node a command, and waits for its renewal thread no longer than `bound`.
-    pub(crate) fn control(&self, command: ControlCommand, bound: Duration) -> Result<(), Refused> {
-        let input = match command {
-            ControlCommand::StepDown => Input::Resign(Reason::StepDown),
-            ControlCommand::Transfer { to } => Input::Resign(Reason::Transfer { to }),
-            ControlCommand::Promote => Input::Promote,
-        };
-        self.0.orders.ask_within(bound, input)
-    }
+    // Read.
 
-    pub(super) fn new(core: Core) -> Self {
-        Self(core)
-    }
-
-    #[cfg(all(feature = "capi", unix))]
-    pub(crate) fn cell(&self) -> &crate::leadership::TermCell {
-        &self.0.cell
-    }
-
-    /// Whether the node leads now.
+    /// Whether the node leads now. Compares the clock with the deadline of the term: no lock, and
+    /// right even while other threads or the network hang.
     #[inline]
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.0.cell.in_force(&self.0.clock).is_some()
+        self.cell.in_force(&self.clock).is_some()
     }
 
     /// [`Role::Leader`] while [`is_leader`](Self::is_leader).
     #[must_use]
     pub fn role(&self) -> Role {
-        self.0.role()
+        if self.is_leader() { Role::Leader } else { Role::Follower }
     }
 
-    /// The token of the present term, if the node leads.
+    /// The token of the current term, if the node leads.
     #[must_use]
     pub fn leadership(&self) -> Option<Leadership> {
-        self.0.leadership()
+        let (epoch, _) = self.cell.in_force(&self.clock)?;
+        let (cell, clock) = (Arc::clone(&self.cell), self.clock.clone());
+        Some(Leadership::new(cell, clock, Epoch::new(epoch)?, self.session))
     }
 
-    /// The holder's node id, as far as is known.
+    /// The node id of the leader. `None` when the lease is free, or no renewal was seen for a TTL.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
-        self.0.board.read(|view| view.leader.as_ref().map(|(leader, _)| leader.clone()))
+        self.shared.read(Snapshot::leader_id)
     }
 
-    /// The application value of the newest record.
+    /// The application value in the newest record; see [`set_meta`](Self::set_meta).
     #[must_use]
     pub fn leader_meta(&self) -> Option<serde_json::Value> {
-        self.0.board.read(|view| view.leader_meta.clone())
+        self.shared.read(|snapshot| snapshot.leader_meta.clone())
     }
 
-    /// The highest epoch seen.
+    /// The highest epoch seen; `None` before the first record.
     #[must_use]
     pub fn epoch(&self) -> Option<Epoch> {
-        self.0.board.read(|view| view.highest_epoch)
+        self.shared.read(|snapshot| snapshot.figures.highest_epoch)
     }
 
-    /// Whether there is a connection.
+    /// Whether the node is connected.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.0.board.read(|view| view.connected)
+        self.shared.read(|snapshot| snapshot.figures.connected)
     }
 
-    /// Everything at one moment.
+    /// The state of the node at one moment.
     #[must_use]
     pub fn status(&self) -> Status {
         let role = self.role();
-        self.0.board.read(|view| Status::of(&self.0, role, view))
+        self.shared.read(|snapshot| Status::new(self, role, snapshot))
     }
 
-    /// Whether the virtual IPs are on their interfaces here, as of the last look at them; false
-    /// without any.
+    /// Whether the virtual IPs are on their interfaces, when they were checked last. False without
+    /// virtual IPs.
     #[must_use]
     pub fn holds_vip(&self) -> bool {
-        self.0.vip_held.load(Ordering::Acquire)
+        self.vip_held.load(Ordering::Acquire)
     }
 
-    /// Counters since the start.
+    /// Counters since the node was started.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.0.board.read(|view| Stats::of(&self.0, view))
+        self.shared.read(|snapshot| Stats::new(self, snapshot))
     }
 
-    /// How the renewal thread does.
+    /// Whether the renewal thread does its work.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        let (last, due) = self.0.board.beat();
-        let now = self.0.clock.now();
-        let stuck = now.since(due) > TOLERANCE && !self.has_stopped();
-        Pulse { age: now.since(last.max(self.0.started)), stuck }
+    pub fn thread_health(&self) -> ThreadHealth {
+        let (heartbeat, now) = (&self.shared.heartbeat, self.clock.now());
+        let stuck = now.since(heartbeat.due()) > TOLERANCE && !self.has_stopped();
+        ThreadHealth { age: now.since(heartbeat.last().max(self.started)), stuck }
     }
 
     /// Whether the node has stopped.
     #[must_use]
     pub fn has_stopped(&self) -> bool {
-        self.0.board.read(|view| view.ended.is_some())
+        self.shared.read(|snapshot| snapshot.stopped.is_some())
     }
 
-    /// How long ago the node was started.
+    /// The time since the node was started.
     #[must_use]
     pub fn uptime(&self) -> Duration {
-        self.0.clock.now().since(self.0.started)
+        self.clock.now().since(self.started)
     }
 
-    /// The session of the node's start.
+    /// The session: random bits that tell this start of the node from all others.
     #[must_use]
     pub fn session(&self) -> SessionId {
-        self.0.session
+        self.session
     }
 
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.0.config
+        &self.config
     }
 
-    /// Waits until a leader is known, and names it.
+    #[cfg(all(feature = "capi", unix))]
+    pub(crate) fn cell(&self) -> &TermCell {
+        &self.cell
+    }
+
+    // Wait.
+
+    /// Blocks until a leader is known, and returns its node id.
     ///
     /// # Errors
-    /// [`WaitError`] when none is within `timeout`, or the node has stopped.
+    /// [`WaitError::TimedOut`] after `timeout`, [`WaitError::Stopped`] when the node has stopped,
+    /// [`WaitError::Forked`] in a forked child.
     pub fn wait_for_leader(&self, timeout: Duration) -> Result<String, WaitError> {
-        self.0.wait(timeout, |view| view.leader.as_ref().map(|(leader, _)| leader.clone()))
+        self.wait(timeout, Snapshot::leader_id)
     }
 
-    /// Waits until the node leads.
+    /// Blocks until this node leads, and returns its token.
     ///
     /// # Errors
-    /// [`WaitError`] when it does not within `timeout`, or has stopped.
+    /// As [`wait_for_leader`](Self::wait_for_leader).
     pub fn wait_for_leadership(&self, timeout: Duration) -> Result<Leadership, WaitError> {
-        self.0.wait(timeout, |_| self.leadership())
+        self.wait(timeout, |_| self.leadership())
     }
 
-    /// Waits until the node holds no lease any more: it was released, or left to lapse.
-    ///
-    /// # Errors
-    /// [`WaitError`] when it still does after `timeout`, or has stopped.
-    pub fn wait_until_given_back(&self, timeout: Duration) -> Result<(), WaitError> {
-        self.0.wait(timeout, |view| (!view.resigning && view.held_until.is_none()).then_some(()))
+    fn wait<T>(
+        &self,
+        timeout: Duration,
+        mut find: impl FnMut(&Snapshot) -> Option<T>,
+    ) -> Result<T, WaitError> {
+        if self.shared.is_inherited() {
+            return Err(WaitError::Forked);
+        }
+        let until = self.clock.now() + timeout;
+        let found = self.shared.wait(&self.clock, until, |snapshot| match snapshot.stopped {
+            Some(_) => Some(Err(WaitError::Stopped)),
+            None => find(snapshot).map(Ok),
+        });
+        found.unwrap_or(Err(WaitError::TimedOut))
     }
 
-    /// Gives the lead back.
+    // Command.
+
+    /// Gives up the lead: [`is_leader`](Self::is_leader) is false when this returns. The lease is
+    /// released when every [drain guard](crate::DrainGuard) was dropped. Then the node does not
+    /// take part in the election for its cooldown (default: the TTL). A second call joins the
+    /// first.
     ///
     /// # Errors
-    /// [`Refused::NotLeader`] with the leader's name, [`Refused::Stopped`], or after 5 s
-    /// [`Refused::Stuck`].
+    /// [`Refused::NotLeader`] with the id of the leader. [`Refused::Stuck`] when the renewal thread
+    /// has not answered within 5 s: it may still step down later. [`Refused::Stopped`].
     pub fn step_down(&self) -> Result<(), Refused> {
-        self.0.orders.ask_resign(Reason::StepDown)
+        self.resign(Reason::StepDown)
     }
 
-    /// Gives the lead back, for `node_id` to take over.
+    /// As [`step_down`](Self::step_down), in favour of `node_id`: other nodes do not challenge for
+    /// the first second after the release, or half a TTL if that is shorter.
     ///
     /// # Errors
-    /// [`TransferError`] when it is no node id, or the node refuses.
+    /// [`TransferError::NodeId`] for an invalid id. [`TransferError::Refused`] as for
+    /// [`step_down`](Self::step_down), and for the id of this node itself.
     pub fn transfer_to(&self, node_id: &str) -> Result<(), TransferError> {
-        self.0.transfer_to(node_id)
+        check_node_id(node_id)?;
+        Ok(self.resign(Reason::Transfer { to: node_id.to_owned() })?)
     }
 
-    /// Ends the cooldown: the node takes part in the election again.
+    /// Ends the cooldown: the node takes part in the election again. It does not depose a leader.
+    /// Does nothing when this node leads.
     ///
     /// # Errors
-    /// [`Refused`] while it resigns, when it is unhealthy, stuck, or has stopped.
+    /// [`Refused`] while the node resigns, is unhealthy or is stuck, and after it has stopped.
     pub fn promote(&self) -> Result<(), Refused> {
-        self.0.orders.ask(Input::Promote)
+        self.commands.call(Input::Promote)
     }
 
-    /// Says whether the node is fit to lead.
+    /// Says whether the node is fit to lead. An unhealthy node does not challenge, and steps down
+    /// if it leads: [`is_leader`](Self::is_leader) is false when this returns. A node starts
+    /// healthy.
     pub fn set_healthy(&self, healthy: bool) {
-        self.0.set_healthy(healthy);
+        // Fails when the node has stopped or has no term to give up. When the thread hangs, the
+        // command stays queued.
+        let _ = self.commands.call(Input::SetHealthy(healthy));
     }
 
-    /// The value that the node's records carry from now on.
+    /// Sets the application value in the records of this node. Other nodes read it with
+    /// [`leader_meta`](Self::leader_meta). A leader renews at once to publish it.
     ///
     /// # Errors
-    /// [`ConfigError`] when it is longer than 4096 bytes of JSON.
+    /// [`ConfigError`] when `meta` is longer than 4096 bytes of JSON.
     pub fn set_meta(&self, meta: Option<serde_json::Value>) -> Result<(), ConfigError> {
-        self.0.set_meta(meta)
+        if let Some(meta) = &meta {
+            check_meta(meta)?;
+        }
+        // Fails when the node has stopped. When the thread hangs, the command stays queued.
+        let _ = self.commands.call(Input::SetMeta(meta));
+        Ok(())
+    }
+
+    pub(super) fn resign(&self, reason: Reason) -> Result<(), Refused> {
+        self.commands.call(Input::Resign(reason))
+    }
+
+    /// Carries out `command`, and waits for the renewal thread for at most `timeout`.
+    pub(crate) fn control(
+        &self,
+        command: ControlCommand,
+        timeout: Duration,
+    ) -> Result<(), Refused> {
+        let input = match command {
+            ControlCommand::StepDown => Input::Resign(Reason::StepDown),
+            ControlCommand::Transfer { to } => Input::Resign(Reason::Transfer { to }),
+            ControlCommand::Promote => Input::Promote,
+        };
+        self.commands.call_within(timeout, input)
     }
 }

@@ -115,7 +115,7 @@ impl NodeStatus {
 
     /// The status of a node of this process.
     pub(crate) fn of(node: &NodeHandle) -> Self {
-        let (status, counters, pulse) = (node.status(), node.stats(), node.pulse());
+        let (status, counters, pulse) = (node.status(), node.stats(), node.thread_health());
         let config = node.config();
         Self {
             role: status.role,

@@ -215,7 +215,7 @@ on_both_servers!(it_is_answered_while_the_election_hangs_and_says_so, |version| 
         Some(health()).filter(|health| health.stuck)
     });
     assert!(stuck.heartbeat_age_ms > Some(2000), "{stuck:?}");
-    assert!(node.handle().pulse().stuck);
+    assert!(node.handle().thread_health().stuck);
     let deposed = eventually_some(PATIENCE, "the term to end by itself", || {
         Some(health()).filter(|health| health.role == Role::Follower)
     });

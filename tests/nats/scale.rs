@@ -88,7 +88,7 @@ fn sent(server: &NatsServer) -> BTreeMap<String, u64> {
 /// The messages sent within some ten seconds, by node; `None` when the machine was too busy.
 fn quiet_window(server: &NatsServer, nodes: &[Node]) -> Option<(u64, BTreeMap<String, u64>)> {
     let disturbances = || -> u64 {
-        let stats = nodes.iter().map(Node::stats);
+        let stats = nodes.iter().map(|node| node.stats());
         stats.map(|s| s.unknown_outcomes + s.terms + s.lost_races + s.reconnects).sum()
     };
     let renewals = || nodes.iter().map(|node| node.stats().renewals).sum::<u64>();
@@ -108,7 +108,7 @@ on_both_servers!(a_renewal_costs_one_message_and_followers_send_almost_none, |ve
     let (ttl, interval) = (Duration::from_secs(3), Duration::from_millis(750));
     let cluster = config(&server.url()).lease_ttl(ttl).renew_interval(interval);
     let nodes = start_at_once(&cluster, 6);
-    eventually(PATIENCE, "a leader", || nodes.iter().any(Node::is_leader));
+    eventually(PATIENCE, "a leader", || nodes.iter().any(|node| node.is_leader()));
     let (renewals, spent) = (0..5).find_map(|_| quiet_window(&server, &nodes)).expect("some quiet");
     let leader = nodes.iter().find(|node| node.is_leader()).expect("a leader");
     let leader = format!("leasehold/orders/{}", leader.config().node_id());

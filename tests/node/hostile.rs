@@ -1,5 +1,5 @@
-//! Nodes in programs that mean no harm and do it all the same: floods of calls, queues that nobody
-//! drains, calls out of hooks.
+//! Nodes in programs that misuse them without intent: floods of calls, queues that are not drained,
+//! a store that hangs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ fn start(server: &MemoryServer, node: &str) -> Node {
 }
 
 #[test]
-fn a_flood_of_orders_keeps_no_renewal_back() {
+fn a_flood_of_commands_delays_no_renewal() {
     let server = MemoryServer::new();
     let node = start(&server, "a");
     let token = node.wait_for_leadership(PATIENCE).expect("alone");
@@ -52,9 +52,9 @@ fn a_flood_of_orders_keeps_no_renewal_back() {
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
 }
 
-/// The guard of a resignation that found the queue full is not in it yet.
+/// A resignation that finds the channel full waits in the backlog with its guard.
 #[test]
-fn a_stop_waits_for_no_guard_that_nobody_can_take() {
+fn a_stop_does_not_wait_for_a_guard_in_the_backlog() {
     let server = MemoryServer::new();
     let store = server.connect(Clock::boot());
     let link = store.link();
@@ -75,16 +75,25 @@ fn a_stop_waits_for_no_guard_that_nobody_can_take() {
     assert!(!stopped.left_to_lapse, "after {:?}", begun.elapsed());
 }
 
-/// A store that hangs on the renewal thread, as a logger could.
-struct Hangs(MemoryStore, Arc<AtomicBool>);
+/// A switch for a store that hangs.
+#[derive(Default)]
+struct Switch {
+    on: AtomicBool,
+    /// The renewal thread hangs.
+    hangs: AtomicBool,
+}
 
-impl Store for Hangs {
+/// A store that hangs on the renewal thread, as a logger could.
+struct Hanging(MemoryStore, Arc<Switch>);
+
+impl Store for Hanging {
     fn submit(&mut self, ticket: Ticket, request: Request) {
         self.0.submit(ticket, request);
     }
 
     fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent> {
-        while self.1.load(Ordering::SeqCst) {
+        while self.1.on.load(Ordering::SeqCst) {
+            self.1.hangs.store(true, Ordering::SeqCst);
             thread::sleep(Duration::from_millis(1));
         }
         self.0.poll(wake, until)
@@ -99,24 +108,25 @@ impl Store for Hangs {
     }
 }
 
-/// Nor is the caller held up by a loop that hangs; what was asked for is done when it goes on.
+/// A renewal thread that hangs does not block callers. It carries out their commands later.
 #[test]
-fn a_command_to_a_loop_that_hangs_returns_and_stands() {
+fn a_command_returns_while_the_loop_hangs_and_is_carried_out_afterwards() {
     let server = MemoryServer::new();
-    let hangs = Arc::new(AtomicBool::new(false));
-    let store = Hangs(server.connect(Clock::boot()), Arc::clone(&hangs));
+    let switch = Arc::<Switch>::default();
+    let store = Hanging(server.connect(Clock::boot()), Arc::clone(&switch));
     let node = Node::builder(config("a")).store(store).start().expect("in memory");
     node.wait_for_leadership(PATIENCE).expect("alone");
-    hangs.store(true, Ordering::SeqCst);
+    switch.on.store(true, Ordering::SeqCst);
+    eventually(PATIENCE, "the loop to hang", || switch.hangs.load(Ordering::SeqCst));
     let asked = Instant::now();
     thread::scope(|scope| {
         let stepping = scope.spawn(|| node.step_down());
-        let changing = scope.spawn(|| node.handle().set_meta(Some(7.into())));
+        let changing = scope.spawn(|| node.set_meta(Some(7.into())));
         node.set_healthy(false);
         assert_eq!(stepping.join().expect("no panic"), Err(Refused::Stuck));
         changing.join().expect("no panic").expect("a short value");
     });
     assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
-    hangs.store(false, Ordering::SeqCst);
-    eventually(PATIENCE, "the order", || node.promote() == Err(Refused::Unhealthy));
+    switch.on.store(false, Ordering::SeqCst);
+    eventually(PATIENCE, "the command", || node.promote() == Err(Refused::Unhealthy));
 }

@@ -30,7 +30,6 @@ const FLOORS: &[(&str, u8)] = &[
     ("request_server", 4),
     ("store::nats", 4),
     ("requester", 5),
-    ("running", 5),
     ("node", 6),
     ("health", 7),
     ("metrics", 7),

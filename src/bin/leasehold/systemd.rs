@@ -74,7 +74,9 @@ pub(super) fn supervise(manager: &Arc<Manager>, notifier: &Notifier, end: &Recei
             notifier.notify(&state);
             sent = state;
         }
-        if interval.is_some_and(|interval| fed_at.elapsed() >= interval) && !node.pulse().stuck {
+        if interval.is_some_and(|interval| fed_at.elapsed() >= interval)
+            && !node.thread_health().stuck
+        {
             notifier.notify("WATCHDOG=1");
             fed_at = Instant::now();
         }

@@ -1,0 +1,182 @@
+//! The renewal thread of a node or an observer: how it is started and stopped.
+
+use std::mem::{forget, replace};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::NodeHandle;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::election::{Election, Input, Settings};
+use crate::error::{StartError, StoreError};
+use crate::events::{EventSink, Events, queue};
+use crate::lease::SessionId;
+use crate::renewal::{CLOSE_TIMEOUT, Parts, Renewal, Stopped};
+use crate::store::Store;
+use crate::store::nats::{BucketOptions, NatsStore};
+use crate::task::Task;
+use crate::vip;
+
+/// How much later than its bound a thread may end before it is left behind.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A running renewal thread. Dropping it stops it.
+#[derive(Debug)]
+pub(crate) struct RenewalTask {
+    pub(crate) handle: NodeHandle,
+    events: Events,
+    /// `None` once it was stopped.
+    task: Option<Task>,
+}
+
+/// What a renewal thread is started with.
+pub(crate) struct Start {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) observer: bool,
+    /// Further queues, for hooks.
+    pub(crate) sinks: Vec<EventSink>,
+    pub(crate) vip: Option<vip::Worker>,
+}
+
+impl RenewalTask {
+    /// Starts the thread. Unless the configuration says to start disconnected, this blocks until
+    /// the store was read.
+    pub(crate) fn start(start: Start) -> Result<Self, StartError> {
+        let Start { config, store, clock, observer, mut sinks, vip } = start;
+        let session = new_session()?;
+        if let Some(warning) = config.timing().warning() {
+            log::warn!(cluster = config.cluster_id(), node = config.node_id(); "{warning}");
+        }
+        let (sink, events) = queue(config.event_capacity());
+        sinks.push(sink);
+        let (startup, readable) = bounded(16);
+        let election = Election::new(settings(&config, session, observer));
+        let cell = Arc::clone(election.cell());
+        let vip_held = vip.as_ref().map(vip::Worker::held).unwrap_or_default();
+        let (renewal, commands, shared) = Renewal::new(Parts {
+            config: Arc::clone(&config),
+            session,
+            election,
+            store,
+            clock: clock.clone(),
+            sinks,
+            vip,
+            startup,
+        });
+        let task = Task::spawn("leasehold-renew", Duration::ZERO, || renewal.run());
+        let task = Some(task.map_err(StartError::Thread)?);
+        let (missed, started) = (events.missed_counter(), clock.now());
+        let handle = NodeHandle {
+            config,
+            session,
+            clock,
+            cell,
+            commands,
+            shared,
+            missed,
+            started,
+            vip_held,
+        };
+        let running = Self { handle, events, task };
+        running.wait_until_readable(&readable)?;
+        Ok(running)
+    }
+
+    fn wait_until_readable(
+        &self,
+        readable: &Receiver<Result<(), StoreError>>,
+    ) -> Result<(), StartError> {
+        let NodeHandle { config, clock, .. } = &self.handle;
+        if config.start_disconnected() {
+            return Ok(());
+        }
+        let until = clock.now() + config.connect_timeout();
+        let mut problem = no_answer(config);
+        loop {
+            match readable.recv_timeout(until.since(clock.now())) {
+                Ok(Ok(())) => return Ok(()),
+                // Another server may answer; it would refuse the same credentials, though.
+                Ok(Err(error)) if error.may_pass() => problem = error,
+                Ok(Err(error)) => return Err(StartError::Store(error)),
+                Err(_) => return Err(StartError::Store(problem)),
+            }
+        }
+    }
+
+    /// The events, for an application that takes them: releases wait for its drain guards.
+    pub(crate) fn events(&self) -> &Events {
+        self.events.attach();
+        &self.events
+    }
+
+    /// A clone of the events for which no release waits until it is attached.
+    #[cfg(all(feature = "capi", unix))]
+    pub(super) fn detached_events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// Stops within `timeout`, plus a moment of scheduling. Does nothing in a forked child.
+    pub(crate) fn stop(&mut self, timeout: Duration) -> Stopped {
+        let lapses = Stopped { left_to_lapse: true };
+        let Some(task) = self.task.take() else { return lapses };
+        // If this is the last handle to the queue, drops its events and their drain guards.
+        let events = replace(&mut self.events, Events::empty());
+        if self.handle.shared.is_inherited() {
+            // A thread of the parent may hold the lock of the queue.
+            forget(events);
+            return lapses;
+        }
+        drop(events);
+        let until = self.handle.clock.now() + timeout;
+        self.handle.commands.send(Input::Stop { until });
+        // A thread that hangs is left behind: its term ends at the deadline.
+        if !task.join(timeout + CLOSE_TIMEOUT + GRACE) {
+            log::error!("the renewal thread does not end; it is left behind");
+        }
+        self.handle.cell.end();
+        self.handle.shared.read(|snapshot| snapshot.stopped).unwrap_or(lapses)
+    }
+}
+
+impl Drop for RenewalTask {
+    fn drop(&mut self) {
+        if self.task.is_some() {
+            self.stop(self.handle.config.stop_timeout());
+        }
+    }
+}
+
+fn settings(config: &Config, session: SessionId, observer: bool) -> Settings {
+    Settings {
+        node_id: config.node_id().to_owned(),
+        session,
+        timing: config.timing().clone(),
+        cooldown: config.cooldown().unwrap_or(config.lease_ttl()),
+        drain_timeout: config.drain_timeout(),
+        strict_bootstrap: config.strict_bootstrap(),
+        observer,
+        meta: config.meta().cloned(),
+    }
+}
+
+/// The error of a start during which no server said anything.
+fn no_answer(config: &Config) -> StoreError {
+    let servers: Vec<_> = config.servers().collect();
+    let reason = format!("no answer within {:?}", config.connect_timeout());
+    StoreError::Unreachable { servers: servers.join(", ").into(), reason: reason.into() }
+}
+
+fn new_session() -> Result<SessionId, StartError> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|error| StartError::Random(error.to_string()))?;
+    Ok(SessionId::from_bits(u128::from_ne_bytes(bits)))
+}
+
+/// The store that the configuration names.
+pub(crate) fn nats_store(config: &Config, clock: Clock) -> NatsStore {
+    NatsStore::new(config.connection(), BucketOptions::of(config), clock)
+}

@@ -1,0 +1,92 @@
+//! The state and the counters of a node at one moment.
+
+use std::time::Duration;
+
+use super::NodeHandle;
+use crate::event::Role;
+use crate::lease::Epoch;
+use crate::renewal::Snapshot;
+
+/// The state of a node at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The cluster.
+    pub cluster_id: String,
+    /// The node.
+    pub node_id: String,
+    /// Whether the node leads.
+    pub role: Role,
+    /// Whether the node has resigned and its lease is not released yet.
+    pub resigning: bool,
+    /// The leader; `None` when no leader is known.
+    pub leader: Option<String>,
+    /// The highest epoch seen; `None` before the first record.
+    pub epoch: Option<Epoch>,
+    /// The newest revision of the record seen; 0 before the first.
+    pub revision: u64,
+    /// Whether the node is connected.
+    pub connected: bool,
+}
+
+impl Status {
+    pub(super) fn new(node: &NodeHandle, role: Role, snapshot: &Snapshot) -> Self {
+        let figures = &snapshot.figures;
+        Self {
+            cluster_id: node.config().cluster_id().to_owned(),
+            node_id: node.config().node_id().to_owned(),
+            role,
+            resigning: figures.resigning,
+            leader: snapshot.leader_id(),
+            epoch: figures.highest_epoch,
+            revision: figures.revision,
+            connected: figures.connected,
+        }
+    }
+}
+
+/// Counters since the node was started, and two durations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Terms led.
+    pub terms: u64,
+    /// Renewals that moved the deadline.
+    pub renewals: u64,
+    /// Requests that the server refused.
+    pub failures: u64,
+    /// Requests whose outcome was unknown at first.
+    pub unknown_outcomes: u64,
+    /// Writes that lost against a write of another node.
+    pub lost_races: u64,
+    /// Connections made after the first.
+    pub reconnects: u64,
+    /// Connections given up because the server did not reply.
+    pub abandoned_connections: u64,
+    /// Events dropped because the application did not take them; see
+    /// [`Events::missed`](crate::Events::missed). Events for hooks are not counted.
+    pub events_missed: u64,
+    /// From sending the newest request to its reply.
+    pub last_round_trip: Duration,
+    /// How long the held lease lasts without another renewal; zero when none is held.
+    pub remaining: Duration,
+}
+
+impl Stats {
+    pub(super) fn new(node: &NodeHandle, snapshot: &Snapshot) -> Self {
+        let counters = &snapshot.figures.counters;
+        let held_until = snapshot.figures.held_until.unwrap_or_default();
+        Self {
+            terms: counters.terms,
+            renewals: counters.renewals,
+            failures: counters.failures,
+            unknown_outcomes: counters.unknown_outcomes,
+            lost_races: counters.lost_races,
+            reconnects: counters.connections.saturating_sub(1),
+            abandoned_connections: counters.abandoned_connections,
+            events_missed: node.missed.count(),
+            last_round_trip: counters.last_round_trip,
+            remaining: held_until.since(node.clock.now()),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Commands from handles to the renewal loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+
+use crate::election::Input;
+use crate::error::Refused;
+use crate::sys::Line;
+
+/// How long a caller waits for the loop, which replies within one turn unless it hangs.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A command in the queue of the loop.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) input: Input,
+    /// Gets the result when the command was carried out.
+    pub(super) reply: Option<Reply>,
+}
+
+pub(super) type Reply = Sender<Result<(), Refused>>;
+
+/// Sends commands to the loop; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Commands {
+    queue: Sender<Queued>,
+    wake: Sender<()>,
+    origin: Arc<Line>,
+}
+
+/// The sender, the queue, and what wakes the loop when something was queued.
+pub(super) fn commands() -> (Commands, Receiver<Queued>, Receiver<()>) {
+    let (queue, queued) = unbounded();
+    let (wake, woken) = bounded(1);
+    (Commands { queue, wake, origin: Arc::default() }, queued, woken)
+}
+
+impl Commands {
+    /// Queues a command. Never blocks, and does nothing when the loop has ended.
+    pub(crate) fn send(&self, input: Input) {
+        self.queue(Queued { input, reply: None });
+    }
+
+    /// Queues a command and waits until it was carried out, for at most 5 s.
+    pub(crate) fn call(&self, input: Input) -> Result<(), Refused> {
+        self.call_within(REPLY_TIMEOUT, input)
+    }
+
+    /// As [`call`](Self::call), for at most `timeout`. After [`Refused::Stuck`] the command is
+    /// still queued.
+    pub(crate) fn call_within(&self, timeout: Duration, input: Input) -> Result<(), Refused> {
+        if self.origin.is_inherited() {
+            return Err(Refused::Forked);
+        }
+        let (reply, result) = bounded(1);
+        if !self.queue(Queued { input, reply: Some(reply) }) {
+            return Err(Refused::Stopped);
+        }
+        result.recv_timeout(timeout).unwrap_or_else(|error| match error {
+            RecvTimeoutError::Disconnected => Err(Refused::Stopped),
+            RecvTimeoutError::Timeout => Err(Refused::Stuck),
+        })
+    }
+
+    /// False when the loop has ended.
+    fn queue(&self, command: Queued) -> bool {
+        // A forked child has no loop, and a thread of the parent may hold the channel's lock.
+        if self.origin.is_inherited() {
+            return false;
+        }
+        let sent = self.queue.send(command).is_ok();
+        // When this channel is full, the loop is about to wake up.
+        let _ = self.wake.try_send(());
+        sent
+    }
+}

@@ -1,0 +1,156 @@
+//! The state of the renewal loop that handles read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::LONGEST_WAIT_HOLDING;
+use crate::clock::{Clock, Timestamp};
+use crate::election::{Counters, Election};
+use crate::lease::Epoch;
+use crate::sys::Line;
+
+/// The state of a node, as its loop published it last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) leader: Option<(String, Epoch)>,
+    pub(crate) leader_meta: Option<serde_json::Value>,
+    pub(crate) figures: Figures,
+    /// Set when the loop has ended.
+    pub(crate) stopped: Option<Stopped>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    pub(crate) highest_epoch: Option<Epoch>,
+    pub(crate) held_until: Option<Timestamp>,
+    pub(crate) revision: u64,
+    pub(crate) connected: bool,
+    pub(crate) resigning: bool,
+    pub(crate) counters: Counters,
+}
+
+/// How a node stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// The lease could not be released: other nodes wait until it expires.
+    pub left_to_lapse: bool,
+}
+
+impl Snapshot {
+    /// The node id of the leader.
+    pub(crate) fn leader_id(&self) -> Option<String> {
+        self.leader.as_ref().map(|(leader, _)| leader.clone())
+    }
+
+    /// Takes over the state of `election`. True when that changed something.
+    fn update(&mut self, election: &Election, connected: bool) -> bool {
+        let figures = Figures {
+            highest_epoch: election.highest_epoch(),
+            held_until: election.held_until(),
+            revision: election.revision(),
+            connected,
+            resigning: election.is_resigning(),
+            counters: *election.counters(),
+        };
+        let changed = std::mem::replace(&mut self.figures, figures) != figures;
+        let leader_changed = replace(&mut self.leader, election.reported_leader());
+        let meta_changed = replace(&mut self.leader_meta, election.leader_meta());
+        changed || leader_changed || meta_changed
+    }
+}
+
+/// Clones `new` only when it differs.
+fn replace<T: Clone + PartialEq>(old: &mut Option<T>, new: Option<&T>) -> bool {
+    let changed = old.as_ref() != new;
+    if changed {
+        *old = new.cloned();
+    }
+    changed
+}
+
+/// Written by the loop, read by any number of handles.
+#[derive(Debug, Default)]
+pub(crate) struct SharedState {
+    snapshot: Mutex<Snapshot>,
+    changed: Condvar,
+    pub(crate) heartbeat: Heartbeat,
+    origin: Line,
+}
+
+impl SharedState {
+    /// Calls `read` with the newest snapshot. A forked child gets an empty one, without a lock:
+    /// a thread of the parent may have held it at the fork.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
+        if self.is_inherited() {
+            let stopped = Some(Stopped { left_to_lapse: true });
+            return read(&Snapshot { stopped, ..Snapshot::default() });
+        }
+        read(&self.snapshot.lock())
+    }
+
+    /// Whether this process is a forked child of the one that started the node.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.origin.is_inherited()
+    }
+
+    /// Waits until `find` finds something, or `clock` reads `until`.
+    pub(crate) fn wait<T>(
+        &self,
+        clock: &Clock,
+        until: Timestamp,
+        mut find: impl FnMut(&Snapshot) -> Option<T>,
+    ) -> Option<T> {
+        let mut snapshot = self.snapshot.lock();
+        loop {
+            if let Some(found) = find(&snapshot) {
+                return Some(found);
+            }
+            let left = until.since(clock.now());
+            if left.is_zero() {
+                return None;
+            }
+            // In slices: the timer stands still in suspend, and a test may move the clock.
+            self.changed.wait_for(&mut snapshot, left.min(LONGEST_WAIT_HOLDING));
+        }
+    }
+
+    /// Shows the state of `election` to the handles, if it has changed.
+    pub(super) fn publish(&self, election: &Election, connected: bool) {
+        if self.snapshot.lock().update(election, connected) {
+            self.changed.notify_all();
+        }
+    }
+
+    pub(super) fn set_stopped(&self, stopped: Stopped) {
+        self.snapshot.lock().stopped = Some(stopped);
+        self.changed.notify_all();
+    }
+}
+
+/// When the loop last turned and when it is due to turn again, on its clock. A store or a logger
+/// that hangs delays both.
+#[derive(Debug, Default)]
+pub(crate) struct Heartbeat {
+    last: AtomicU64,
+    due: AtomicU64,
+}
+
+impl Heartbeat {
+    pub(super) fn set_last(&self, at: Timestamp) {
+        self.last.store(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    pub(super) fn set_due(&self, at: Timestamp) {
+        self.due.store(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn last(&self) -> Timestamp {
+        Timestamp::from_nanos(self.last.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn due(&self) -> Timestamp {
+        Timestamp::from_nanos(self.due.load(Ordering::Relaxed))
+    }
+}
