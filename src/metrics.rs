@@ -25,23 +25,23 @@ impl NodeHandle {
     }
 
     fn write_state(&self, text: &mut Text) {
-        let (status, stats, health) = (self.status(), self.stats(), self.thread_health());
+        let (status, counters, thread) = (self.status(), self.stats(), self.thread_health());
         let flag = |set: bool| if set { 1.0 } else { 0.0 };
         text.info("build", "This library.", "version", env!("CARGO_PKG_VERSION"));
         let leads = flag(status.role == Role::Leader);
         text.gauge("leader", "", "Whether the node leads.", leads);
         text.gauge("connected", "", "Whether there is a connection.", flag(status.connected));
         text.gauge("resigning", "", "Whether a term is given back.", flag(status.resigning));
-        text.gauge("stuck", "", "Whether the renewal thread hangs.", flag(health.stuck));
+        text.gauge("stuck", "", "Whether the renewal thread hangs.", flag(thread.stuck));
         let epoch = status.epoch.map_or(0, Epoch::as_u64);
         text.whole("epoch", "The highest epoch seen.", epoch);
         text.whole("revision", "The newest revision known.", status.revision);
-        let (uptime, age) = (self.uptime().as_secs_f64(), health.age.as_secs_f64());
+        let (uptime, age) = (self.uptime().as_secs_f64(), thread.age.as_secs_f64());
         text.gauge("uptime", "seconds", "Since the node was started.", uptime);
         text.gauge("heartbeat_age", "seconds", "Since the renewal thread last turned.", age);
-        let remaining = stats.remaining.as_secs_f64();
+        let remaining = counters.remaining.as_secs_f64();
         text.gauge("lease_remaining", "seconds", "What is left of a lease held.", remaining);
-        let trip = stats.last_round_trip.as_secs_f64();
+        let trip = counters.last_round_trip.as_secs_f64();
         text.gauge("round_trip", "seconds", "Of the newest answered request.", trip);
     }
 
