@@ -19,9 +19,9 @@ use crate::task::Task;
 /// [`on_become_leader`](Self::on_become_leader), then one of
 /// [`on_lose_leadership`](Self::on_lose_leadership).
 ///
-/// A panic in a callback is caught and logged. After a panic in `on_become_leader` the node resigns.
-/// After a panic in `on_lose_leadership` it is unknown whether the work has ended: the lease is not
-/// released but left to expire.
+/// A panic in a callback is caught and logged. After a panic in `on_become_leader` the node
+/// resigns. After a panic in `on_lose_leadership` it is unknown whether the work has ended: the
+/// lease is not released but left to expire.
 pub trait Hooks: Send + 'static {
     /// This node leads. Start the work of the leader. It may go on after this call, while
     /// `leadership` is valid.

@@ -190,7 +190,7 @@ fn a_file_imports_only_from_floors_below_its_own() {
 #[test]
 fn imports_from_below_and_from_the_own_group_are_free() {
     for (path, text) in [
-        ("src/running.rs", "use crate::{clock::Clock, store::{self, nats::NatsStore}};"),
+        ("src/node/renewal_task.rs", "use crate::{clock::Clock, store::{self, nats::NatsStore}};"),
         ("src/election/term.rs", "use super::plan::Plan;\nuse crate::election::Election;"),
         ("src/store/memory/link.rs", "use super::{Shared};\nuse crate::store::Ticket;"),
         ("src/store.rs", "pub use self::memory::MemoryStore;\npub(crate) fn a() {}"),

@@ -59,8 +59,8 @@ impl NodeBuilder {
     /// them while this node leads, and lose them before the lease is released and by the deadline
     /// of the term. [`Worker::events`](vip::Worker::events) says what happens to them.
     ///
-    /// [`start`](Self::start) fails with [`StartError::Vip`] if the lease is too short for the kernel
-    /// to remove the addresses in time, unless their policy is
+    /// [`start`](Self::start) fails with [`StartError::Vip`] if the lease is too short for the
+    /// kernel to remove the addresses in time, unless their policy is
     /// [permanent](crate::vip::Policy::permanent).
     #[must_use]
     pub fn vip(mut self, worker: vip::Worker) -> Self {
