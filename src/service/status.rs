@@ -115,7 +115,7 @@ impl NodeStatus {
 
     /// The status of a node of this process.
     pub(crate) fn of(node: &NodeHandle) -> Self {
-        let (status, counters, pulse) = (node.status(), node.stats(), node.thread_health());
+        let (status, counters, thread) = (node.status(), node.stats(), node.thread_health());
         let config = node.config();
         Self {
             role: status.role,
@@ -129,8 +129,8 @@ impl NodeStatus {
             revision: status.revision,
             lease_ttl_ms: millis(config.lease_ttl()),
             lease_remaining_ms: Some(millis(counters.remaining)).filter(|left| *left > 0),
-            heartbeat_age_ms: millis(pulse.age),
-            stuck: pulse.stuck,
+            heartbeat_age_ms: millis(thread.age),
+            stuck: thread.stuck,
             terms: counters.terms,
             session: node.session().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
