@@ -1,9 +1,9 @@
-//! Time as this library reads it: never the wall clock, and never a clock that stops in suspend.
+//! The clock of this library. It is not the wall clock, and on Linux it does not stop in suspend.
 //!
-//! On Linux a [`Timestamp`] is a reading of `CLOCK_BOOTTIME` (`clock_gettime(2)`), which goes on
-//! while the machine sleeps: a leader that was suspended past its deadline finds itself deposed at
-//! its first look. Elsewhere it is [`std::time::Instant`], which may stop in suspend; there the
-//! epoch is what protects the data.
+//! On Linux a [`Timestamp`] is a reading of `CLOCK_BOOTTIME` (`clock_gettime(2)`), which runs while
+//! the machine sleeps: a leader that was suspended beyond its deadline is deposed as soon as it
+//! reads the clock. On other systems it is a [`std::time::Instant`], which may stop in suspend.
+//! There the data must be protected by the epoch; see [`fence`](crate::fence).
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A moment on a host's boot-time clock, in nanoseconds since boot.
+/// A moment on the boot-time clock of a host, in nanoseconds since boot.
 ///
-/// Timestamps of different hosts are not comparable; nothing in the protocol compares them.
-/// Arithmetic saturates at both ends.
+/// Timestamps of different hosts cannot be compared, and the protocol never does. Arithmetic
+/// saturates at both ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The clock's origin.
+    /// The origin of the clock.
     pub const ZERO: Self = Self(0);
-    /// Later than anything a clock will read.
+    /// Later than any reading of a clock.
     pub const MAX: Self = Self(u64::MAX);
 
     /// The moment `nanos` nanoseconds after the origin.
@@ -36,7 +36,7 @@ impl Timestamp {
         self.0
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// The time from `earlier` to `self`; zero if `self` is earlier.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -67,7 +67,7 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Where timestamps come from: the machine's clock, or one that a test moves by hand.
+/// A source of timestamps: the clock of the machine, or one that a test moves by hand.
 ///
 /// Cloning is cheap; clones of a manual clock move together.
 #[derive(Clone, Debug, Default)]
@@ -77,31 +77,31 @@ pub struct Clock(Source);
 enum Source {
     #[default]
     Boot,
-    /// Boot time plus nanoseconds that a test adds, to play a machine that was suspended.
+    /// Boot time plus nanoseconds that a test adds, as if the machine had been suspended.
     Shifted(Arc<AtomicU64>),
     Manual(Arc<AtomicU64>),
 }
 
 impl Clock {
-    /// The machine's boot-time clock. This is the default.
+    /// The boot-time clock of the machine. This is the default.
     #[must_use]
     pub const fn boot() -> Self {
         Self(Source::Boot)
     }
 
-    /// A clock that stands at `start` until [`advance`](Self::advance) moves it.
+    /// A clock that reads `start` until [`advance`](Self::advance) moves it.
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
         Self(Source::Manual(Arc::new(AtomicU64::new(start.0))))
     }
 
-    /// The boot-time clock, which [`advance`](Self::advance) lets jump forward as a suspend does.
+    /// The boot-time clock, which [`advance`](Self::advance) moves forward as a suspend does.
     #[must_use]
     pub fn shifted() -> Self {
         Self(Source::Shifted(Arc::new(AtomicU64::new(0))))
     }
 
-    /// The present moment. Never blocks; on Linux one vDSO call.
+    /// The current time. Never blocks. On Linux it is one vDSO call.
     #[inline]
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -112,7 +112,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual or shifted clock forward. The machine's own clock cannot be moved: no effect.
+    /// Moves a manual or shifted clock forward. Does nothing to the clock of the machine.
     pub fn advance(&self, by: Duration) {
         let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         match &self.0 {
@@ -128,7 +128,7 @@ impl Clock {
 #[inline]
 fn boot_time() -> Timestamp {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    // The kernel's fields are signed for the sake of other clocks; boot time is never negative.
+    // The fields are signed because of other clocks. Boot time is never negative.
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
     Timestamp(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manual_clock_stands_until_it_is_moved_and_its_clones_move_along() {
+    fn a_manual_clock_is_moved_by_hand_together_with_its_clones() {
         let clock = Clock::manual(Timestamp::from_nanos(5));
         let clone = clock.clone();
         clock.advance(Duration::from_nanos(2));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shifted_clock_jumps_as_a_suspend_does() {
+    fn a_shifted_clock_can_be_moved_forward() {
         let clock = Clock::shifted();
         let before = clock.now();
         clock.advance(Duration::from_secs(3600));

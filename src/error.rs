@@ -1,38 +1,38 @@
-//! Errors, sorted by what the caller can do about them.
+//! Errors, grouped by what the caller can do about them.
 
 use std::sync::Arc;
 
 use thiserror::Error;
 
-/// What a store complains of.
+/// An error of the store, or of the connection to it.
 ///
-/// Whether a request had an effect is not said here but by
+/// It does not say whether a request was applied:
 /// [`Outcome::Failed`](crate::store::Outcome::Failed) and
-/// [`Outcome::Unknown`](crate::store::Outcome::Unknown).
+/// [`Outcome::Unknown`](crate::store::Outcome::Unknown) do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// No server answers. Check the addresses and the network; it is tried again.
+    /// No server could be reached. The node tries again. Check the addresses and the network.
     #[error("no connection to {servers}: {reason}")]
     Unreachable {
         /// The configured servers, without secrets.
         servers: Arc<str>,
-        /// What the last attempt said.
+        /// Why the last attempt failed.
         reason: Arc<str>,
     },
-    /// The server refused the credentials. Retrying is of no use until they are changed.
+    /// The server refused the credentials. They must be changed, here or at the server.
     #[error("{server} refused the credentials: {reason}")]
     Authentication {
         /// The server.
         server: Arc<str>,
-        /// Its words.
+        /// The message of the server.
         reason: Arc<str>,
     },
-    /// The credentials cannot be used, and no server was asked: a file is missing, unreadable, or
-    /// not what it should be.
+    /// The credentials cannot be used: a file is missing, unreadable, or of another format. No
+    /// server was contacted.
     #[error("unusable credentials: {0}")]
     Credentials(Arc<str>),
-    /// TLS could not be agreed on.
+    /// The TLS handshake failed.
     #[error("TLS with {server} failed: {reason}")]
     Tls {
         /// The server.
@@ -40,84 +40,84 @@ pub enum StoreError {
         /// Why.
         reason: Arc<str>,
     },
-    /// The account may not use a subject that is needed.
+    /// The account has no permission for a subject that is needed.
     #[error("not permitted: {0}")]
     Permission(Arc<str>),
-    /// The server has no JetStream, or the account may not use it.
+    /// The server has no JetStream, or the account has no permission for it.
     #[error("JetStream is not available: {0}")]
     JetStream(Arc<str>),
-    /// The bucket cannot hold a lease safely.
+    /// The settings of the bucket are not safe for a lease.
     #[error("bucket {bucket} is unsuitable: {reason}")]
     Bucket {
-        /// Its name.
+        /// The name of the bucket.
         bucket: Arc<str>,
-        /// What is wrong, and what would be accepted.
+        /// What is wrong, and which value would be accepted.
         reason: Arc<str>,
     },
-    /// The server answered with an error of its own.
+    /// The server responded with another error.
     #[error("the server said {code}: {description}")]
     Server {
-        /// JetStream's error code (`err_code`), or the HTTP-like status without one.
+        /// The JetStream error code (`err_code`), or the HTTP-like status if there is none.
         code: u32,
-        /// Its words.
+        /// The message of the server.
         description: Arc<str>,
     },
-    /// Nobody answers on the subject: no stream leader at present, or JetStream just went away.
+    /// No program responds on the subject: the stream has no leader now, or JetStream is down.
     #[error("no responders for {0}")]
     NoResponders(Arc<str>),
-    /// The connection went away, or there was none.
+    /// The connection was lost, or there was none.
     #[error("connection lost: {0}")]
     Disconnected(Arc<str>),
-    /// The answer makes no sense.
-    #[error("unreadable answer: {0}")]
+    /// The response cannot be parsed.
+    #[error("response that cannot be parsed: {0}")]
     Malformed(Arc<str>),
-    /// No answer in time.
-    #[error("no answer in time")]
+    /// No response came in time.
+    #[error("no response in time")]
     TimedOut,
-    /// The record carries the largest epoch there is: no term can follow. Only a mistaken or
-    /// malicious writer brings it there. Stop every node, as each remembers the highest epoch it
-    /// saw; delete the key; reset what is fenced by hand; start them again.
-    #[error("the record carries the largest epoch there is; no term can follow it")]
+    /// The record has the largest possible epoch, so no term can follow. Only a faulty or malicious
+    /// writer sets it. Stop all nodes, because each remembers the highest epoch it saw. Delete the
+    /// key, reset the fenced resources by hand, and start the nodes again.
+    #[error("the record has the largest possible epoch; no term can follow it")]
     EpochsExhausted,
 }
 
-/// Why a node did not do what it was asked to.
+/// Why a node refused a command.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// Only the leader can do that.
+    /// Only the leader can carry out the command.
     #[error("not the leader{}", leader.as_ref().map(|l| format!(", {l} is")).unwrap_or_default())]
     NotLeader {
-        /// Who leads, as far as is known.
+        /// The leader; `None` when no leader is known.
         leader: Option<String>,
     },
-    /// The node is giving its term back; try again when that is done.
+    /// The node is giving up its term. Try again when its lease is released.
     #[error("resigning")]
     Resigning,
-    /// A term cannot be transferred to the node that holds it.
-    #[error("a transfer to oneself")]
+    /// The leader cannot transfer its term to itself.
+    #[error("the node cannot transfer the lead to itself")]
     TransferToSelf,
-    /// The node was reported unhealthy.
+    /// The application has reported the node as unhealthy.
     #[error("unhealthy")]
     Unhealthy,
-    /// An observer takes no part in the election.
+    /// An observer does not take part in the election.
     #[error("an observer never leads")]
     Observer,
     /// The node is stopping or has stopped.
     #[error("stopped")]
     Stopped,
-    /// The renewal thread has not answered within 5 s: a logger or a store of the application's
-    /// hangs. The order stands; it is carried out when that goes on.
+    /// The renewal thread has not answered within 5 s: a logger or a store of the application
+    /// hangs. The command stays queued and is carried out later.
     #[error("the renewal thread does not answer")]
     Stuck,
-    /// The node is another process's: this one was forked from it.
-    #[error("the node belongs to the process that this one was forked from")]
+    /// This process was forked from the one that started the node.
+    #[error("this process was forked from the one that started the node")]
     Forked,
 }
 
 impl StoreError {
-    /// Whether waiting may help: a server may come up, an answer may come late. What is not so is
-    /// for a person to put right.
+    /// Whether waiting may help: a server may start, a response may come later. Other errors
+    /// need an operator.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -138,35 +138,36 @@ impl StoreError {
     }
 }
 
-/// Why a node did not start. Nothing of it is left running.
+/// Why a node did not start. No thread of it is left running.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The store could not be read within the connect timeout, or never will be as it is.
+    /// The store was not read within the connect timeout, or needs an operator; see
+    /// [`StoreError::may_pass`].
     #[error(transparent)]
     Store(StoreError),
-    /// A thread could not be started.
+    /// The system gives no more threads.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
-    /// The operating system gave no random bits for the session.
+    /// The operating system gives no random bits for the session.
     #[error("no random bits for the session: {0}")]
     Random(String),
-    /// The virtual IPs cannot be held under this lease; the source says which would do.
+    /// The virtual IPs cannot be held: the source says why.
     #[error("virtual IP: {0}")]
     Vip(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A wait that came to its end without what was waited for.
+/// Why a wait failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// It did not happen in time.
+    /// The timeout has passed.
     #[error("timed out")]
     TimedOut,
     /// The node has stopped.
     #[error("stopped")]
     Stopped,
-    /// The node is another process's: this one was forked from it.
-    #[error("the node belongs to the process that this one was forked from")]
+    /// This process was forked from the one that started the node.
+    #[error("this process was forked from the one that started the node")]
     Forked,
 }

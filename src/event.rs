@@ -282,6 +282,9 @@ mod tests {
         let lost = Event::LostLeadership { epoch, cause: Cause::Resigned(Reason::StepDown) };
         assert_eq!(lost.to_string(), "has lost epoch 7: resigned: step-down");
         let error = StoreError::TimedOut;
-        assert_eq!(Event::Disconnected { error }.to_string(), "is disconnected: no answer in time");
+        assert_eq!(
+            Event::Disconnected { error }.to_string(),
+            "is disconnected: no response in time"
+        );
     }
 }

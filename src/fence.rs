@@ -1,9 +1,10 @@
-//! The gate in front of a resource: it lets the newest leader in and keeps the former ones out.
+//! Fencing: a gate in front of a resource admits the newest leader and refuses former ones.
 //!
-//! No lease can stop a process between its check and its act: it may be suspended there, and act
-//! long after another leads. So every effect carries the term's epoch and session, the *fencing
-//! token*, and whoever applies the effect asks a [`Gate`] first. Once a token was admitted, none of
-//! a lower epoch is, and of its own epoch only the same session's.
+//! No lease can stop a process between its check and its write: the process may be suspended there
+//! and write long after another node leads. So send the *fencing token*, the epoch and the session
+//! of the term, along with every write, and let the resource ask a [`Gate`] before it applies the
+//! write. After the gate has admitted a token, it refuses lower epochs, and other sessions of the
+//! same epoch.
 //!
 //! ```
 //! use leasehold::fence::Gate;
@@ -15,19 +16,18 @@
 //!
 //! gate.admit(old, a).unwrap();
 //! gate.admit(new, b).unwrap();
-//! let fenced = gate.admit(old, a).unwrap_err(); // woke up too late
+//! let fenced = gate.admit(old, a).unwrap_err(); // a former leader
 //! assert_eq!(fenced.highest().epoch(), new);
 //! ```
 //!
-//! # Check and act are one step
-//! Between [`Gate::admit`] and a write of one's own a newer leader's write may slip in, and is then
-//! overwritten. Where that matters, write in [`Gate::admit_with`], or let the resource itself
-//! compare, as below.
+//! # Check and write in one step
+//! Between [`Gate::admit`] and your write, a newer leader may write; yours then overwrites that. To
+//! prevent it, write inside [`Gate::admit_with`], or let the resource compare, as below.
 //!
-//! # A gate must remember
-//! A gate lives as long as its process; one that starts empty admits anybody first. Where the
-//! resource outlives the process, keep the token with the data, so that one atomic step stores
-//! both, and [restore](Gate::restore) the gate from it. With a file:
+//! # Keep the token with the data
+//! A gate lives as long as its process, and an empty gate admits any token first. If the resource
+//! outlives the process, store the token together with the data, in one atomic step, and
+//! [restore](Gate::restore) the gate from it. With a file:
 //!
 //! ```
 //! # use leasehold::fence::{Gate, Token};
@@ -65,8 +65,8 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! A database is its own gate. One row of a table `gate` guards all that the same transaction
-//! writes; when the first statement changes no row, the writer is fenced: roll back.
+//! A database can compare by itself. One row of a table `gate` protects all writes of the same
+//! transaction. If the first statement changes no row, the writer is fenced: roll back.
 //!
 //! ```sql
 //! BEGIN;
@@ -76,11 +76,11 @@
 //! COMMIT;
 //! ```
 //!
-//! # When epochs begin anew
-//! Epochs only rise while the bucket keeps its record or the stream its sequence, or some process
-//! its memory of them. After all three were lost (the bucket deleted and made anew, or restored
-//! from an old backup) they may fall, and a gate that remembers keeps everybody out. Make sure that
-//! no former leader is left, then [`Gate::reset`] it by hand.
+//! # When epochs restart
+//! Epochs only rise while the bucket has its record, or the stream its sequence, or a running node
+//! its memory. If all three are lost (all nodes stopped, and the bucket deleted or restored from an
+//! old backup), epochs may fall, and the gate refuses every node. Make sure that no former leader
+//! runs, then [`Gate::reset`] the gate by hand.
 
 use std::fmt;
 use std::str::FromStr;
@@ -90,7 +90,7 @@ use thiserror::Error;
 
 use crate::lease::{Epoch, SessionId};
 
-/// What a leader shows with every effect: the epoch of its term and its session.
+/// A fencing token: the epoch of a term and the session of its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
     epoch: Epoch,
@@ -98,32 +98,32 @@ pub struct Token {
 }
 
 impl Token {
-    /// The token of that term and session.
+    /// The token of a term and a session.
     #[must_use]
     pub const fn new(epoch: Epoch, session: SessionId) -> Self {
         Self { epoch, session }
     }
 
-    /// The term's fencing number.
+    /// The epoch.
     #[must_use]
     pub const fn epoch(self) -> Epoch {
         self.epoch
     }
 
-    /// The session that leads in it.
+    /// The session.
     #[must_use]
     pub const fn session(self) -> SessionId {
         self.session
     }
 
-    /// Whether `self` may act after `highest` did: a later term, or still the same.
+    /// Whether `self` may write after `highest`: a later term, or the same.
     fn may_follow(self, highest: Self) -> bool {
         self.epoch > highest.epoch || self == highest
     }
 }
 
 impl fmt::Display for Token {
-    /// `7 000102030405060708090a0b0c0d0e0f`: what [`FromStr`] reads.
+    /// `7 000102030405060708090a0b0c0d0e0f`, as [`FromStr`] reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.epoch, self.session)
     }
@@ -134,7 +134,7 @@ impl FromStr for Token {
 
     fn from_str(text: &str) -> Result<Self, NotAToken> {
         let (epoch, session) = text.split_once(' ').ok_or(NotAToken)?;
-        // `parse` would take a sign, which nobody wrote.
+        // `parse` would accept a sign.
         let digits = epoch.bytes().all(|b| b.is_ascii_digit());
         let epoch = epoch.parse().ok().filter(|_| digits).and_then(Epoch::new);
         let session = SessionId::parse(session);
@@ -142,13 +142,13 @@ impl FromStr for Token {
     }
 }
 
-/// A text is no token. Do not start with an empty gate then: what was written is damaged.
+/// The text is not a token: the stored data is damaged. Do not start with an empty gate then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a fencing token: an epoch, a blank and 32 hexadecimal digits are expected")]
+#[error("not a fencing token: expected an epoch, a space and 32 hexadecimal digits")]
 pub struct NotAToken;
 
-/// Whoever showed the token is not the leader any more, or never was in that epoch. Nothing was
-/// applied.
+/// The gate refused a token: its owner does not lead any more, or never led in that epoch. Nothing
+/// was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("fenced: epoch {} of session {} came after epoch {} of session {}",
     .shown.epoch, .shown.session, .highest.epoch, .highest.session)]
@@ -171,40 +171,40 @@ impl Fenced {
     }
 }
 
-/// Admits the newest leader's effects; shared by reference among threads.
+/// Admits the tokens of the newest leader. Threads share it by reference.
 ///
-/// One gate guards one resource and one cluster: epochs of different clusters do not compare.
+/// One gate protects one resource for one cluster: epochs of different clusters cannot be compared.
 #[derive(Debug, Default)]
 pub struct Gate {
     highest: Mutex<Option<Token>>,
 }
 
 impl Gate {
-    /// A gate that admitted nobody yet: the first to come is let in, whoever it is.
+    /// An empty gate. It admits the first token, whichever it is.
     #[must_use]
     pub const fn new() -> Self {
         Self { highest: parking_lot::const_mutex(None) }
     }
 
-    /// A gate that goes on where one that admitted `highest` ended.
+    /// A gate that continues after one that admitted `highest` last.
     #[must_use]
     pub const fn restore(highest: Token) -> Self {
         Self { highest: parking_lot::const_mutex(Some(highest)) }
     }
 
-    /// Lets a leader in whose epoch is above all others so far, or who was the last let in.
+    /// Admits a token whose epoch is above all others so far, or that was admitted last.
     ///
     /// # Errors
-    /// [`Fenced`]: refuse the effect. The leader should stop; trying again is of no use.
+    /// [`Fenced`]: refuse the write. Its sender does not lead any more; trying again is useless.
     pub fn admit(&self, epoch: Epoch, session: SessionId) -> Result<(), Fenced> {
         self.admit_with(epoch, session, |_| ())
     }
 
-    /// As [`admit`](Self::admit), and runs `act` before anybody else is let in. `act` gets the
-    /// token to store with the effect.
+    /// As [`admit`](Self::admit), and runs `act` before another token is admitted. `act` gets the
+    /// token, to store it with its write.
     ///
-    /// The gate remembers the token from before `act` runs, also when `act` fails or panics: what
-    /// failed may have had its effect. `act` holds the gate's lock: it must not ask the same gate.
+    /// The gate remembers the token before `act` runs, so also when `act` fails or panics: a failed
+    /// write may have been applied. `act` holds the lock of the gate: do not use the gate in it.
     ///
     /// # Errors
     /// [`Fenced`]: `act` did not run.
@@ -225,15 +225,14 @@ impl Gate {
         }
     }
 
-    /// The highest token admitted so far. Waits for an [`admit_with`](Self::admit_with) in
-    /// progress.
+    /// The highest token admitted so far. Blocks while an [`admit_with`](Self::admit_with) runs.
     #[must_use]
     pub fn highest(&self) -> Option<Token> {
         *self.highest.lock()
     }
 
-    /// Forgets everything, for when epochs began anew; tells what was forgotten. To be done by a
-    /// person who made sure that no former leader is left, never by a program that was fenced.
+    /// Empties the gate, after epochs have restarted, and returns the highest token. An operator
+    /// does this after making sure that no former leader runs; a fenced program never does.
     pub fn reset(&self) -> Option<Token> {
         self.highest.lock().take()
     }
@@ -254,8 +253,8 @@ mod tests {
         gate.admit(token.epoch(), token.session())
     }
 
-    /// The gate's promise, over the order in which tokens were admitted: no epoch after a higher
-    /// one, and hence the tokens of one epoch side by side, which must be one session's.
+    /// The guarantee of the gate, for the tokens in the order in which they were admitted: epochs
+    /// never fall, and all tokens of one epoch have the same session.
     fn assert_fenced_order(admitted: &[Token]) {
         for pair in admitted.windows(2) {
             assert!(pair[1].epoch > pair[0].epoch || pair[1] == pair[0], "{pair:?}");
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_epoch_is_refused_and_told_the_highest() {
+    fn a_lower_epoch_is_refused_and_the_error_has_the_highest() {
         let gate = Gate::new();
         assert_eq!(gate.highest(), None);
         admit(&gate, token(7, 1)).unwrap();
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_belongs_to_the_session_that_came_first() {
+    fn an_epoch_belongs_to_its_first_session() {
         let gate = Gate::new();
         admit(&gate, token(7, 1)).unwrap();
         assert!(admit(&gate, token(7, 2)).is_err());
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_gate_goes_on_and_a_reset_one_begins_anew() {
+    fn a_restored_gate_continues_and_a_reset_one_is_empty() {
         let gate = Gate::restore(token(7, 1));
         assert!(admit(&gate, token(6, 1)).is_err());
         assert!(admit(&gate, token(7, 2)).is_err());
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_or_panicked_is_remembered_too() {
+    fn the_token_of_an_act_that_fails_or_panics_is_remembered() {
         let gate = Gate::new();
         let (failing, panicking) = (token(3, 1), token(4, 1));
         let failed = gate.admit_with(failing.epoch(), failing.session(), |_| Err::<(), _>("disk"));
@@ -310,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fenced_act_does_not_run() {
+    fn the_act_of_a_fenced_token_does_not_run() {
         let gate = Gate::restore(token(7, 1));
         let fenced = gate.admit_with(Epoch::new(6).unwrap(), SessionId::from_bits(1), |_| {
             panic!("ran behind a gate that refused")
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_survives_the_round_trip_and_nothing_else_is_read() {
+    fn a_token_is_read_as_it_is_displayed_and_other_texts_are_refused() {
         let highest = token(Epoch::MAX, u128::MAX);
         for token in [token(1, 0), token(7, 0xab), highest] {
             assert_eq!(token.to_string().parse(), Ok(token));
@@ -344,7 +343,7 @@ mod tests {
                 let written = &written;
                 scope.spawn(move || {
                     for step in 0..2_000_u64 {
-                        // Sessions run for the same epochs and fall behind one another.
+                        // All sessions use the same epochs.
                         let token = token(1 + step / 3, session);
                         let write = |token| written.lock().push(token);
                         let _ = GATE.admit_with(token.epoch(), token.session(), write);
@@ -353,14 +352,18 @@ mod tests {
             }
         });
         let written = written.into_inner();
-        assert!(written.len() >= 667, "each of 667 epochs was somebody's, {}", written.len());
+        assert!(
+            written.len() >= 667,
+            "one token at least for each of 667 epochs, {}",
+            written.len()
+        );
         assert_fenced_order(&written);
         assert_eq!(GATE.highest().map(|token| token.epoch.as_u64()), Some(667));
     }
 
     proptest! {
         #[test]
-        fn any_order_of_arrival_is_admitted_in_fenced_order(
+        fn tokens_in_any_order_are_admitted_in_fenced_order(
             arrivals in prop::collection::vec((1..9_u64, 0..3_u128), 0..60)
         ) {
             let gate = Gate::new();

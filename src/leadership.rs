@@ -113,10 +113,10 @@ impl TermCell {
         Some(deadline)
     }
 
-    /// Where the cell's line is, for [`Line::look_again`].
+    /// The address of the cell, for [`Line::at_address`].
     #[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
-    pub(crate) fn place(&self) -> (*mut u64, u32) {
-        self.0.place()
+    pub(crate) fn address(&self) -> (*mut u64, u32) {
+        self.0.address()
     }
 
     /// The cell in a line of memory. The line is not freed with it.

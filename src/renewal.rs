@@ -105,10 +105,10 @@ impl Renewal {
     /// Runs until the election has stopped.
     pub(crate) fn run(mut self) {
         let cell = Arc::clone(self.parts.election.cell());
-        let stopped = Stopped { left_to_lapse: true };
+        let stopped = Stopped { left_to_expire: true };
         let mut ends = EndsTerm { cell, shared: Arc::clone(&self.shared), stopped };
         while !self.turn() {}
-        ends.stopped.left_to_lapse = self.parts.election.has_unreleased_lease();
+        ends.stopped.left_to_expire = self.parts.election.has_unreleased_lease();
         let until = self.parts.clock.now() + CLOSE_TIMEOUT;
         self.parts.store.close(until);
     }

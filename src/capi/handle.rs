@@ -116,7 +116,7 @@ impl Slot {
     fn fill<T: Handle>(&self, object: T::Object, bits: usize) {
         let (words, process, epoch) = match T::term(&object) {
             Some((cell, epoch)) => {
-                let (words, process) = cell.place();
+                let (words, process) = cell.address();
                 (words, process, epoch)
             }
             None => (null_mut(), 0, ANY_EPOCH),
@@ -137,7 +137,7 @@ impl Slot {
             return false;
         }
         // SAFETY: every other value that is ever stored there came from `TermCell::place`.
-        let line = unsafe { Line::look_again(words, process) };
+        let line = unsafe { Line::at_address(words, process) };
         let found = TermCell::borrowed(line).in_force(&Clock::boot());
         found.is_some_and(|(found, _)| epoch == ANY_EPOCH || found == epoch)
     }

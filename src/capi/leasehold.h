@@ -373,7 +373,7 @@ enum leasehold_code leasehold_start(const struct leasehold_config *config,
 
 // Stops a node: releases its lease and ends its threads. The caller must have stopped the work of
 // the term before: this waits for callbacks, but not for `leasehold_drained`, which is no longer
-// needed for a `LEASEHOLD_RESIGNING` in the queue. `left_to_lapse` may be null; it becomes true
+// needed for a `LEASEHOLD_RESIGNING` in the queue. `left_to_expire` may be null; it becomes true
 // if the lease was not released and other nodes wait until it expires.
 //
 // Blocks at most for the stop timeout (default 5 s), plus 1 s for a callback that does not return,
@@ -384,7 +384,7 @@ enum leasehold_code leasehold_start(const struct leasehold_config *config,
 // until the node is freed: the end of the term, and up to `election.eventCapacity` + 64 others.
 // The descriptor stays open. `LEASEHOLD_E_STOPPED` for a second call, `LEASEHOLD_E_IN_CALLBACK`
 // in a callback.
-enum leasehold_code leasehold_stop(struct leasehold_node *node, bool *left_to_lapse);
+enum leasehold_code leasehold_stop(struct leasehold_node *node, bool *left_to_expire);
 
 // Frees a node. Stops it first, as `leasehold_stop`; if another thread is stopping it, waits for
 // that. The handle is invalid at once, also for other threads: later events go to callbacks only.

@@ -155,7 +155,7 @@ impl NodeObject {
         self.drains.lock().clear();
         self.events.waive_drains();
         drop(self.health.lock().take());
-        Ok(node.stop().left_to_lapse)
+        Ok(node.stop().left_to_expire)
     }
 }
 
@@ -188,7 +188,7 @@ pub unsafe extern "C" fn leasehold_start(
 
 /// Stops a node: releases its lease and ends its threads. The caller must have stopped the work of
 /// the term before: this waits for callbacks, but not for `leasehold_drained`, which is no longer
-/// needed for a `LEASEHOLD_RESIGNING` in the queue. `left_to_lapse` may be null; it becomes true
+/// needed for a `LEASEHOLD_RESIGNING` in the queue. `left_to_expire` may be null; it becomes true
 /// if the lease was not released and other nodes wait until it expires.
 ///
 /// Blocks at most for the stop timeout (default 5 s), plus 1 s for a callback that does not return,
@@ -202,17 +202,17 @@ pub unsafe extern "C" fn leasehold_start(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_stop(
     node: *mut leasehold_node,
-    left_to_lapse: *mut bool,
+    left_to_expire: *mut bool,
 ) -> leasehold_code {
     call(|| {
         not_in_callback()?;
         let object = handle::get(node)?;
         let left = object.stop()?;
-        if left_to_lapse.is_null() {
+        if left_to_expire.is_null() {
             return Ok(());
         }
         // SAFETY: by the function's contract.
-        unsafe { store(left_to_lapse, left, "left_to_lapse") }
+        unsafe { store(left_to_expire, left, "left_to_expire") }
     })
 }
 

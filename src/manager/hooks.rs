@@ -25,7 +25,7 @@ pub trait DaemonHooks: Hooks {
         let _ = node;
     }
 
-    /// Everything has stopped: the lease and the virtual IP are given back, or left to lapse. Also
+    /// Everything has stopped: the lease and the virtual IP are given back, or left to expire. Also
     /// called when the daemon did not start. Not called while another hook hangs.
     fn on_daemon_stop(&mut self) {}
 }

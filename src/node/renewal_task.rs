@@ -95,7 +95,7 @@ impl RenewalTask {
             return Ok(());
         }
         let until = clock.now() + config.connect_timeout();
-        let mut problem = no_answer(config);
+        let mut problem = no_response(config);
         loop {
             match readable.recv_timeout(until.since(clock.now())) {
                 Ok(Ok(())) => return Ok(()),
@@ -121,14 +121,14 @@ impl RenewalTask {
 
     /// Stops within `timeout`, plus a moment of scheduling. Does nothing in a forked child.
     pub(crate) fn stop(&mut self, timeout: Duration) -> Stopped {
-        let lapses = Stopped { left_to_lapse: true };
-        let Some(task) = self.task.take() else { return lapses };
+        let unreleased = Stopped { left_to_expire: true };
+        let Some(task) = self.task.take() else { return unreleased };
         // If this is the last handle to the queue, drops its events and their drain guards.
         let events = replace(&mut self.events, Events::empty());
         if self.handle.shared.is_inherited() {
             // A thread of the parent may hold the lock of the queue.
             forget(events);
-            return lapses;
+            return unreleased;
         }
         drop(events);
         let until = self.handle.clock.now() + timeout;
@@ -138,7 +138,7 @@ impl RenewalTask {
             log::error!("the renewal thread does not end; it is left behind");
         }
         self.handle.cell.end();
-        self.handle.shared.read(|snapshot| snapshot.stopped).unwrap_or(lapses)
+        self.handle.shared.read(|snapshot| snapshot.stopped).unwrap_or(unreleased)
     }
 }
 
@@ -163,10 +163,10 @@ fn settings(config: &Config, session: SessionId, observer: bool) -> Settings {
     }
 }
 
-/// The error of a start during which no server said anything.
-fn no_answer(config: &Config) -> StoreError {
+/// The error of a start during which no server reported anything.
+fn no_response(config: &Config) -> StoreError {
     let servers: Vec<_> = config.servers().collect();
-    let reason = format!("no answer within {:?}", config.connect_timeout());
+    let reason = format!("no response within {:?}", config.connect_timeout());
     StoreError::Unreachable { servers: servers.join(", ").into(), reason: reason.into() }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Figures {
 #[non_exhaustive]
 pub struct Stopped {
     /// The lease could not be released: other nodes wait until it expires.
-    pub left_to_lapse: bool,
+    pub left_to_expire: bool,
 }
 
 impl Snapshot {
@@ -84,7 +84,7 @@ impl SharedState {
     /// a thread of the parent may have held it at the fork.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
         if self.is_inherited() {
-            let stopped = Some(Stopped { left_to_lapse: true });
+            let stopped = Some(Stopped { left_to_expire: true });
             return read(&Snapshot { stopped, ..Snapshot::default() });
         }
         read(&self.snapshot.lock())

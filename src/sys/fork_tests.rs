@@ -16,12 +16,12 @@ struct NoHooks;
 
 impl Hooks for NoHooks {}
 
-/// Runs `check` in a child. The child ends without a word to anybody: it must not run what the
-/// parent's threads and the test harness would run at an exit.
+/// Runs `check` in a child and expects true. The child kills itself: it must not run the exit
+/// handlers of the parent and of the test harness.
 #[allow(unsafe_code)]
 fn in_a_child(check: impl FnOnce() -> bool) {
-    // SAFETY: the child has this thread only. What it calls takes no lock that another thread may
-    // have held, which is what is tested, but for the allocator's, which the C library sees to.
+    // SAFETY: the child has this thread only. It takes no lock that another thread may have held:
+    // the tests show that. The C library takes care of the lock of the allocator.
     match unsafe { fork() }.expect("a process") {
         ForkResult::Child => {
             if check() {
@@ -72,9 +72,9 @@ fn refuses(node: &Node, token: &Leadership) -> bool {
         && since.elapsed() < PATIENCE
 }
 
-/// The fork comes at any moment of a busy node's life, also while locks are held.
+/// The node is busy, so some forks happen while locks are held.
 #[test]
-fn a_child_neither_leads_nor_hangs_and_its_parent_goes_on() {
+fn a_child_neither_leads_nor_hangs_and_its_parent_still_leads() {
     let server = MemoryServer::new();
     let (node, token) = leading(&server);
     for _ in 0..20 {
@@ -83,30 +83,30 @@ fn a_child_neither_leads_nor_hangs_and_its_parent_goes_on() {
     }
     assert!(token.is_valid() && node.is_leader());
     let first = node.events().next_timeout(PATIENCE);
-    assert!(first.is_some(), "no child took an event of its parent's");
+    assert!(first.is_some(), "no child took an event of its parent");
 }
 
 #[test]
-fn a_child_that_drops_its_node_stops_nothing() {
+fn a_child_that_stops_its_node_does_not_stop_the_node_of_its_parent() {
     let server = MemoryServer::new();
     let (node, token) = leading(&server);
     let mut node = Some(node);
     in_a_child(|| {
         let since = Instant::now();
         let stopped = node.take().map(Node::stop);
-        stopped.is_some_and(|stopped| stopped.left_to_lapse) && since.elapsed() < PATIENCE / 2
+        stopped.is_some_and(|stopped| stopped.left_to_expire) && since.elapsed() < PATIENCE / 2
     });
-    let node = node.expect("the child's was a copy");
+    let node = node.expect("the child stopped a copy");
     assert!(token.is_valid());
     let events = node.events();
     node.step_down().expect("it leads");
     let resigned = |event| matches!(event, Some(Event::Resigning { .. }));
     let next = || events.next_timeout(PATIENCE);
-    assert!(std::iter::repeat_with(next).take(16).any(resigned), "its parent resigns");
-    assert!(!node.stop().left_to_lapse);
+    assert!(std::iter::repeat_with(next).take(16).any(resigned), "the parent resigns");
+    assert!(!node.stop().left_to_expire);
 }
 
-/// Whoever polls in a child would else take the parent's wake-up.
+/// Otherwise the parent would lose a wake-up.
 #[test]
 fn a_child_does_not_clear_the_descriptor_of_its_parent() {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

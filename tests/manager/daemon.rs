@@ -113,7 +113,7 @@ on_both_servers!(a_daemon_leads_tells_its_hooks_and_stops_in_time, |version| {
     let manager = std::sync::Arc::clone(&daemon.manager);
     let stopped = daemon.stop().unwrap();
     // The stop timeout is 5 s; that it takes milliseconds is not for a loaded machine to show.
-    assert!(!stopped.left_to_lapse && begun.elapsed() < Duration::from_secs(10));
+    assert!(!stopped.left_to_expire && begun.elapsed() < Duration::from_secs(10));
     assert!(!token.is_valid() && !manager.is_running());
     let lines: Vec<_> = told.try_iter().filter(|line| !line.starts_with("leader")).collect();
     assert!(lines[0] == "start" && lines.last().unwrap() == "stop", "{lines:?}");
@@ -184,7 +184,7 @@ on_both_servers!(operators_read_and_command_from_other_processes, |version| {
 
     let mut two = two;
     op2.leave(LIMIT).unwrap();
-    assert!(!two.ended().unwrap().left_to_lapse);
+    assert!(!two.ended().unwrap().left_to_expire);
     one.leads();
     assert!(matches!(op2.leave(LIMIT), Err(ManagerError::NoDaemon { .. })));
     let status = op2.status(LIMIT).unwrap();
@@ -367,7 +367,7 @@ on_both_servers!(a_hook_that_hangs_does_not_keep_the_daemon, |version| {
     let begun = Instant::now();
     let stopped = daemon.stop().unwrap();
     // The work may go on, so the lease is not released.
-    assert!(stopped.left_to_lapse && begun.elapsed() < PATIENCE);
+    assert!(stopped.left_to_expire && begun.elapsed() < PATIENCE);
     drop(release);
 });
 

@@ -165,7 +165,10 @@ on_both_servers!(the_lead_is_given_back_handed_over_and_taken_up_by_command, |ve
     let (answer, code) = command(&client, "node-2", "promote", "");
     assert_eq!((&answer["error"], code.as_deref()), (&json!("node-1 leads"), Some("409")));
     let (answer, code) = command(&client, "node-1", "transfer", "node-1");
-    assert_eq!((&answer["error"], code.as_deref()), (&json!("a transfer to oneself"), Some("409")));
+    assert_eq!(
+        (&answer["error"], code.as_deref()),
+        (&json!("the node cannot transfer the lead to itself"), Some("409"))
+    );
 
     let token = one.leadership().unwrap();
     let (answer, code) = command(&client, "node-1", "transfer", r#"{"to":"node-2"}"#);

@@ -214,7 +214,7 @@ fn start_and_stop_nodes(url: &str) {
         let node = Node::start(config(url).node_id("a").build().expect("valid"));
         let node = node.expect("the server is there");
         node.wait_for_leadership(PATIENCE).expect("alone, or after a release");
-        assert!(!node.stop().left_to_lapse);
+        assert!(!node.stop().left_to_expire);
         counts()
     };
     // The first round makes the things that are made once and kept.

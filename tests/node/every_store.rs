@@ -159,7 +159,7 @@ on_every_store!(a_stop_releases_and_the_next_takes_over_at_once, |ground| {
     became(&first);
     let second = start("second");
     second.wait_for_leader(PATIENCE).expect("known");
-    assert!(!first.stop().left_to_lapse);
+    assert!(!first.stop().left_to_expire);
     assert_eq!(became(&second).epoch().as_u64(), 2);
     drop(second);
     let third = start("third");

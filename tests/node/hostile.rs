@@ -72,7 +72,7 @@ fn a_stop_does_not_wait_for_a_guard_in_the_backlog() {
     assert!(!token.is_valid());
     let begun = Instant::now();
     let stopped = node.stop();
-    assert!(!stopped.left_to_lapse, "after {:?}", begun.elapsed());
+    assert!(!stopped.left_to_expire, "after {:?}", begun.elapsed());
 }
 
 /// A switch for a store that hangs.

@@ -58,7 +58,7 @@ fn a_start_that_reaches_nothing_fails_in_time_and_leaves_nothing() {
     let begun = Instant::now();
     let error = Node::builder(config).store(store).start().expect_err("a frozen link");
     assert!(begun.elapsed() < PATIENCE);
-    let words = "no connection to nats://127.0.0.1:4222: no answer within 200ms";
+    let words = "no connection to nats://127.0.0.1:4222: no response within 200ms";
     assert_eq!(error.to_string(), words);
     assert_eq!(server.stored(), 0);
 }
@@ -78,7 +78,7 @@ fn a_stop_does_not_wait_for_the_queue_of_its_own_caller_but_for_a_clone() {
     let server = MemoryServer::new();
     let node = start(&server, "first");
     became(&node);
-    assert!(!node.stop().left_to_lapse);
+    assert!(!node.stop().left_to_expire);
 
     let node = start(&server, "second");
     became(&node);
@@ -92,7 +92,7 @@ fn a_stop_does_not_wait_for_the_queue_of_its_own_caller_but_for_a_clone() {
     eventually(PATIENCE, "a renewal during the drain", || server.stored() > stored);
     assert!(!stopper.is_finished());
     drop(drain);
-    assert!(!stopper.join().expect("no panic").left_to_lapse);
+    assert!(!stopper.join().expect("no panic").left_to_expire);
     assert!(clone.iter().any(|event| matches!(event, Event::LostLeadership { .. })));
 }
 
@@ -103,7 +103,7 @@ fn a_drain_that_never_ends_does_not_hold_a_stop_beyond_its_bound_and_is_never_cl
     became(&node);
     let clone = node.events().clone();
     let begun = Instant::now();
-    assert!(node.stop_within(Duration::from_millis(200)).left_to_lapse);
+    assert!(node.stop_within(Duration::from_millis(200)).left_to_expire);
     assert!(begun.elapsed() < PATIENCE);
     drop(clone);
     let entry = server.entry().expect("held");
@@ -306,7 +306,7 @@ fn a_lose_leadership_hook_that_panics_leaves_the_lease_to_lapse() {
         .start()
         .expect("the store is in memory");
     node.wait_for_leadership(PATIENCE).expect("alone");
-    assert!(node.stop_within(Duration::from_millis(300)).left_to_lapse);
+    assert!(node.stop_within(Duration::from_millis(300)).left_to_expire);
     let second = start(&server, "second");
     assert_eq!(became(&second).epoch().as_u64(), 2);
 }

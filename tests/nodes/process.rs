@@ -158,7 +158,7 @@ impl NodeProcess {
         let reply = self.ask("stop");
         self.ended = Some(now());
         self.read_to_end();
-        reply["left_to_lapse"].as_bool().expect("a stop says how it went")
+        reply["left_to_expire"].as_bool().expect("a stop says how it went")
     }
 
     /// Ends the process as a power cut would.

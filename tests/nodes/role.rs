@@ -199,8 +199,8 @@ impl Player {
             }
             thread::yield_now();
         };
-        let lapses = node.stop().left_to_lapse;
-        say("done", json!({ "command": "stop", "asked": asked, "left_to_lapse": lapses }));
+        let lapses = node.stop().left_to_expire;
+        say("done", json!({ "command": "stop", "asked": asked, "left_to_expire": lapses }));
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn daemon(args: &Args, options: &args::Daemon) -> Result<(), Failure>
     if !runner.finish() {
         log::error!("a killed command does not end: the daemon ends without waiting for it");
     }
-    if result?.left_to_lapse {
+    if result?.left_to_expire {
         log::warn!("the lease was not released: other nodes wait until it expires");
     }
     Ok(())
