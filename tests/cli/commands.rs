@@ -1,4 +1,4 @@
-//! What each command answers, in text and in JSON, and the exit codes.
+//! The answer of each command, in text and in JSON, and the exit codes.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,15 +14,15 @@ use crate::support::process::{Process, bound_command};
 use crate::support::version::Version;
 
 #[test]
-fn init_writes_a_file_that_loads_and_replaces_none_unasked() {
+fn init_writes_a_valid_file_and_replaces_none_without_force() {
     let site = Site::new(Version::Newest);
     let vip = ["--vip-address", "10.0.0.10", "--vip-netmask", "32", "--vip-interface", "eth0"];
     let names = ["--cluster-id", "orders", "--node-id", "node-1"];
     let urls = ["--nats-url", "nats://a.example,tls://b.example:4333", "--nats-url", "c.example"];
     let line = [&["init", "-c", "deep/er/cluster.json"], &names[..], &urls, &vip].concat();
-    let said = site.run(&line).succeeded().stdout;
+    let output = site.run(&line).succeeded().stdout;
     assert_eq!(
-        said,
+        output,
         "wrote deep/er/cluster.json; next: leasehold -c deep/er/cluster.json daemon\n"
     );
     let config = Config::load(site.path("deep/er/cluster.json")).expect("it loads");
@@ -35,7 +35,7 @@ fn init_writes_a_file_that_loads_and_replaces_none_unasked() {
 }
 
 #[test]
-fn what_is_wrong_with_a_configuration_is_one_line_and_exit_code_2() {
+fn a_wrong_configuration_is_one_line_and_exit_code_2() {
     let site = Site::new(Version::Newest);
     site.run(&["status"]).failed(2, "cluster.json does not exist; `leasehold init` writes it");
     fs::write(site.path("cluster.json"), r#"{"clusterId":"c","nodeId":"n","nts":{}}"#).unwrap();
@@ -84,7 +84,7 @@ fn what_is_wrong_with_a_configuration_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn whatever_a_name_is_made_of_an_error_is_one_line() {
+fn an_error_is_one_line_whatever_the_name_contains() {
     let site = Site::new(Version::Newest);
     site.run(&["-c", "a\nb\u{1b}[2J\u{202e}.json", "status"])
         .failed(2, "a b [2J.json does not exist;");
@@ -103,7 +103,7 @@ fn whatever_a_name_is_made_of_an_error_is_one_line() {
 }
 
 #[test]
-fn what_cannot_be_written_has_failed_and_a_reader_that_has_gone_is_none() {
+fn a_full_disk_is_a_failure_and_a_closed_pipe_is_none() {
     let site = Site::new(Version::Newest);
     let shell = |script: &str| {
         let mut command = std::process::Command::new("/bin/sh");
@@ -113,8 +113,11 @@ fn what_cannot_be_written_has_failed_and_a_reader_that_has_gone_is_none() {
     site.init("n1");
     for command in ["version", "completions bash", "-c n1.json status", "-c n1.json join --json"] {
         let full = shell(&format!("{command} >/dev/full"));
-        let said = String::from_utf8_lossy(&full.stderr).into_owned();
-        assert!(full.status.code() == Some(1) && said.contains("cannot write to stdout"), "{said}");
+        let stderr = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert!(
+            full.status.code() == Some(1) && stderr.contains("cannot write to stdout"),
+            "{stderr}"
+        );
         let closed = shell(&format!("{command} <&- >&- 2>&-"));
         assert!(closed.status.success(), "{closed:?}");
     }
@@ -122,7 +125,7 @@ fn what_cannot_be_written_has_failed_and_a_reader_that_has_gone_is_none() {
     assert!(piped.status.success() && piped.stderr.is_empty(), "{piped:?}");
 }
 
-on_both_servers!(a_daemon_that_hangs_times_out_and_one_that_is_gone_is_none, |version| {
+on_both_servers!(a_hanging_daemon_times_out_and_a_killed_one_is_not_found, |version| {
     let site = Site::new(version);
     site.init("n1");
     site.init("n2");
@@ -151,14 +154,14 @@ on_both_servers!(a_daemon_that_hangs_times_out_and_one_that_is_gone_is_none, |ve
         site.of("n2", command).failed(4, "no daemon of node n2");
     }
     assert_eq!(site.status("n2")["daemon"], false);
-    // The leader is gone, and the record does not know yet.
+    // The leader is dead, and its lease has not expired yet.
     first.kill();
     site.of("n1", &["transfer", "n2"]).failed_with_one_of(&[3, 4]);
 });
 
-/// A server that takes connections and says nothing.
+/// With a server that accepts connections and sends nothing.
 #[test]
-fn a_command_takes_no_longer_than_it_may() {
+fn commands_keep_their_time_limit() {
     let site = Site::new(Version::Newest);
     site.init("n1");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -172,7 +175,7 @@ fn a_command_takes_no_longer_than_it_may() {
     }
 }
 
-on_both_servers!(without_a_daemon_there_is_a_status_and_nothing_to_command, |version| {
+on_both_servers!(without_a_daemon_only_status_and_join_succeed, |version| {
     let site = Site::new(version);
     site.init("n1");
     let status = site.status("n1");
@@ -189,7 +192,7 @@ on_both_servers!(without_a_daemon_there_is_a_status_and_nothing_to_command, |ver
     site.of("n1", &["transfer", "n9"]).failed(3, "nobody is known");
 });
 
-on_both_servers!(a_daemon_is_seen_and_commanded, |version| {
+on_both_servers!(daemons_answer_status_and_take_commands, |version| {
     let site = Site::new(version);
     site.init("n1");
     site.init("n2");
@@ -234,7 +237,7 @@ impl crate::site::Ended {
 }
 
 #[test]
-fn without_a_server_everything_says_so() {
+fn without_a_server_every_command_says_so() {
     let mut site = Site::new(Version::Newest);
     site.init("n1");
     site.server.kill();
@@ -270,7 +273,7 @@ fn help_prints_commands_and_topics_of_the_manual() {
 }
 
 #[test]
-fn version_and_completions_need_nothing() {
+fn version_and_completions_need_no_configuration() {
     let site = Site::new(Version::Newest);
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(site.run(&["version"]).succeeded().stdout, format!("leasehold {version}\n"));
@@ -288,7 +291,7 @@ fn watch(site: &Site, arguments: &[&str]) -> Process {
 }
 
 #[test]
-fn watch_streams_json_and_ends_when_nobody_reads() {
+fn watch_streams_json_and_ends_when_the_reader_closes_the_pipe() {
     let site = Site::new(Version::Newest);
     site.init("n1");
     let _daemon = site.daemon("n1", &[]);
@@ -299,8 +302,8 @@ fn watch_streams_json_and_ends_when_nobody_reads() {
     });
     assert_eq!(view["view"]["leader"], "n1");
     site.of("n1", &["demote"]).succeeded();
-    let told = seen.json_where(PATIENCE, "its loss", |line| line["type"] == "leader");
-    assert!(told["timestamp"].as_u64().is_some() && told["text"].is_string(), "{told}");
+    let event = seen.json_where(PATIENCE, "its loss", |line| line["type"] == "leader");
+    assert!(event["timestamp"].as_u64().is_some() && event["text"].is_string(), "{event}");
     seen.signal(Signal::TERM);
     assert!(seen.exited(PATIENCE).success());
     let mut command = std::process::Command::new("/bin/sh");
@@ -309,9 +312,9 @@ fn watch_streams_json_and_ends_when_nobody_reads() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
-/// In a terminal of util-linux' `script`, which passes keys on.
+/// In a terminal of util-linux' `script`, which passes on the keys.
 #[test]
-fn watch_fills_a_terminal_and_leaves_it_as_it_was() {
+fn watch_fills_a_terminal_and_restores_it() {
     let site = Site::new(Version::Newest);
     site.init("n1");
     let _daemon = site.daemon("n1", &[]);
@@ -335,7 +338,7 @@ fn watch_fills_a_terminal_and_leaves_it_as_it_was() {
     assert!(!colours.iter().any(|colour| text.contains(colour)), "NO_COLOR is set: {text:?}");
     let after = &text[left.unwrap()..];
     assert!(after.contains(" icanon") && after.contains(" echo "), "{after:?}");
-    // One that can only print gets lines.
+    // A terminal that cannot move its cursor gets lines.
     let log = site.path("lines");
     let mut command = bound_command("script");
     command.current_dir(site.folder.path()).env("TERM", "dumb");

@@ -1,5 +1,5 @@
-//! The daemon's commands, signals and service manager: nothing that a command does delays a renewal
-//! or leaves a process.
+//! The daemon's hook commands, signals and systemd notifications: no command delays a renewal or
+//! leaves a process behind.
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -14,13 +14,13 @@ use crate::support::process::Process;
 use crate::support::version::Version;
 use crate::support::wait::eventually;
 
-/// A `sleep` that no other test has.
+/// A `sleep` command that no other test uses.
 fn unique_sleep(name: &str) -> String {
     let number: u32 = name.bytes().map(u32::from).sum();
     format!("sleep {}{number}", 100_000 + std::process::id())
 }
 
-/// For that long the node leads in one term, and renews.
+/// The node leads in one term for this time, and renews.
 fn leads_throughout(site: &Site, node: &str, time: Duration) {
     let first = site.wait_for_lead(node);
     let until = Instant::now() + time;
@@ -34,7 +34,7 @@ fn leads_throughout(site: &Site, node: &str, time: Duration) {
 }
 
 #[test]
-fn a_command_that_hangs_delays_no_renewal_and_is_killed_with_its_children() {
+fn a_hanging_command_delays_no_renewal_and_is_killed_with_its_children() {
     let site = Site::new(Version::Newest);
     site.init("n1");
     let sleep = unique_sleep("hang");
@@ -52,7 +52,7 @@ fn a_command_that_hangs_delays_no_renewal_and_is_killed_with_its_children() {
 }
 
 #[test]
-fn what_a_command_leaves_behind_is_killed_however_it_hides() {
+fn every_process_that_a_command_leaves_behind_is_killed() {
     let site = Site::new(Version::Newest);
     site.init("n1");
     let sleep = unique_sleep("fork");
@@ -79,14 +79,14 @@ fn a_flood_of_output_is_cut_and_delays_nothing() {
     eventually(PATIENCE, "its descendants' end", || processes_with("yes out").is_empty());
     daemon.signal(Signal::TERM);
     assert!(daemon.exited(PATIENCE).success());
-    let told = daemon.transcript();
+    let printed = daemon.transcript();
     // 64 KiB in lines of four bytes, each with some 60 of its own.
-    assert!(told.len() < 2_000_000, "{} bytes", told.len());
-    assert!(!told.contains('\u{1b}'), "an escape sequence in the log");
+    assert!(printed.len() < 2_000_000, "{} bytes", printed.len());
+    assert!(!printed.contains('\u{1b}'), "an escape sequence in the log");
 }
 
 #[test]
-fn a_primary_command_that_fails_gives_the_lead_to_another_node() {
+fn a_node_whose_primary_command_fails_steps_down() {
     let site = Site::new(Version::Newest);
     site.init("n1");
     site.init("n2");
@@ -110,7 +110,7 @@ fn the_lease_is_released_only_after_the_passive_command() {
     let site = Site::new(Version::Newest);
     site.init("n1");
     site.init("n2");
-    let passive = "env | grep ^LEASEHOLD_ | sort > told; sleep 1; echo stopped > stopped";
+    let passive = "env | grep ^LEASEHOLD_ | sort > variables; sleep 1; echo stopped > stopped";
     let _first = site.daemon("n1", &["--on-passive", passive]);
     site.wait_for_lead("n1");
     let next = "cat stopped > seen; echo $LEASEHOLD_EVENT $LEASEHOLD_LEADER >> seen";
@@ -121,7 +121,7 @@ fn the_lease_is_released_only_after_the_passive_command() {
     eventually(PATIENCE, "the next one's command", || {
         fs::read_to_string(site.path("seen")).is_ok_and(|seen| seen == "stopped\nprimary n2\n")
     });
-    let told = site.wait_for_file("told");
+    let variables = site.wait_for_file("variables");
     for line in [
         "LEASEHOLD_CAUSE=resigned: step-down",
         "LEASEHOLD_CLUSTER=orders",
@@ -130,11 +130,11 @@ fn the_lease_is_released_only_after_the_passive_command() {
         "LEASEHOLD_LEADER=\n",
         "LEASEHOLD_NODE=n1",
     ] {
-        assert!(told.contains(line), "{line} in {told}");
+        assert!(variables.contains(line), "{line} in {variables}");
     }
 }
 
-/// What it was to stop may go on, so nobody is let in before the lease has run out.
+/// The service may still run, so no other node leads before the lease has expired.
 #[test]
 fn a_lease_whose_passive_command_fails_or_hangs_is_not_released() {
     let site = Site::new(Version::Newest);
@@ -160,9 +160,9 @@ fn a_lease_whose_passive_command_fails_or_hangs_is_not_released() {
     assert!(records.len() >= 3 && !released, "{records:?}");
 }
 
-/// It is stopped before the passive one starts, and long before its time is up.
+/// It is killed before the passive command starts, and long before its time is up.
 #[test]
-fn a_primary_command_is_killed_when_the_lead_is_lost() {
+fn a_primary_command_is_killed_when_the_term_ends() {
     let mut site = Site::new(Version::Newest);
     site.init("n1");
     let sleep = unique_sleep("lost");
@@ -179,7 +179,7 @@ fn a_primary_command_is_killed_when_the_lead_is_lost() {
     assert!(daemon.exited(PATIENCE).success());
 }
 
-/// The second signal ends it at once: whoever sent it does not wait for a command that hangs.
+/// A second signal does not wait for a command that hangs.
 #[test]
 fn a_second_signal_ends_the_daemon_and_what_its_commands_started() {
     let site = Site::new(Version::Newest);
@@ -197,10 +197,10 @@ fn a_second_signal_ends_the_daemon_and_what_its_commands_started() {
 }
 
 #[test]
-fn a_daemon_whose_log_nobody_reads_goes_on_leading() {
+fn a_daemon_with_a_blocked_log_keeps_leading() {
     let site = Site::new(Version::Newest);
     site.init("n1");
-    // Full after 64 KiB: whoever could read holds it open, and does not.
+    // Full after 64 KiB: the reader is open and does not read.
     let log = site.path("log");
     let made = std::process::Command::new("mkfifo").arg(&log).status().expect("`mkfifo` is there");
     assert!(made.success());
@@ -216,7 +216,7 @@ fn a_daemon_whose_log_nobody_reads_goes_on_leading() {
 }
 
 #[test]
-fn signals_stop_it_cleanly_and_read_the_configuration_again() {
+fn signals_stop_the_daemon_and_reload_the_configuration() {
     let site = Site::new(Version::Newest);
     site.init("n1");
     let mut daemon = site.daemon("n1", &["--json"]);
@@ -252,7 +252,7 @@ fn signals_stop_it_cleanly_and_read_the_configuration_again() {
 }
 
 #[test]
-fn a_signal_before_the_node_has_started_makes_nothing_ready() {
+fn a_reload_before_the_node_has_started_sends_no_ready() {
     let site = Site::new(Version::Newest);
     site.init("n1");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -270,25 +270,26 @@ fn a_signal_before_the_node_has_started_makes_nothing_ready() {
     daemon.signal(Signal::HUP);
     daemon.prints(PATIENCE, "the node has not started yet");
     daemon.signal(Signal::TERM);
-    let heard = told(&socket, "STOPPING=1");
-    assert!(!heard.iter().any(|state| state.contains("READY")), "{heard:?}");
+    let states = notified(&socket, "STOPPING=1");
+    assert!(!states.iter().any(|state| state.contains("READY")), "{states:?}");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.exited(PATIENCE).code(), Some(1));
 }
 
-/// What systemd is told, until `wanted` was.
-fn told(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
-    let mut heard = Vec::new();
-    while !heard.iter().any(|state: &String| state.starts_with(wanted)) {
+/// The notifications to systemd up to the one that starts with `wanted`.
+fn notified(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
+    let mut states = Vec::new();
+    while !states.iter().any(|state: &String| state.starts_with(wanted)) {
         let mut buffer = [0; 512];
-        let length = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{wanted}: {e} {heard:?}"));
-        heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        let length =
+            socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{wanted}: {e} {states:?}"));
+        states.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
     }
-    heard
+    states
 }
 
 #[test]
-fn systemd_hears_of_readiness_heartbeats_reloads_and_the_end() {
+fn systemd_gets_readiness_watchdog_reload_and_stop() {
     let site = Site::new(Version::Newest);
     let name = format!("leasehold-test-{}", std::process::id());
     let path = site.path("notify");
@@ -302,17 +303,17 @@ fn systemd_hears_of_readiness_heartbeats_reloads_and_the_end() {
         let environment = [("NOTIFY_SOCKET", shown.as_str()), ("WATCHDOG_USEC", "600000")];
         let change = "env | grep -c NOTIFY_SOCKET > inherited";
         let mut daemon = site.daemon_with(node, &["--on-change", change], &environment);
-        told(&socket, "READY=1");
-        told(&socket, &format!("STATUS=PRIMARY, leader {node}"));
+        notified(&socket, "READY=1");
+        notified(&socket, &format!("STATUS=PRIMARY, leader {node}"));
         for _ in 0..3 {
-            told(&socket, "WATCHDOG=1");
+            notified(&socket, "WATCHDOG=1");
         }
         daemon.signal(Signal::HUP);
-        assert!(told(&socket, "RELOADING=1").last().unwrap().contains("\nMONOTONIC_USEC="));
-        told(&socket, "READY=1");
+        assert!(notified(&socket, "RELOADING=1").last().unwrap().contains("\nMONOTONIC_USEC="));
+        notified(&socket, "READY=1");
         assert_eq!(site.wait_for_file("inherited"), "0\n");
         daemon.signal(Signal::TERM);
-        told(&socket, "STOPPING=1");
+        notified(&socket, "STOPPING=1");
         assert!(daemon.exited(PATIENCE).success());
     }
 }

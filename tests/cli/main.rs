@@ -1,4 +1,4 @@
-//! The command `leasehold` as its users meet it.
+//! The command `leasehold`, run as processes.
 
 mod site;
 #[path = "../support/mod.rs"]

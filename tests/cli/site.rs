@@ -1,4 +1,4 @@
-//! The command `leasehold` as its users meet it: processes, their output and their exit codes.
+//! Runs the command `leasehold`: processes, their output and their exit codes.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
 
 use std::ffi::OsStr;
@@ -14,12 +14,12 @@ use crate::support::server::NatsServer;
 use crate::support::version::Version;
 use crate::support::wait::eventually_some;
 
-/// A loaded machine gets much more than anything takes.
+/// The time limit of a wait, far above what a loaded machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_leasehold");
 
-/// A server, and a folder with configuration files.
+/// A server and a folder with configuration files.
 pub struct Site {
     pub server: NatsServer,
     pub folder: tempfile::TempDir,
@@ -45,7 +45,7 @@ impl Ended {
         self
     }
 
-    /// It ended with that code, said why in one line that has `words`, and nothing else.
+    /// It ended with this code and printed only one line, which contains `words`.
     #[track_caller]
     pub fn failed(self, code: i32, words: &str) {
         assert_eq!(self.code, code, "{self:?}");
@@ -64,7 +64,7 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    /// Writes `<node>.json` with a lease that a loaded machine keeps.
+    /// Writes `<node>.json` with a lease that is long enough for a loaded machine.
     pub fn init(&self, node: &str) {
         let (file, url) = (format!("{node}.json"), self.server.url());
         let names = ["--cluster-id", "orders", "--node-id", node, "--nats-url", &url];
@@ -77,8 +77,8 @@ impl Site {
         self.run_with(arguments, &[])
     }
 
-    /// The same with arguments that need not be text, and more in the environment. One that does
-    /// not end is ended, with the exit code 124.
+    /// The same with arguments that need not be text, and more environment variables. A command
+    /// that does not end is killed, with the exit code 124.
     pub fn run_with(&self, arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Ended {
         let mut command = Command::new("timeout");
         command.arg("--foreground").arg(PATIENCE.as_secs().to_string()).arg(PROGRAM);
@@ -101,17 +101,17 @@ impl Site {
         fs::write(&file, config.to_string()).expect("its own file");
     }
 
-    /// The same for a node, with its file.
+    /// Runs a command with the file of a node.
     pub fn of(&self, node: &str, arguments: &[&str]) -> Ended {
         self.run(&[&["-c", &format!("{node}.json")], arguments].concat())
     }
 
-    /// The status of a node, asked for with its file.
+    /// The status of a node.
     pub fn status(&self, node: &str) -> Value {
         self.of(node, &["status", "--json"]).succeeded().json()
     }
 
-    /// Starts a daemon; it may not be up yet.
+    /// Starts a daemon, without waiting for its node.
     pub fn daemon(&self, node: &str, arguments: &[&str]) -> Process {
         self.daemon_with(node, arguments, &[])
     }
@@ -128,7 +128,7 @@ impl Site {
         Process::spawn(command)
     }
 
-    /// Waits until the daemon of a node is as wanted.
+    /// Waits until the status of a node is as `wanted`.
     #[track_caller]
     pub fn wait(&self, node: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually_some(PATIENCE, what, || {
@@ -152,7 +152,7 @@ impl Site {
     }
 }
 
-/// Processes whose command line has `words`, by what the kernel knows.
+/// Processes whose command line contains `words`.
 pub fn processes_with(words: &str) -> Vec<String> {
     let folder = fs::read_dir("/proc").expect("Linux");
     folder
@@ -160,7 +160,7 @@ pub fn processes_with(words: &str) -> Vec<String> {
         .filter_map(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            // The daemon's own arguments name its commands.
+            // The daemon's arguments contain its commands.
             (line.contains(words) && !line.contains(" daemon ")).then(|| format!("{pid}: {line}"))
         })
         .collect()

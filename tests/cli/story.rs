@@ -1,5 +1,5 @@
-//! Two terminals' worth, as a new user would do it from the guide alone. The transcript in the
-//! guide is what this prints, but for figures and their widths: it is compared.
+//! A session with two nodes. The transcript in the guide is compared with the output, except for
+//! numbers and their widths.
 //! `cargo test --features cli --test cli story -- --nocapture` prints it.
 
 use std::cell::RefCell;
@@ -12,28 +12,28 @@ use crate::site::{PATIENCE, Site};
 use crate::support::process::Process;
 use crate::support::version::Version;
 
-/// Runs commands and notes them as they look at a prompt.
+/// Runs commands, and records them as at a prompt.
 struct Story<'a> {
     site: &'a Site,
-    told: RefCell<String>,
+    transcript: RefCell<String>,
 }
 
 impl Story<'_> {
     fn note(&self, text: &str) {
         print!("{text}");
-        self.told.borrow_mut().push_str(text);
+        self.transcript.borrow_mut().push_str(text);
     }
 
-    /// The text that a command prints; it must end with `code`.
+    /// The output of a command, which must end with `code`.
     #[track_caller]
-    fn tell(&self, line: &str, code: i32) -> String {
+    fn run(&self, line: &str, code: i32) -> String {
         let words: Vec<_> = line.split_whitespace().collect();
         let ended = self.site.run(&words);
-        let said = format!("{}{}", ended.stdout, ended.stderr);
+        let output = format!("{}{}", ended.stdout, ended.stderr);
         let exit = if code == 0 { String::new() } else { format!("(exit code {code})\n") };
-        self.note(&format!("$ leasehold {line}\n{said}{exit}"));
-        assert_eq!(ended.code, code, "{line}: {said}");
-        said
+        self.note(&format!("$ leasehold {line}\n{output}{exit}"));
+        assert_eq!(ended.code, code, "{line}: {output}");
+        output
     }
 
     fn daemon(&self, line: &str) -> Process {
@@ -50,20 +50,20 @@ impl Story<'_> {
 
 on_both_servers!(a_new_user_with_two_nodes, |version| {
     let site = Site::new(version);
-    let story = Story { site: &site, told: RefCell::default() };
+    let story = Story { site: &site, transcript: RefCell::default() };
     let url = site.server.url();
     for node in ["n1", "n2"] {
-        let said = story.tell(
+        let output = story.run(
             &format!(
                 "init -c {node}.json --cluster-id orders --node-id {node} --nats-url {url} \
                  --lease-ttl 3s --renew-interval 1s"
             ),
             0,
         );
-        assert_eq!(said, format!("wrote {node}.json; next: leasehold -c {node}.json daemon\n"));
+        assert_eq!(output, format!("wrote {node}.json; next: leasehold -c {node}.json daemon\n"));
     }
-    let said = story.tell("-c n1.json join", 0);
-    assert_eq!(said, "cluster orders, leader unknown, epoch 0\nno daemon answers\n");
+    let output = story.run("-c n1.json join", 0);
+    assert_eq!(output, "cluster orders, leader unknown, epoch 0\nno daemon answers\n");
     script(&story, "start.sh", "echo started > up");
     script(&story, "stop.sh", "rm up");
     let line = "-c n1.json daemon --on-primary ./start.sh --on-passive ./stop.sh";
@@ -71,29 +71,32 @@ on_both_servers!(a_new_user_with_two_nodes, |version| {
     site.wait_for_lead("n1");
     assert_eq!(site.wait_for_file("up"), "started\n");
     let mut second = story.daemon("-c n2.json daemon");
-    let said = story.tell("-c n1.json status", 0);
-    assert!(said.contains("role        PRIMARY\nleader      n1\nepoch       1\n"), "{said}");
-    let said = story.tell("-c n1.json status --all", 0);
-    assert!(said.contains("\nn1    PRIMARY       1") && said.contains("\nn2    PASSIVE"), "{said}");
-    look(&story);
-    story.tell("-c n2.json demote", 3);
-    let said = story.tell("-c n1.json demote", 0);
-    assert!(said.starts_with("n1 has stepped down"), "{said}");
+    let output = story.run("-c n1.json status", 0);
+    assert!(output.contains("role        PRIMARY\nleader      n1\nepoch       1\n"), "{output}");
+    let output = story.run("-c n1.json status --all", 0);
+    assert!(
+        output.contains("\nn1    PRIMARY       1") && output.contains("\nn2    PASSIVE"),
+        "{output}"
+    );
+    watch(&story);
+    story.run("-c n2.json demote", 3);
+    let output = story.run("-c n1.json demote", 0);
+    assert!(output.starts_with("n1 has stepped down"), "{output}");
     assert!(!site.path("up").exists(), "the command ended before the lease was released");
     site.wait_for_lead("n2");
     story.note("$ kill -9 %2\n");
     second.kill();
     let epoch = site.wait_for_lead("n1")["epoch"].as_u64().expect("a number");
     assert!(epoch >= 3, "{epoch}");
-    story.tell("-c n2.json status --node n1", 0);
+    story.run("-c n2.json status --node n1", 0);
     let mut second = story.daemon("-c n2.json daemon");
-    let said = story.tell("-c n2.json promote", 3);
-    assert!(said.contains("n1 leads"), "{said}");
-    story.tell("-c n2.json promote --force", 0);
-    story.tell("-c n2.json transfer n1", 0);
-    story.tell("-c n2.json leave", 0);
+    let output = story.run("-c n2.json promote", 3);
+    assert!(output.contains("n1 leads"), "{output}");
+    story.run("-c n2.json promote --force", 0);
+    story.run("-c n2.json transfer n1", 0);
+    story.run("-c n2.json leave", 0);
     assert!(second.exited(PATIENCE).success());
-    story.tell("-c n2.json leave", 4);
+    story.run("-c n2.json leave", 4);
     story.note("$ kill %1\n");
     first.signal(Signal::TERM);
     assert!(first.exited(PATIENCE).success());
@@ -101,8 +104,8 @@ on_both_servers!(a_new_user_with_two_nodes, |version| {
     let status = site.status("n1");
     let epoch = status["epoch"].as_u64().expect("a number");
     assert!(status["leader"] == "" && epoch >= 5 && status["daemon"] == false, "{status}");
-    let (told, written) = (without_figures(&story.told.borrow()), without_figures(written()));
-    assert_eq!(told, written, "the guide tells another story than this one");
+    let (played, written) = (normalized(&story.transcript.borrow()), normalized(written()));
+    assert_eq!(played, written, "the guide shows another session");
 });
 
 /// The transcript in the guide.
@@ -113,9 +116,9 @@ fn written() -> &'static str {
     &page[begin..][..length]
 }
 
-/// Lines without what differs each time: numbers that belong to no name, how wide they are, whether
-/// a successor was known already, and in which order a watch hears things at its beginning.
-fn without_figures(transcript: &str) -> Vec<String> {
+/// Lines without the parts that differ in each run: numbers outside names, their widths, whether a
+/// successor was known already, and the order of a watch's first lines.
+fn normalized(transcript: &str) -> Vec<String> {
     let mut lines: Vec<String> = transcript.lines().map(without_numbers).collect();
     let is_watch = |line: &String| line.ends_with("watch | cat");
     let begin = lines.iter().position(is_watch).expect("a watch") + 1;
@@ -125,7 +128,7 @@ fn without_figures(transcript: &str) -> Vec<String> {
 }
 
 fn without_numbers(line: &str) -> String {
-    // A test asserts these.
+    // Exit codes must be equal.
     if line.starts_with("(exit code") {
         return line.to_owned();
     }
@@ -151,16 +154,16 @@ fn script(story: &Story<'_>, name: &str, line: &str) {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("its own file");
 }
 
-/// `watch` in a pipe says who is there.
-fn look(story: &Story<'_>) {
+/// `watch` in a pipe prints lines.
+fn watch(story: &Story<'_>) {
     let mut command = crate::support::process::bound_command(crate::site::PROGRAM);
     command.current_dir(story.site.folder.path()).args(["-c", "n1.json", "watch"]);
     let watch = Process::spawn(command);
     story.note("$ leasehold -c n1.json watch | cat\n");
-    let mut said = String::new();
-    while !["PRIMARY", "n2    PASSIVE", "n1 leads, epoch 1"].iter().all(|w| said.contains(w)) {
+    let mut output = String::new();
+    while !["PRIMARY", "n2    PASSIVE", "n1 leads, epoch 1"].iter().all(|w| output.contains(w)) {
         let line = watch.line(PATIENCE).expect("it goes on");
         story.note(&format!("{line}\n"));
-        said.push_str(&line);
+        output.push_str(&line);
     }
 }
