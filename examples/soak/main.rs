@@ -8,13 +8,13 @@
 #[macro_use]
 #[path = "../../tests/support/mod.rs"]
 mod support;
-#[allow(dead_code, reason = "the simulation throws them in more ways")]
-#[path = "../../tests/simulation/dice.rs"]
-mod dice;
 #[path = "../../tests/faults/mod.rs"]
 mod faults;
 #[path = "../../tests/nodes/mod.rs"]
 mod nodes;
+#[allow(dead_code, reason = "the simulation draws in more ways")]
+#[path = "../../tests/simulation/rng.rs"]
+mod rng;
 
 mod arguments;
 mod footprint;

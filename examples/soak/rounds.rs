@@ -1,15 +1,15 @@
-//! One fault after the other, as the dice have it.
+//! One fault after the other, in random order.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
-use crate::dice::Dice;
 use crate::faults::site::{Need, Servers, Site};
 use crate::faults::{Fault, Hit};
 use crate::footprint::Footprint;
 use crate::nodes::{Findings, now};
+use crate::rng::Rng;
 
 /// How many nodes.
 const NODES: usize = 5;
@@ -64,20 +64,20 @@ struct Round {
 }
 
 impl Round {
-    fn draw(dice: &mut Dice, three: bool) -> Self {
-        let follower = Hit::Follower(dice.index(NODES));
-        let hit = if dice.one_in(2) { Hit::Leader } else { follower };
-        let fault = dice.pick(&Fault::all(hit, three));
-        let other = Hit::Follower(dice.index(NODES));
-        let beside = dice.pick(&Fault::links(other));
-        let alone = !dice.one_in(4) || forgets(fault);
+    fn draw(rng: &mut Rng, three: bool) -> Self {
+        let follower = Hit::Follower(rng.index(NODES));
+        let hit = if rng.one_in(2) { Hit::Leader } else { follower };
+        let fault = rng.pick(&Fault::all(hit, three));
+        let other = Hit::Follower(rng.index(NODES));
+        let beside = rng.pick(&Fault::links(other));
+        let alone = !rng.one_in(4) || forgets(fault);
         // Three servers take seconds to agree anew.
         let longest = if three { 8_000 } else { 4_000 };
         Self {
             fault,
             beside: (!alone).then_some(beside),
-            hold: Duration::from_millis(dice.log(100, longest)),
-            rest: Duration::from_millis(dice.below(1_000)),
+            hold: Duration::from_millis(rng.log(100, longest)),
+            rest: Duration::from_millis(rng.below(1_000)),
         }
     }
 
@@ -113,7 +113,7 @@ fn forgets(fault: Fault) -> bool {
 
 /// Plays rounds until the time is over, and judges.
 pub(crate) fn play(arguments: &Arguments) -> Outcome {
-    let mut dice = Dice::new(arguments.seed);
+    let mut rng = Rng::new(arguments.seed);
     let three = arguments.servers == Servers::Three;
     let mut site = Site::new(arguments.servers, NODES, &Need::ALL);
     site.steady();
@@ -121,7 +121,7 @@ pub(crate) fn play(arguments: &Arguments) -> Outcome {
     let (begun, start) = (now(), Instant::now());
     let mut tolls = BTreeMap::<String, Toll>::new();
     while start.elapsed() < arguments.length {
-        let round = Round::draw(&mut dice, three).sparing(&mut site);
+        let round = Round::draw(&mut rng, three).sparing(&mut site);
         println!("{:7.1} s  {}", start.elapsed().as_secs_f32(), describe(&round));
         let from = now();
         round.play(&mut site);

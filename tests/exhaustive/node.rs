@@ -1,5 +1,5 @@
-//! A node: the shipped election, rebuilt from its inputs wherever the search branches, and what the
-//! checks remember of it.
+//! A node: the shipped election, and what the checks know about it. The election is rebuilt from
+//! its inputs wherever the search branches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,7 +10,8 @@ use leasehold::election::{Election, Input, Settings, Step};
 use leasehold::lease::{Epoch, Lease, SessionId};
 use leasehold::store::{Content, Entry, Outcome, Snapshot, StoreEvent};
 
-/// A host's clock: its origin, and how many nanoseconds it counts in a hundred of true time.
+/// The clock of a host: its origin, and how many nanoseconds it counts in a hundred nanoseconds of
+/// true time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HostClock {
     pub(crate) origin: u64,
@@ -35,21 +36,21 @@ pub(crate) struct Sent {
     pub(crate) number: u64,
     pub(crate) epoch: Epoch,
     pub(crate) at: Timestamp,
-    /// Acknowledged, or read back.
+    /// It was acknowledged or read back.
     pub(crate) known: bool,
 }
 
-/// What the checks know of a node, apart from what it remembers itself.
+/// What the checks know about a node, kept apart from what the election remembers.
 #[derive(Clone, Debug, Default, Hash)]
-pub(crate) struct Shadow {
+pub(crate) struct Model {
     pub(crate) writes: Vec<Sent>,
-    /// When that was first seen which a write may be conditional on.
+    /// When each state of the store was first observed, by the condition that a write needs for it.
     pub(crate) seen: BTreeMap<(u64, Option<u64>), Timestamp>,
     pub(crate) term: Option<Epoch>,
     pub(crate) resigning: bool,
-    /// The term whose work is to stop.
+    /// The resigned term whose work is to stop.
     pub(crate) works: Option<Epoch>,
-    /// The newest term whose work was said to have stopped.
+    /// The newest term that was reported drained.
     pub(crate) asked: Option<Epoch>,
     /// The terms whose work has stopped.
     pub(crate) drained: BTreeSet<Epoch>,
@@ -63,14 +64,14 @@ pub(crate) struct Shadow {
     pub(crate) late_read: Option<u64>,
 }
 
-impl Shadow {
-    /// The term whose work goes on although it was resigned.
-    pub(crate) fn works_on(&self) -> Option<Epoch> {
+impl Model {
+    /// The resigned term that was not reported drained yet.
+    pub(crate) fn undrained(&self) -> Option<Epoch> {
         self.works.filter(|epoch| self.asked != Some(*epoch))
     }
 
-    /// Takes in what an input tells.
-    pub(crate) fn hear(&mut self, now: Timestamp, input: &Input) {
+    /// Takes an input.
+    pub(crate) fn receive(&mut self, now: Timestamp, input: &Input) {
         match input {
             Input::Store(StoreEvent::Notice(entry)) => self.see(now, entry),
             Input::Store(StoreEvent::Disconnected { .. }) => {
@@ -127,7 +128,7 @@ impl Shadow {
         }
     }
 
-    /// When the newest write of that epoch that `counts` was sent.
+    /// When the newest write of that epoch was sent for which `counts` holds.
     pub(crate) fn newest_sent(
         &self,
         epoch: u64,
@@ -145,8 +146,8 @@ pub(crate) struct Node {
     pub(crate) election: Election,
     pub(crate) wake_at: Timestamp,
     pub(crate) connection: u64,
-    pub(crate) shadow: Shadow,
-    /// Stands for all that decides what it does next.
+    pub(crate) model: Model,
+    /// A hash of everything that decides what it does next.
     key: u64,
 }
 
@@ -158,7 +159,7 @@ impl Node {
             log: Vec::new(),
             wake_at: Timestamp::MAX,
             connection: 0,
-            shadow: Shadow::default(),
+            model: Model::default(),
             key: 0,
         }
     }
@@ -167,8 +168,8 @@ impl Node {
         self.settings.session
     }
 
-    /// The same node once more. An election cannot be copied, but it does the same again.
-    pub(crate) fn again(&self) -> Self {
+    /// A copy of the node. An election cannot be cloned, but the same inputs rebuild it.
+    pub(crate) fn replayed(&self) -> Self {
         let mut election = Election::new(self.settings.clone());
         for (now, input) in &self.log {
             let _ = election.step(*now, input.clone());
@@ -179,7 +180,7 @@ impl Node {
             election,
             wake_at: self.wake_at,
             connection: self.connection,
-            shadow: self.shadow.clone(),
+            model: self.model.clone(),
             key: self.key,
         }
     }
@@ -191,7 +192,7 @@ impl Node {
         step
     }
 
-    /// The epoch in force and its deadline, without looking at a clock.
+    /// The epoch in force and its deadline, read with a clock at zero.
     pub(crate) fn cell(&self) -> Option<(u64, Timestamp)> {
         self.election.cell().in_force(&Clock::manual(Timestamp::ZERO))
     }
@@ -200,11 +201,11 @@ impl Node {
         self.cell().filter(|(_, deadline)| now < *deadline).map(|(epoch, _)| epoch)
     }
 
-    /// To be called when everything of a step was done.
-    pub(crate) fn seal(&mut self) {
+    /// Call this when a step was carried out.
+    pub(crate) fn update_key(&mut self) {
         let mut text = Digest(DefaultHasher::new());
-        write!(text, "{:?}", self.election).expect("a digest takes any text");
-        (self.settings.session, self.wake_at, self.connection, &self.shadow).hash(&mut text.0);
+        write!(text, "{:?}", self.election).expect("a digest accepts any text");
+        (self.settings.session, self.wake_at, self.connection, &self.model).hash(&mut text.0);
         self.key = text.0.finish();
     }
 
@@ -213,7 +214,7 @@ impl Node {
     }
 }
 
-/// Hashes text that is never put together.
+/// Hashes formatted text without storing it.
 struct Digest(DefaultHasher);
 
 impl std::fmt::Write for Digest {

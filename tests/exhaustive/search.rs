@@ -1,14 +1,14 @@
-//! Depth first through everything that can happen, each state once.
+//! A depth-first search through all states, each once.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
-use super::setting::Setting;
+use super::settings::Setting;
 use super::world::{Action, Violation, World};
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) states: usize,
@@ -17,10 +17,10 @@ pub(crate) struct Report {
     pub(crate) terms: u64,
     seconds: Duration,
     pub(crate) violation: Option<Violation>,
-    trail: Vec<String>,
+    steps: Vec<String>,
 }
 
-/// Alternate with `#`, for the way to a violation.
+/// The alternate form, with `#`, lists the steps to a violation.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { states, transitions, depth, terms, seconds, .. } = self;
@@ -32,19 +32,19 @@ impl fmt::Display for Report {
         )?;
         if let Some(Violation { rule, what }) = &self.violation {
             if f.alternate() {
-                write!(f, "\n{}", self.trail.join("\n"))?;
+                write!(f, "\n{}", self.steps.join("\n"))?;
             }
-            write!(f, "; after {} steps {rule} is broken: {what}", self.trail.len())?;
+            write!(f, "; {rule} is broken after {} steps: {what}", self.steps.len())?;
         }
         Ok(())
     }
 }
 
-/// Keys are hashes already.
+/// A hasher for keys that are hashes already.
 #[derive(Default)]
-struct AsItIs(u64);
+struct KeepHash(u64);
 
-impl Hasher for AsItIs {
+impl Hasher for KeepHash {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -58,24 +58,24 @@ impl Hasher for AsItIs {
     }
 }
 
-/// A state on the way, and what is still to be tried in it.
-struct Stop {
+/// A state on the current path, and the actions that are still to be tried in it.
+struct Visit {
     world: World,
     left: Vec<Action>,
-    said: String,
+    taken: String,
 }
 
-/// Goes through every state, until a promise is broken.
+/// Visits every state, until a rule is broken.
 pub(crate) fn search(setting: &Setting) -> Report {
     let started = Instant::now();
     let mut report = Report::default();
-    let mut visited = HashSet::<u64, BuildHasherDefault<AsItIs>>::default();
+    let mut visited = HashSet::<u64, BuildHasherDefault<KeepHash>>::default();
     let first = World::new(setting);
     visited.insert(first.key());
-    let mut way = vec![stop(first)];
-    while let Some(here) = way.last_mut() {
+    let mut path = vec![visit(first)];
+    while let Some(here) = path.last_mut() {
         let Some(action) = here.left.pop() else {
-            way.pop();
+            path.pop();
             continue;
         };
         let mut world = here.world.clone();
@@ -83,15 +83,15 @@ pub(crate) fn search(setting: &Setting) -> Report {
         report.transitions += 1;
         report.terms += u64::from(world.began);
         if world.violation.is_some() {
-            here.said = here.world.describe(action);
-            report.trail = way.iter().map(|stop| stop.said.clone()).collect();
+            here.taken = here.world.describe(action);
+            report.steps = path.iter().map(|stop| stop.taken.clone()).collect();
             report.violation = world.violation;
             break;
         }
         if visited.insert(world.key()) {
-            here.said = here.world.describe(action);
-            way.push(stop(world));
-            report.depth = report.depth.max(way.len());
+            here.taken = here.world.describe(action);
+            path.push(visit(world));
+            report.depth = report.depth.max(path.len());
         }
     }
     report.states = visited.len();
@@ -99,8 +99,8 @@ pub(crate) fn search(setting: &Setting) -> Report {
     report
 }
 
-fn stop(world: World) -> Stop {
+fn visit(world: World) -> Visit {
     let mut left = world.actions();
     left.reverse();
-    Stop { world, left, said: String::new() }
+    Visit { world, left, taken: String::new() }
 }

@@ -3,7 +3,7 @@
 use leasehold::lease::Lease;
 use leasehold::store::{Content, Entry, Expect, Incarnation, ReleaseId, Snapshot};
 
-/// What stands under the key; no lease is a marker.
+/// The record under the key. Without a lease it is a marker.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Record {
     pub(crate) revision: u64,
@@ -37,13 +37,13 @@ impl Store {
             && expect.release.is_none_or(|id| release == Some(id))
     }
 
-    /// Stores and returns what was replaced.
+    /// Writes without a condition, and returns the replaced record.
     pub(crate) fn write(&mut self, content: Content, lease: Option<Lease>) -> Option<Record> {
         self.last += 1;
         self.record.replace(Record { revision: self.last, lease, content })
     }
 
-    /// What a read shows that took `record` a moment ago.
+    /// The answer to a read that took `record` a moment ago.
     pub(crate) fn show(&self, record: Option<&Record>) -> Snapshot {
         Snapshot {
             incarnation: Incarnation::new("1"),

@@ -1,4 +1,4 @@
-//! The small world: what can happen in it next, and what comes of it.
+//! The small world: which actions are possible next, and what they do.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,7 +13,8 @@ use leasehold::lease::{Lease, SessionId};
 use leasehold::store::{Content, Expect, Outcome, StoreEvent, Ticket};
 
 use super::node::{HostClock, Node};
-use super::setting::{Budget, Flaw, MILLISECOND, Setting, settings};
+use super::rules::Rule;
+use super::settings::{Budget, Flaw, MILLISECOND, Setting, settings};
 use super::store::{Record, Store};
 
 #[derive(Clone, Debug)]
@@ -22,34 +23,34 @@ pub(crate) struct Write {
     pub(crate) lease: Lease,
     pub(crate) challenges: bool,
     pub(crate) sent: Timestamp,
-    /// When its sender had first seen what it is conditional on.
+    /// When its sender first observed the state that it is conditional on.
     pub(crate) seen: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug)]
-enum Parcel {
+enum Payload {
     Read,
-    /// A read that took the record and is still to learn of the bucket.
-    Glimpse(Option<Record>),
+    /// The first half of a read: it has taken the record, and not yet asked for the bucket.
+    HalfRead(Option<Record>),
     Write(Box<Write>),
     Event(StoreEvent),
 }
 
 /// A message on its way from or to a node's connection.
 #[derive(Clone, Debug)]
-struct Mail {
+struct Message {
     node: usize,
     session: SessionId,
     connection: u64,
     ticket: Ticket,
-    parcel: Rc<Parcel>,
-    /// It may come at any time or never. What is not late comes before anything else happens.
+    payload: Rc<Payload>,
+    /// It may arrive at any time, or never. A message that is not late arrives before time passes.
     late: bool,
 }
 
-impl Mail {
-    fn is_for_node(&self) -> bool {
-        matches!(*self.parcel, Parcel::Event(_))
+impl Message {
+    fn is_to_node(&self) -> bool {
+        matches!(*self.payload, Payload::Event(_))
     }
 
     fn key(&self) -> u64 {
@@ -66,7 +67,7 @@ pub(crate) enum Action {
     Delay(usize),
     Double(usize),
     Tick(usize),
-    /// Time passes until a timer is due.
+    /// Time passes until the next timer is due.
     Pass,
     Pause(usize),
     Resume(usize),
@@ -79,7 +80,7 @@ pub(crate) enum Action {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
-    pub(crate) rule: &'static str,
+    pub(crate) rule: Rule,
     pub(crate) what: String,
 }
 
@@ -91,23 +92,23 @@ pub(crate) struct World {
     pub(crate) nodes: [Rc<Node>; 2],
     /// Since when a node stands still.
     paused: [Option<u64>; 2],
-    /// How long its clock did so, in a world with that flaw.
-    stood: [u64; 2],
+    /// How long its clock stood still, in a world with that flaw.
+    paused_for: [u64; 2],
     pub(crate) store: Rc<Store>,
-    mail: Vec<Mail>,
+    messages: Vec<Message>,
     left: Budget,
     sessions: u128,
     /// The writes that were stored, by session and number.
     pub(crate) stored: Rc<BTreeSet<(u128, u64)>>,
-    /// The highest epoch that was stored, and whose it is.
+    /// The highest epoch that was stored, and its session.
     pub(crate) ledger: (u64, Option<SessionId>),
     pub(crate) violation: Option<Violation>,
-    /// With the newest event a term was won.
+    /// The newest action began a term.
     pub(crate) began: bool,
 }
 
 impl World {
-    /// One node leads, the other knows it, and nothing is under way.
+    /// One node leads, the other knows it, and no message is under way.
     pub(crate) fn new(setting: &Setting) -> Self {
         let mut world = Self {
             setting: Rc::new(setting.clone()),
@@ -115,9 +116,9 @@ impl World {
             now: 0,
             nodes: [0, 1].map(|at| Rc::new(Node::new(settings(at, at as u128 + 1)))),
             paused: [None; 2],
-            stood: [0; 2],
+            paused_for: [0; 2],
             store: Rc::new(Store::empty()),
-            mail: Vec::new(),
+            messages: Vec::new(),
             left: Budget::NONE,
             sessions: 2,
             stored: Rc::default(),
@@ -125,34 +126,34 @@ impl World {
             violation: None,
             began: false,
         };
-        world.hear(0, connected());
-        while world.nodes[0].cell().is_none() || !world.mail.is_empty() {
-            world.go_on();
+        world.receive(0, connected());
+        while world.nodes[0].cell().is_none() || !world.messages.is_empty() {
+            world.proceed();
         }
-        world.hear(1, connected());
-        while !world.mail.is_empty() {
-            world.go_on();
+        world.receive(1, connected());
+        while !world.messages.is_empty() {
+            world.proceed();
         }
         world.end = world.now + setting.horizon;
         world.left = setting.budget;
         world
     }
 
-    /// The one thing that happens next when nothing goes wrong.
-    fn go_on(&mut self) {
-        let action = *self.actions().first().expect("timers go on for ever");
+    /// Takes the first action without a fault.
+    fn proceed(&mut self) {
+        let action = *self.actions().first().expect("timers never end");
         self.take(action);
     }
 
     pub(crate) fn key(&self) -> u64 {
-        let mut mail: Vec<u64> = self.mail.iter().map(Mail::key).collect();
-        mail.sort_unstable();
+        let mut messages: Vec<u64> = self.messages.iter().map(Message::key).collect();
+        messages.sort_unstable();
         let mut hasher = DefaultHasher::new();
         let paused = self.paused.map(|since| since.filter(|_| self.has(Flaw::ClockStops)));
         let stands = self.paused.map(|since| since.is_some());
-        (self.now, paused, stands, self.stood).hash(&mut hasher);
+        (self.now, paused, stands, self.paused_for).hash(&mut hasher);
         (self.nodes[0].key(), self.nodes[1].key()).hash(&mut hasher);
-        (mail, &self.left, &self.stored, self.ledger).hash(&mut hasher);
+        (messages, &self.left, &self.stored, self.ledger).hash(&mut hasher);
         format!("{:?}", self.store).hash(&mut hasher);
         hasher.finish()
     }
@@ -165,28 +166,31 @@ impl World {
         }
         let standing = self.paused[node].filter(|_| self.has(Flaw::ClockStops));
         let standing = standing.map_or(0, |since| self.now - since);
-        clock.read(self.now - self.stood[node] - standing)
+        clock.read(self.now - self.paused_for[node] - standing)
     }
 
     fn has(&self, flaw: Flaw) -> bool {
         self.setting.flaw == Some(flaw)
     }
 
-    // What can happen.
+    // The possible actions.
 
     pub(crate) fn actions(&self) -> Vec<Action> {
         let mut actions = Vec::new();
-        for (at, mail) in self.mail.iter().enumerate() {
-            if self.mail[..at].iter().any(|earlier| Rc::ptr_eq(&earlier.parcel, &mail.parcel)) {
+        for (at, message) in self.messages.iter().enumerate() {
+            if self.messages[..at]
+                .iter()
+                .any(|earlier| Rc::ptr_eq(&earlier.payload, &message.payload))
+            {
                 continue;
             }
-            if !(mail.is_for_node() && self.paused[mail.node].is_some()) {
+            if !(message.is_to_node() && self.paused[message.node].is_some()) {
                 actions.push(Action::Deliver(at));
             }
-            if !mail.late && self.left.upsets > 0 {
+            if !message.late && self.left.disturbances > 0 {
                 actions.extend([Action::Lose(at), Action::Delay(at)]);
-                // A read that comes twice is answered twice, and the second answer is for nobody.
-                if matches!(*mail.parcel, Parcel::Write(_) | Parcel::Event(_)) {
+                // A read that arrives twice is answered twice, and the second answer is ignored.
+                if matches!(*message.payload, Payload::Write(_) | Payload::Event(_)) {
                     actions.push(Action::Double(at));
                 }
             }
@@ -198,22 +202,23 @@ impl World {
         for node in [0, 1] {
             self.add_actions_of(node, &mut actions);
         }
-        let asked = self.mail.iter().any(|mail| !mail.is_for_node());
+        let asked = self.messages.iter().any(|message| !message.is_to_node());
         if self.left.deletions > 0 && self.store.record.is_some() && (asked || self.is_quiet()) {
             actions.extend([Action::Delete, Action::Purge]);
         }
         actions
     }
 
-    /// What may go wrong with a node, or be asked of it, wherever that makes a difference: a fault
-    /// that strikes while nothing is there for the node to do might as well strike later.
+    /// The faults and commands that are possible at a node, where they make a difference: while the
+    /// node has nothing to do, a fault might as well occur later.
     fn add_actions_of(&self, at: usize, actions: &mut Vec<Action>) {
         let node = &self.nodes[at];
-        if node.shadow.works_on().is_some() && self.paused[at].is_none() {
+        if node.model.undrained().is_some() && self.paused[at].is_none() {
             actions.push(Action::Drained(at));
         }
-        let has_mail = self.mail.iter().any(|mail| mail.node == at && mail.is_for_node());
-        if !has_mail && !self.is_overdue(at) && !self.is_quiet() {
+        let has_messages =
+            self.messages.iter().any(|message| message.node == at && message.is_to_node());
+        if !has_messages && !self.is_overdue(at) && !self.is_quiet() {
             return;
         }
         if self.paused[at].is_some() {
@@ -239,9 +244,10 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        let waits =
-            |mail: &Mail| mail.late || (mail.is_for_node() && self.paused[mail.node].is_some());
-        self.mail.iter().all(waits) && !self.is_due(0) && !self.is_due(1)
+        let waits = |message: &Message| {
+            message.late || (message.is_to_node() && self.paused[message.node].is_some())
+        };
+        self.messages.iter().all(waits) && !self.is_due(0) && !self.is_due(1)
     }
 
     /// The instant at which the next timer fires, within the horizon.
@@ -256,28 +262,28 @@ impl World {
         running.map(fires).min().filter(|at| *at <= self.end)
     }
 
-    // What comes of it.
+    // Their effects.
 
     pub(crate) fn take(&mut self, action: Action) {
         self.began = false;
         match action {
             Action::Deliver(at) => {
-                let mail = self.mail.remove(at);
-                self.deliver(&mail);
+                let message = self.messages.remove(at);
+                self.deliver(&message);
             }
             Action::Lose(at) => {
-                self.left.upsets -= 1;
-                self.mail.remove(at);
+                self.left.disturbances -= 1;
+                self.messages.remove(at);
             }
             Action::Delay(at) => {
-                self.left.upsets -= 1;
-                self.mail[at].late = true;
+                self.left.disturbances -= 1;
+                self.messages[at].late = true;
             }
             Action::Double(at) => {
-                self.left.upsets -= 1;
-                self.mail.push(Mail { late: true, ..self.mail[at].clone() });
+                self.left.disturbances -= 1;
+                self.messages.push(Message { late: true, ..self.messages[at].clone() });
             }
-            Action::Tick(node) => self.hear(node, Input::Tick),
+            Action::Tick(node) => self.receive(node, Input::Tick),
             Action::Pass => self.now = self.next_timer().unwrap_or(self.now),
             Action::Pause(node) => {
                 self.left.pauses -= 1;
@@ -287,13 +293,13 @@ impl World {
             Action::Crash(node) => self.crash(node),
             Action::Resign(node) => {
                 self.left.resignations -= 1;
-                self.hear(node, Input::Resign(Reason::StepDown));
+                self.receive(node, Input::Resign(Reason::StepDown));
             }
             Action::Drained(node) => self.drained(node),
             Action::Delete => {
                 self.left.deletions -= 1;
                 Rc::make_mut(&mut self.store).write(Content::Marker, None);
-                self.announce();
+                self.notify();
             }
             Action::Purge => {
                 self.left.deletions -= 1;
@@ -306,7 +312,7 @@ impl World {
     fn resume(&mut self, node: usize) {
         let since = self.paused[node].take().unwrap_or(self.now);
         if self.has(Flaw::ClockStops) {
-            self.stood[node] += self.now - since;
+            self.paused_for[node] += self.now - since;
         }
     }
 
@@ -316,58 +322,58 @@ impl World {
         self.sessions += 1;
         let session = if self.has(Flaw::SessionAgain) { session } else { self.sessions };
         self.nodes[node] = Rc::new(Node::new(settings(node, session)));
-        self.mail.retain(|mail| !(mail.node == node && mail.is_for_node()));
-        self.hear(node, connected());
+        self.messages.retain(|message| !(message.node == node && message.is_to_node()));
+        self.receive(node, connected());
     }
 
     fn drained(&mut self, at: usize) {
-        let Some(epoch) = self.nodes[at].shadow.works_on() else { return };
-        let mut node = self.nodes[at].again();
-        node.shadow.asked = Some(epoch);
+        let Some(epoch) = self.nodes[at].model.undrained() else { return };
+        let mut node = self.nodes[at].replayed();
+        node.model.asked = Some(epoch);
         if !self.has(Flaw::DrainsEarly) {
-            node.shadow.drained.insert(epoch);
+            node.model.drained.insert(epoch);
         }
         self.nodes[at] = Rc::new(node);
-        self.hear(at, Input::Drained(epoch));
+        self.receive(at, Input::Drained(epoch));
     }
 
     // Messages.
 
-    fn post(&mut self, at: usize, node: &Node, ticket: Ticket, parcel: Parcel) {
+    fn send(&mut self, at: usize, node: &Node, ticket: Ticket, payload: Payload) {
         let (session, connection) = (node.session(), node.connection);
-        let parcel = Rc::new(parcel);
-        self.mail.push(Mail { node: at, session, connection, ticket, parcel, late: false });
+        let payload = Rc::new(payload);
+        self.messages.push(Message { node: at, session, connection, ticket, payload, late: false });
     }
 
-    fn deliver(&mut self, mail: &Mail) {
-        match &*mail.parcel {
-            Parcel::Read => {
-                let glimpse = Parcel::Glimpse(self.store.record.clone());
-                self.mail.push(Mail { parcel: Rc::new(glimpse), ..mail.clone() });
+    fn deliver(&mut self, message: &Message) {
+        match &*message.payload {
+            Payload::Read => {
+                let half_read = Payload::HalfRead(self.store.record.clone());
+                self.messages.push(Message { payload: Rc::new(half_read), ..message.clone() });
             }
-            Parcel::Glimpse(record) => {
+            Payload::HalfRead(record) => {
                 let shown = self.store.show(record.as_ref());
-                self.answer(mail, Outcome::Read(shown));
+                self.answer(message, Outcome::Read(shown));
             }
-            Parcel::Write(write) => {
-                let outcome = self.store_write(write, mail.node);
-                self.answer(mail, outcome);
+            Payload::Write(write) => {
+                let outcome = self.store_write(write, message.node);
+                self.answer(message, outcome);
             }
-            Parcel::Event(event) => {
-                let node = &self.nodes[mail.node];
-                if (node.session(), node.connection) == (mail.session, mail.connection) {
-                    self.hear(mail.node, Input::Store(event.clone()));
+            Payload::Event(event) => {
+                let node = &self.nodes[message.node];
+                if (node.session(), node.connection) == (message.session, message.connection) {
+                    self.receive(message.node, Input::Store(event.clone()));
                 }
             }
         }
     }
 
-    fn answer(&mut self, request: &Mail, outcome: Outcome) {
+    fn answer(&mut self, request: &Message, outcome: Outcome) {
         let node = &self.nodes[request.node];
         if (node.session(), node.connection) == (request.session, request.connection) {
             let event = StoreEvent::Completed { ticket: request.ticket, outcome };
-            self.mail.push(Mail {
-                parcel: Rc::new(Parcel::Event(event)),
+            self.messages.push(Message {
+                payload: Rc::new(Payload::Event(event)),
                 late: false,
                 ..request.clone()
             });
@@ -386,31 +392,31 @@ impl World {
         let before = (*self.store).clone();
         Rc::make_mut(&mut self.store).write(Content::Value(bytes), Some(write.lease.clone()));
         self.check_commit(node, write, &before);
-        self.announce();
+        self.notify();
         Outcome::Stored { revision: self.store.last }
     }
 
-    /// Tells everybody but the writer, whose own notices are tried elsewhere.
-    fn announce(&mut self) {
+    /// Notifies all nodes but the writer.
+    fn notify(&mut self) {
         let Some(record) = &self.store.record else { return };
         let event = StoreEvent::Notice(record.entry());
         let by = record.lease.as_ref().and_then(|lease| lease.session);
         for at in [0, 1] {
             let node = Rc::clone(&self.nodes[at]);
             if node.connection > 0 && by != Some(node.session()) {
-                self.post(at, &node, Ticket(0), Parcel::Event(event.clone()));
+                self.send(at, &node, Ticket(0), Payload::Event(event.clone()));
             }
         }
     }
 
     // The loop of a node.
 
-    fn hear(&mut self, at: usize, input: Input) {
-        let mut node = self.nodes[at].again();
+    fn receive(&mut self, at: usize, input: Input) {
+        let mut node = self.nodes[at].replayed();
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let now = self.local(at);
-            node.shadow.hear(now, &input);
+            node.model.receive(now, &input);
             if matches!(input, Input::Store(StoreEvent::Connected { .. })) {
                 node.connection += 1;
             }
@@ -418,7 +424,7 @@ impl World {
             self.check_step(at, &mut node, now, &step);
             self.carry_out(at, &mut node, now, step, &mut inputs);
         }
-        node.seal();
+        node.update_key();
         self.nodes[at] = Rc::new(node);
     }
 
@@ -432,13 +438,13 @@ impl World {
     ) {
         match step.command {
             None | Some(Command::CreateBucket { .. }) => {}
-            Some(Command::Read(ticket)) => self.post(at, node, ticket, Parcel::Read),
+            Some(Command::Read(ticket)) => self.send(at, node, ticket, Payload::Read),
             Some(Command::Write { ticket, expect, lease }) => {
                 let challenges = node.election.held_epoch() != Some(lease.epoch);
                 let challenges = challenges && !lease.is_released();
-                let seen = node.shadow.seen.get(&(expect.revision, expect.last_seq)).copied();
+                let seen = node.model.seen.get(&(expect.revision, expect.last_seq)).copied();
                 let write = Write { expect, lease, challenges, sent, seen };
-                self.post(at, node, ticket, Parcel::Write(Box::new(write)));
+                self.send(at, node, ticket, Payload::Write(Box::new(write)));
             }
             Some(Command::Reconnect) => {
                 let error = StoreError::Disconnected("given up".into());
@@ -447,17 +453,12 @@ impl World {
         }
         for change in step.changes {
             if let Change::Resigning { epoch, .. } = change {
-                node.shadow.works = Some(epoch);
+                node.model.works = Some(epoch);
             }
         }
     }
 
-    pub(crate) fn demand(
-        &mut self,
-        rule: &'static str,
-        holds: bool,
-        what: impl FnOnce() -> String,
-    ) {
+    pub(crate) fn demand(&mut self, rule: Rule, holds: bool, what: impl FnOnce() -> String) {
         if !holds && self.violation.is_none() {
             self.violation = Some(Violation { rule, what: what() });
         }
@@ -467,10 +468,10 @@ impl World {
         let millis = self.now / MILLISECOND;
         match action {
             Action::Deliver(at) | Action::Lose(at) | Action::Delay(at) | Action::Double(at) => {
-                let mail = &self.mail[at];
-                let text = format!("{:?}", mail.parcel);
+                let message = &self.messages[at];
+                let text = format!("{:?}", message.payload);
                 let text = text.split(", content: Value").next().unwrap_or_default();
-                format!("{millis:5} ms: {action:?}: node {}: {text}", mail.node)
+                format!("{millis:5} ms: {action:?}: node {}: {text}", message.node)
             }
             other => format!("{millis:5} ms: {other:?}"),
         }

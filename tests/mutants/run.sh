@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Breaks the rules of the election one by one, and has the simulator find each.
+# Breaks the rules of the election one by one, and checks that the simulator finds each.
 #
-#   tests/mutants/run.sh             every mutant
+#   tests/mutants/run.sh             all mutants, about 6 minutes on two cores
 #   tests/mutants/run.sh NAME...     these
 #
-# A mutant is a patch in this folder: what it breaks, the promise that must be found broken, and the
-# change. It is applied to a copy of the source under target/mutants; the copy is cut down to what
-# the election stands on, so that it builds in seconds. A mutant that survives MUTANT_SEEDS seeds
-# (default 20000) is a failure, and so is one that no longer applies or compiles, or that is caught
-# by anything but the promise it names.
+# A mutant is a patch in this folder. Its first line says what is wrong with it, the second names
+# the rule that the simulator has to find broken. It is applied to a copy of the source under
+# target/mutants. The copy holds only what the election needs, so that it builds in seconds. A
+# mutant fails the run if it survives MUTANT_SEEDS seeds (default 20000), if another rule than the
+# named one is found broken, or if it no longer applies or compiles.
 #
-#   tests/mutants/run.sh --tree      lays such a copy out, and prints where
+#   tests/mutants/run.sh --tree      makes such a copy, and prints where
 #
-# There cargo-mutants breaks what nobody thought of, expression by expression, for the unit tests to
-# notice; 800 mutants take 20 minutes. What they miss should be of no consequence, or for the
-# simulator to find: `mutants.out/diff` has the patches.
+# In it, cargo-mutants breaks one expression after another, for the unit tests to notice: 800
+# mutants in 20 minutes. A mutant that they miss should have no effect, or be one for the simulator:
+# `mutants.out/diff` has the patches.
 #
 #   cd "$(tests/mutants/run.sh --tree)" && cargo mutants --baseline=skip --timeout=30 --jobs=2 \
 #       --cargo-test-arg=--lib --file=src/election.rs --file='src/election/*.rs' \
@@ -22,10 +22,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
-tree=$root/target/mutants/tree
+state=$root/target/mutants
+tree=$state/tree
+clean=$state/clean
 seeds=${MUTANT_SEEDS:-20000}
 kept="clock|election|error|event|leadership|lease|store|sys|timing|wait"
-export CARGO_TARGET_DIR=$root/target/mutants/build CARGO_INCREMENTAL=1
+export CARGO_TARGET_DIR=$state/build CARGO_INCREMENTAL=1
 
 manifest() {
     cat <<'END'
@@ -50,45 +52,58 @@ END
         Cargo.toml | awk '!seen[$1]++'
 }
 
-# The source as it is, without what is not needed.
+# One run at a time. Everything that a run starts inherits the lock. So when a run is killed, the
+# next one waits until the last compiler and simulator of it have ended: a late build of a broken
+# source must not pass for one of the clean source.
+lock() {
+    mkdir -p "$state"
+    exec 9>"$state/lock"
+    flock --nonblock 9 && return
+    echo "waiting for another run to end"
+    flock 9
+}
+
+# Copies to DIRECTORY what the election needs of the source.
 lay_out() {
-    rm -rf "$tree"
-    mkdir -p "$tree/tests"
-    cp -r src "$tree/src"
-    cp -r tests/simulation tests/simulation.rs "$tree/tests/"
-    cp Cargo.lock "$tree/"
-    manifest >"$tree/Cargo.toml"
-    rm -r "$tree/src/bin"
-    grep -E "^(pub )?mod ($kept);" src/lib.rs >"$tree/src/lib.rs"
-    sed -i '/^pub mod nats;/d' "$tree/src/store.rs"
+    rm -rf "$1"
+    mkdir -p "$1/tests"
+    cp -r src "$1/src"
+    cp -r tests/simulation tests/simulation.rs "$1/tests/"
+    cp Cargo.lock "$1/"
+    manifest >"$1/Cargo.toml"
+    rm -r "$1/src/bin"
+    grep -E "^(pub )?mod ($kept);" src/lib.rs >"$1/src/lib.rs"
+    sed -i '/^pub mod nats;/d' "$1/src/store.rs"
 }
 
-# The same without what needs more than the copy has: the simulator, and forked processes.
+# The same without the simulator and the tests of forked processes, which need more than the copy
+# has.
 lay_out_bare() {
-    tree=$root/target/mutants/bare
-    lay_out
-    rm -r "$tree/tests"
-    sed -i '/^#\[cfg(all(test, target_os = "linux"/,/^mod fork_tests;/d' "$tree/src/sys.rs"
-    echo "$tree"
+    lay_out "$state/bare"
+    rm -r "$state/bare/tests"
+    sed -i '/^#\[cfg(all(test, target_os = "linux"/,/^mod fork_tests;/d' "$state/bare/src/sys.rs"
+    echo "$state/bare"
 }
 
-# The simulator of the copy, built; prints its path.
+# Builds the simulator of the copy, and prints its path.
 build() {
     (cd "$tree" && cargo test --quiet --offline --test simulation --no-run \
         --message-format=json 2>"$tree/build.log") |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 }
 
-# The files that a patch changes, as they were, and newer than what was built from them.
+# Takes the change of PATCH back, also one that was applied in part. The files get a new time, so
+# that they are built again.
 restore() {
     local file
     for file in $(sed -n 's#^+++ b/##p' "$1"); do
-        cp "$root/$file" "$tree/$file"
-        [ "$file" != src/store.rs ] || sed -i '/^pub mod nats;/d' "$tree/$file"
+        cp "$clean/$file" "$tree/$file"
+        rm -f "$tree/$file.orig" "$tree/$file.rej"
     done
 }
 
-# try PATCH: sets `result` and `after`.
+# Applies PATCH, and sets `result` and `after` by what the simulator finds broken: RULE is "I1
+# NAME".
 try() {
     local rule=$2 simulator output
     after=-
@@ -101,7 +116,7 @@ try() {
         result="DOES NOT COMPILE"
         return 1
     fi
-    output=$(LEASEHOLD_RULE=$rule LEASEHOLD_SEEDS=$seeds "$simulator" 2>&1) || true
+    output=$(LEASEHOLD_RULE=${rule%% *} LEASEHOLD_SEEDS=$seeds "$simulator" 2>&1) || true
     after=$(sed -n 's/^\([0-9]*\) seeds, .*/\1/p' <<<"$output" | head -n 1)
     if ! grep -q "^seed [0-9]*: $rule: " <<<"$output"; then
         result=SURVIVES
@@ -112,6 +127,7 @@ try() {
 
 main() {
     local patch name rule simulator result after=- caught=0 failed=0 patches=()
+    lock
     if [ "${1-}" = --tree ]; then
         lay_out_bare
         return
@@ -121,31 +137,30 @@ main() {
     else
         patches=(tests/mutants/*.patch)
     fi
-    lay_out
+    # Copies, so that the source and the patches can be changed during the run.
+    lay_out "$clean"
+    cp "${patches[@]}" "$clean/"
+    rm -rf "$tree"
+    cp -r "$clean" "$tree"
     simulator=$(build)
     LEASEHOLD_SEEDS=200 "$simulator" >/dev/null 2>&1 ||
-        { echo "the simulator finds fault with the source as it is"; exit 1; }
-    printf '%-6s %-44s %-18s %s\n' rule mutant result seeds
+        { echo "the simulator finds a rule broken in the source as it is"; exit 1; }
+    printf '%-22s %-36s %-18s %s\n' rule mutant result seeds
     for patch in "${patches[@]}"; do
         name=$(basename "$patch" .patch)
-        rule=$(sed -n 's/^Caught by \([IL][0-9]*\)\.$/\1/p' "$patch")
-        result="NAMES NO PROMISE"
+        patch=$clean/$name.patch
+        rule=$(sed -n 's/^Caught by \([IL][0-9]* [A-Za-z]*\)\.$/\1/p' "$patch")
+        result="NAMES NO RULE"
         if [ -n "$rule" ] && try "$patch" "$rule"; then
             caught=$((caught + 1))
         else
             failed=$((failed + 1))
         fi
-        printf '%-6s %-44s %-18s %s\n' "$rule" "$name" "$result" "$after"
-        lay_back "$patch"
+        printf '%-22s %-36s %-18s %s\n' "$rule" "$name" "$result" "$after"
+        restore "$patch"
     done
     printf '%d mutants caught, %d not, in %d s\n' "$caught" "$failed" "$SECONDS"
     [ "$failed" = 0 ]
-}
-
-# Also what a patch left behind that did not apply as a whole.
-lay_back() {
-    restore "$1"
-    find "$tree" -name '*.orig' -o -name '*.rej' | xargs -r rm
 }
 
 main "$@"

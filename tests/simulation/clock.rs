@@ -1,5 +1,5 @@
-//! Each host's clock: an origin of its own, and a rate that departs from true time by a bounded
-//! share for ever. It goes on while the host is suspended.
+//! The clocks of the hosts. Each has its own origin and a fixed rate within the bound, and runs on
+//! while its host is suspended.
 
 use leasehold::clock::Timestamp;
 
@@ -15,7 +15,7 @@ const MILLION: u128 = 1_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HostClock {
     pub(crate) origin: u64,
-    /// Nanoseconds that it counts in a million of true time.
+    /// How many nanoseconds it counts in a million nanoseconds of true time.
     pub(crate) rate: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Somebody who hears every notice, sees every release on its way, stored or not, and may publish
-//! notices. Nothing that is made up or said again may do more than cost a read.
+//! A forger: it receives every notice, sees every release that is sent, stored or not, and may
+//! publish notices. An invented or repeated notice may cost reads and lost races, and nothing more.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -11,18 +11,19 @@ use super::clock::{Instant, MILLISECOND};
 use super::plan::Fault;
 use super::world::{Event, World};
 
-/// The clean releases that were sent, to the byte: also those that were refused, lost or late.
+/// What the forger has seen.
 #[derive(Debug, Default)]
-pub(crate) struct Overheard {
+pub(crate) struct Recorded {
+    /// The bytes of clean releases, also of those that were refused, lost or late.
     releases: VecDeque<Vec<u8>>,
-    /// What was held, and by sessions that may hold no more.
+    /// Held records, also of sessions that have ended.
     held: VecDeque<Lease>,
-    /// Until when renewals are made up, and how many were.
+    /// Until when renewals are forged, and how many were.
     flood_until: Instant,
-    lies: u64,
+    forged: u64,
 }
 
-impl Overheard {
+impl Recorded {
     pub(crate) fn keep_held(&mut self, lease: &Lease) {
         if self.held.back().is_none_or(|newest| newest.session != lease.session) {
             self.held.push_back(lease.clone());
@@ -41,58 +42,58 @@ impl Overheard {
 }
 
 impl World {
-    /// A release is on its way. Now and then a forger is quicker.
-    pub(crate) fn overhear(&mut self, release: &[u8]) {
+    /// A release was sent. Now and then the forger is quicker than the server.
+    pub(crate) fn record_release(&mut self, release: &[u8]) {
         if !self.plan.has(Fault::Forge) || self.quiet {
             return;
         }
-        self.overheard.keep(release);
-        if self.dice.one_in(4) {
-            let soon = self.dice.log(1, 10 * MILLISECOND);
-            self.after(soon, Event::StrikeOnce(Fault::Forge));
+        self.recorded.keep(release);
+        if self.rng.one_in(4) {
+            let soon = self.rng.log(1, 10 * MILLISECOND);
+            self.after(soon, Event::InjectOnce(Fault::Forge));
         }
     }
 
-    /// A notice of the largest revision, of the newest, of one of the next; with a content that was
-    /// sent once, that might be sent, or that could not.
+    /// Forges a notice: of the largest revision, of the newest, or of one of the next; with content
+    /// that was sent before, that might be sent, or that is impossible.
     pub(crate) fn forge(&mut self) {
         let last = self.server.bucket.as_ref().map_or(0, |bucket| bucket.last);
-        let further = last + self.dice.between(2, 9);
+        let further = last + self.rng.between(2, 9);
         let guesses = [u64::MAX, last, last + 1, last + 1, last + 1, last + 2, further];
-        let revision = self.dice.pick(&guesses).max(1);
+        let revision = self.rng.pick(&guesses).max(1);
         let standing = self.server.record().and_then(|record| record.lease()).cloned();
         let content = match standing {
-            _ if self.dice.one_in(3) && !self.overheard.releases.is_empty() => {
-                let which = self.dice.index(self.overheard.releases.len());
-                Content::Value(self.overheard.releases[which].clone())
+            _ if self.rng.one_in(3) && !self.recorded.releases.is_empty() => {
+                let which = self.rng.index(self.recorded.releases.len());
+                Content::Value(self.recorded.releases[which].clone())
             }
-            _ if self.dice.one_in(4) && !self.overheard.held.is_empty() => {
-                let which = self.dice.index(self.overheard.held.len());
-                Content::Value(encode(&self.overheard.held[which]))
+            _ if self.rng.one_in(4) && !self.recorded.held.is_empty() => {
+                let which = self.rng.index(self.recorded.held.len());
+                Content::Value(encode(&self.recorded.held[which]))
             }
-            Some(lease) => self.made_up(&lease),
+            Some(lease) => self.invented(&lease),
             None => Content::Marker,
         };
         self.note(|| format!("forged: revision {revision}, {content:?}"));
         let entry = Entry { revision, content };
-        let spared = if self.dice.one_in(4) { self.dice.index(self.running.len()) } else { 99 };
+        let spared = if self.rng.one_in(4) { self.rng.index(self.running.len()) } else { 99 };
         for slot in (0..self.running.len()).filter(|slot| *slot != spared) {
             if let Some(process) = self.running[slot] {
-                self.whisper(process, entry.clone());
+                self.send_forged(process, entry.clone());
             }
         }
     }
 
-    fn made_up(&mut self, standing: &Lease) -> Content {
-        let next = Lease { write: standing.write + self.dice.between(0, 3), ..standing.clone() };
+    fn invented(&mut self, standing: &Lease) -> Content {
+        let next = Lease { write: standing.write + self.rng.between(0, 3), ..standing.clone() };
         let release = Lease { node_id: String::new(), clean: true, meta: None, ..next.clone() };
-        let lease = match self.dice.below(8) {
+        let lease = match self.rng.below(8) {
             0 => return Content::Marker,
             1 => return Content::Value(b"forged".to_vec()),
             2 => next,
             3 => Lease { session: Some(SessionId::from_bits(7)), ..next },
             4 => {
-                let to = self.dice.index(self.plan.slots.len());
+                let to = self.rng.index(self.plan.slots.len());
                 let successor = Some(self.plan.slots[to].name.clone());
                 Lease { successor, ..release }
             }
@@ -101,33 +102,33 @@ impl World {
         Content::Value(encode(&lease))
     }
 
-    /// A leader is gone, and somebody goes on renewing for it, by notices alone.
+    /// A leader has crashed. The forger goes on to publish renewals in its name.
     pub(crate) fn flood(&mut self) {
         if self.plan.flood.is_some() {
-            let begun = self.overheard.flood_until > self.now;
-            self.overheard.flood_until = self.now + 6 * self.plan.longest_ttl();
+            let begun = self.recorded.flood_until > self.now;
+            self.recorded.flood_until = self.now + 6 * self.plan.longest_ttl();
             if !begun {
-                self.after(0, Event::StrikeOnce(Fault::Flood));
+                self.after(0, Event::InjectOnce(Fault::Flood));
             }
         }
     }
 
-    pub(crate) fn lie(&mut self) {
+    pub(crate) fn forge_renewal(&mut self) {
         let Some(pause) = self.plan.flood else { return };
-        if self.now >= self.overheard.flood_until {
+        if self.now >= self.recorded.flood_until {
             return;
         }
-        self.overheard.lies += 1;
+        self.recorded.forged += 1;
         let last = self.server.bucket.as_ref().map_or(0, |bucket| bucket.last);
-        let (lies, revision) = (self.overheard.lies, last + 10 + self.overheard.lies);
-        if let Some(lease) = self.overheard.held.back() {
-            let next = Lease { write: lease.write + lies, ..lease.clone() };
+        let (forged, revision) = (self.recorded.forged, last + 10 + self.recorded.forged);
+        if let Some(lease) = self.recorded.held.back() {
+            let next = Lease { write: lease.write + forged, ..lease.clone() };
             let entry = Entry { revision, content: Content::Value(encode(&next)) };
             for process in self.running.iter().flatten().copied().collect::<Vec<_>>() {
-                self.whisper(process, entry.clone());
+                self.send_forged(process, entry.clone());
             }
         }
-        self.after(pause, Event::StrikeOnce(Fault::Flood));
+        self.after(pause, Event::InjectOnce(Fault::Flood));
     }
 }
 

@@ -1,6 +1,6 @@
-//! I9: what a fencing gate at the resource's side sees. It admits the highest epoch so far, and
-//! each epoch for one session. A leader, at an instant at which its token is valid, must never be
-//! refused; late effects of deposed leaders must.
+//! I9: a fencing gate at the resource. It admits the highest epoch so far, and each epoch for one
+//! session. It must never refuse a leader whose token is valid, and it must refuse the late effects
+//! of earlier leaders.
 
 use leasehold::lease::SessionId;
 
@@ -25,16 +25,16 @@ impl Gate {
 }
 
 impl World {
-    /// An effect arrives. It may be late; then the gate decides, and need not admit it.
+    /// An effect arrives at the gate, perhaps after its term has ended.
     pub(crate) fn act_on(&mut self, effect: &Effect) {
         let node = &self.processes[effect.process];
         let leads = node.alive && node.leads(&self.origin, self.now) == Some(effect.epoch);
         let admitted = self.gate.admits(effect.epoch, effect.session);
         if leads && !admitted {
-            // Perhaps this very event made it a second leader, as the known limits allow.
-            self.check_this_instant();
+            // This very event may have made it a second leader, as the known limits allow.
+            self.check_instant();
         }
-        // Where a bucket was replaced or set back, gates are reset by hand.
+        // After a bucket was replaced or restored, operators have to reset the gates.
         let spared =
             self.ledger.lost.is_some() || self.ledger.restored || self.ledger.epochs_may_fall;
         if leads && !spared {

@@ -1,17 +1,17 @@
-//! L1 to L4: somebody leads, soon enough, and for long enough.
+//! L1 to L4: a node leads, soon enough and for long enough.
 
 use leasehold::lease::Lease;
 
 use super::clock::{Instant, SECOND};
-use super::plan::{Family, Fault, Telling, nanos};
+use super::plan::{Family, Fault, Notify, nanos};
 use super::rules::Rule;
 use super::world::World;
 
 #[derive(Debug, Default)]
 pub(crate) struct Liveness {
-    /// From when on somebody must lead at every instant.
+    /// From then on a node has to lead at every instant.
     leader_from: Option<Instant>,
-    /// Until when a clean release must be taken over, and by one of whom.
+    /// Until when a clean release has to be taken over, and by one of which processes.
     takeover: Option<(Instant, Vec<usize>)>,
     leaderless_since: Option<Instant>,
     had_leader: bool,
@@ -38,14 +38,14 @@ impl Liveness {
         }
     }
 
-    /// Somebody came or went: the wait for a leader starts anew.
+    /// A process has started or ended: the wait for a leader starts anew.
     pub(crate) fn start_over(&mut self, now: Instant) {
         if let Some(since) = &mut self.leaderless_since {
             *since = now;
         }
     }
 
-    /// The largest time without a leader in any span of that length.
+    /// The longest total time without a leader in any span of that length.
     fn worst_gap(&self, length: u64) -> u64 {
         let within = |end: Instant| {
             let start = end.saturating_sub(length);
@@ -57,7 +57,7 @@ impl Liveness {
 }
 
 impl World {
-    /// The longest that a wait of `nanos` on any clock takes.
+    /// The longest true time that a wait of `nanos` takes on any clock.
     fn slowest(&self, nanos: u64) -> u64 {
         let drift = u64::from(self.plan.slots[0].timing.drift_percent());
         nanos * 100 / (100 - drift)
@@ -73,7 +73,7 @@ impl World {
         self.liveness.leader_from = Some(self.now + bound);
     }
 
-    /// A clean release was stored: if anybody else can take over, somebody must.
+    /// A clean release was stored. If other processes can take over, one of them has to.
     pub(crate) fn expect_takeover(&mut self, by: usize, release: &Lease) {
         if self.plan.family != Family::Handover {
             return;
@@ -85,12 +85,12 @@ impl World {
             .copied()
             .filter(|p| *p != by && self.is_ready(*p))
             .collect();
-        // Reads that hints ask for are a request timeout apart.
+        // Reads that follow from hints are a request timeout apart.
         let mut bound = nanos(self.plan.slots[0].timing.request_timeout());
         if release.successor.is_some() {
             bound += nanos(self.plan.slots[0].timing.successor_wait());
         }
-        if self.plan.telling == Telling::Nothing {
+        if self.plan.notify == Notify::Nothing {
             bound += self.plan.longest_ttl();
         }
         let until = self.now + self.slowest(bound) + SECOND;
@@ -100,14 +100,14 @@ impl World {
     fn is_ready(&self, process: usize) -> bool {
         let node = &self.processes[process];
         let now = node.clock.read(self.now);
-        let stays_back = node.shadow.cooldown.is_some_and(|cooldown| now < cooldown.until);
+        let stays_back = node.model.cooldown.is_some_and(|cooldown| now < cooldown.until);
         node.alive && node.connected && !node.stopping && !stays_back
     }
 
     pub(crate) fn watch_leader(&mut self, led: bool) {
         self.liveness.note(self.now, led);
         let late = self.liveness.leader_from.is_some_and(|from| self.now >= from);
-        self.verdict.demand(Rule::L1, led || !late, || "nobody leads".to_owned());
+        self.verdict.demand(Rule::L1, led || !late, || "no node leads".to_owned());
         self.watch_takeover();
         self.watch_forgery();
     }
@@ -128,12 +128,13 @@ impl World {
         let asked = nanos(self.plan.drain_timeout) + nanos(self.plan.cooldown);
         let bound = self.slowest(4 * self.plan.longest_ttl() + asked) + 3 * SECOND;
         let since = self.liveness.leaderless_since.unwrap_or(self.now);
-        self.verdict
-            .demand(Rule::L4, self.now - since <= bound, || format!("nobody leads since {since}"));
+        self.verdict.demand(Rule::L4, self.now - since <= bound, || {
+            format!("no node has led since {since}")
+        });
     }
 
-    /// What can be said only at the end: L3.
-    pub(crate) fn judge(&mut self) {
+    /// L3, which is checked at the end of a run.
+    pub(crate) fn check_end(&mut self) {
         if self.plan.family != Family::Slow {
             return;
         }
@@ -142,7 +143,7 @@ impl World {
         let length = 20 * self.plan.longest_ttl();
         let worst = self.liveness.worst_gap(length);
         self.verdict.demand(Rule::L3, worst * 10 <= length, || {
-            format!("nobody leads for {worst} ns of {length} ns")
+            format!("no node leads for {worst} ns of {length} ns")
         });
     }
 }

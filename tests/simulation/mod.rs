@@ -1,21 +1,22 @@
-//! The parts of the simulator.
+//! The modules of the simulator.
 
 mod clock;
-mod commit;
-mod dice;
-mod examine;
+mod commits;
+mod driver;
 mod forger;
 mod gate;
+mod inject;
+mod instant;
+mod invariants;
 mod liveness;
-mod now;
+mod model;
+mod network;
 mod plan;
 mod process;
+mod rng;
 mod rules;
 pub(crate) mod run;
 mod server;
-mod shadow;
-mod strike;
 mod trace;
-mod turn;
-mod wire;
+mod verdict;
 mod world;

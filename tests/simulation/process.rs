@@ -1,4 +1,4 @@
-//! One started node: the election, the loop around it, and its application.
+//! One process: the election, the loop that drives it, and its application.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,28 +10,28 @@ use leasehold::store::Ticket;
 use leasehold::timing::Timing;
 
 use super::clock::{HostClock, Instant};
-use super::shadow::{News, Shadow};
+use super::model::{Fact, Model};
 
-/// An input on its way into the loop.
+/// An input on its way to the loop, with the fact behind it.
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
     pub(crate) input: Input,
-    pub(crate) news: News,
+    pub(crate) fact: Fact,
 }
 
 impl Packet {
     pub(crate) fn new(input: Input) -> Self {
-        Self { input, news: News::Nothing }
+        Self { input, fact: Fact::Nothing }
     }
 }
 
-/// Where the loop stood still.
+/// Where the loop is stalled.
 #[derive(Debug)]
-pub(crate) enum Held {
-    Nowhere,
-    /// The clock was read for this input.
+pub(crate) enum Stalled {
+    No,
+    /// The clock was read for this input, and the step was not taken yet.
     BeforeStep(Timestamp, Packet),
-    /// What the step said is not carried out yet.
+    /// The step was not carried out yet.
     AfterStep(Box<Step>),
 }
 
@@ -49,15 +49,15 @@ pub(crate) struct Process {
     pub(crate) clock: HostClock,
     pub(crate) election: Election,
     /// The clock as the application reads it.
-    pub(crate) watch: Clock,
-    watch_reads: Timestamp,
+    pub(crate) app_clock: Clock,
+    app_clock_reads: Timestamp,
     pub(crate) alive: bool,
     pub(crate) healthy: bool,
     pub(crate) stopping: bool,
     pub(crate) inbox: VecDeque<Packet>,
-    /// The loop stands still until then.
+    /// The loop is stalled until then.
     pub(crate) busy_until: Option<Instant>,
-    pub(crate) held: Held,
+    pub(crate) stalled: Stalled,
     pub(crate) wakes: Instant,
     /// When the election wants to be called again.
     pub(crate) wake_at: Timestamp,
@@ -67,7 +67,7 @@ pub(crate) struct Process {
     pub(crate) connection: u64,
     pub(crate) connected: bool,
     pub(crate) open: Vec<Open>,
-    pub(crate) shadow: Shadow,
+    pub(crate) model: Model,
 }
 
 impl Process {
@@ -79,16 +79,16 @@ impl Process {
             observer: settings.observer,
             timing: settings.timing.clone(),
             clock,
-            shadow: Shadow::new(settings.timing.ttl()),
+            model: Model::new(settings.timing.ttl()),
             election: Election::new(settings),
-            watch: Clock::manual(Timestamp::ZERO),
-            watch_reads: Timestamp::ZERO,
+            app_clock: Clock::manual(Timestamp::ZERO),
+            app_clock_reads: Timestamp::ZERO,
             alive: true,
             healthy: true,
             stopping: false,
             inbox: VecDeque::new(),
             busy_until: None,
-            held: Held::Nowhere,
+            stalled: Stalled::No,
             wakes: Instant::MAX,
             wake_at: Timestamp::MAX,
             steps: 0,
@@ -99,8 +99,8 @@ impl Process {
         }
     }
 
-    /// The epoch and the deadline in its cell, without looking at a clock: a look would end a term
-    /// whose deadline is past.
+    /// The epoch and the deadline in its cell, read with a clock at zero: a later one would end a
+    /// term whose deadline is past.
     pub(crate) fn cell(&self, origin: &Clock) -> Option<(u64, Timestamp)> {
         self.election.cell().in_force(origin)
     }
@@ -110,15 +110,15 @@ impl Process {
         (self.clock.read(at) < deadline).then_some(epoch)
     }
 
-    /// Looks at the token as the application does.
-    pub(crate) fn look(&mut self, at: Instant) -> Option<u64> {
+    /// Checks the token as the application does.
+    pub(crate) fn check_token(&mut self, at: Instant) -> Option<u64> {
         let now = self.clock.read(at);
-        self.watch.advance(now.since(self.watch_reads));
-        self.watch_reads = self.watch_reads.max(now);
-        self.election.cell().in_force(&self.watch).map(|(epoch, _)| epoch)
+        self.app_clock.advance(now.since(self.app_clock_reads));
+        self.app_clock_reads = self.app_clock_reads.max(now);
+        self.election.cell().in_force(&self.app_clock).map(|(epoch, _)| epoch)
     }
 
-    /// How long the loop sleeps at the most.
+    /// The longest sleep of the loop.
     pub(crate) fn longest_sleep(&self) -> Duration {
         if self.election.held_epoch().is_some() {
             Duration::from_millis(500)

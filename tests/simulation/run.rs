@@ -1,4 +1,4 @@
-//! Many seeds on all cores, and the report.
+//! Runs many seeds on all cores, and prints the report.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,20 +7,21 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::rules::Violation;
+use super::rules::Rule;
 use super::trace::Trace;
+use super::verdict::Violation;
 use super::world::{Tally, World};
 
-/// How many seeds run when nobody says.
+/// How many seeds run unless `LEASEHOLD_SEEDS` says otherwise.
 const DEFAULT_SEEDS: u64 = if cfg!(debug_assertions) { 200 } else { 2_000 };
-/// How many lines of a trace are shown when nobody says.
+/// How many lines of a trace are printed without `LEASEHOLD_TRACE`.
 const TAIL: usize = 80;
 
-/// Plays one seed.
-fn play(seed: u64, trace: Trace) -> World {
-    let mut world = World::new(seed, trace);
+/// Runs one seed.
+fn play(seed: u64, only: Option<Rule>, trace: Trace) -> World {
+    let mut world = World::new(seed, only, trace);
     world.run();
-    world.judge();
+    world.check_end();
     world
 }
 
@@ -29,21 +30,29 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} wants a whole number, not {text:?}")))
 }
 
-/// What the environment asks for: one seed, or so many.
+/// The only rule to check, if the environment names one.
+fn only_rule() -> Option<Rule> {
+    let text = std::env::var("LEASEHOLD_RULE").ok()?;
+    let unknown = || panic!("LEASEHOLD_RULE is {text:?}, must be one of {}", Rule::list());
+    Some(Rule::parse(&text).unwrap_or_else(unknown))
+}
+
+/// Runs one seed or many, as the environment asks for.
 pub(crate) fn main() {
+    let only = only_rule();
     if let Some(seed) = number("LEASEHOLD_SEED") {
-        let world = play(seed, Trace::kept());
-        say(&report(seed, &world));
-        assert!(world.verdict.violation.is_none(), "seed {seed} breaks a promise");
+        let world = play(seed, only, Trace::kept());
+        print(&report(seed, only, &world));
+        assert!(world.verdict.violation.is_none(), "seed {seed} breaks a rule");
         return;
     }
     let count = number("LEASEHOLD_SEEDS").unwrap_or(DEFAULT_SEEDS);
     let first = number("LEASEHOLD_FIRST_SEED").unwrap_or(0);
-    let outcome = search(first, count);
-    say(&outcome.summary());
+    let outcome = search(first, count, only);
+    print(&outcome.summary());
     if let Some((seed, _)) = outcome.failures.first_key_value() {
-        say(&report(*seed, &play(*seed, Trace::kept())));
-        panic!("{} of {} seeds break a promise", outcome.failures.len(), outcome.seeds);
+        print(&report(*seed, only, &play(*seed, only, Trace::kept())));
+        panic!("{} of {} seeds break a rule", outcome.failures.len(), outcome.seeds);
     }
 }
 
@@ -54,8 +63,8 @@ struct Search {
     seconds: f64,
 }
 
-/// Plays seeds until all are done or, unless told to go on, one fails.
-fn search(first: u64, count: u64) -> Search {
+/// Runs seeds until all are done, or until one fails, unless `LEASEHOLD_KEEP_GOING` is set.
+fn search(first: u64, count: u64, only: Option<Rule>) -> Search {
     let started = Instant::now();
     let go_on = std::env::var_os("LEASEHOLD_KEEP_GOING").is_some();
     let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
@@ -66,7 +75,7 @@ fn search(first: u64, count: u64) -> Search {
             if seed >= first + count {
                 break;
             }
-            let world = play(seed, Trace::default());
+            let world = play(seed, only, Trace::default());
             let mut found = found.lock().unwrap();
             found.0.add(&world.tally);
             found.2 += 1;
@@ -107,26 +116,25 @@ impl Search {
     }
 }
 
-fn report(seed: u64, world: &World) -> String {
+fn report(seed: u64, only: Option<Rule>, world: &World) -> String {
     let all = std::env::var_os("LEASEHOLD_TRACE").is_some();
     let count = if all { usize::MAX } else { TAIL };
     let mut text = world.trace.tail(count).join("\n");
-    match &world.verdict.violation {
-        Some(Violation { rule, what }) => {
-            let _ = write!(
-                text,
-                "\nseed {seed} breaks {rule}: {what}\nreplay: LEASEHOLD_SEED={seed} cargo test \
-                 --release --test simulation   (LEASEHOLD_TRACE=1 for the whole trace)\n"
-            );
-        }
-        None => {
-            let _ = writeln!(text, "\nseed {seed} keeps every promise");
-        }
-    }
+    let Some(Violation { rule, what }) = &world.verdict.violation else {
+        let _ = writeln!(text, "\nseed {seed} breaks no rule");
+        return text;
+    };
+    // A run that checks one rule goes on after others are broken, and so must its repetition.
+    let only = only.map(|rule| format!("LEASEHOLD_RULE={rule:?} ")).unwrap_or_default();
+    let _ = write!(
+        text,
+        "\nseed {seed}: {rule}: {what}\nreplay: {only}LEASEHOLD_SEED={seed} cargo test --release \
+         --test simulation   (LEASEHOLD_TRACE=1 prints the whole trace)\n"
+    );
     text
 }
 
-/// Writes past the test harness, which would keep what a passing test says to itself.
-fn say(text: &str) {
+/// Prints past the test harness, which does not show the output of a passing test.
+fn print(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -1,5 +1,5 @@
-//! The server: one bucket with one key, revisions and an incarnation, and what a person with a
-//! command line can do to it.
+//! The server: one bucket with one key, its revisions and incarnation, and what an operator can do
+//! to it.
 
 use std::fmt;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use leasehold::lease::Lease;
 use leasehold::store::{Content, Entry, Expect, Incarnation, ReleaseId};
 
-/// What a revision truly is.
+/// What the writer of a revision meant by its bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Truth {
     Lease(Lease),
@@ -15,7 +15,7 @@ pub(crate) enum Truth {
     Garbage,
 }
 
-/// One revision. Its number in the world tells it from every other, also after a backup.
+/// One revision. Its `id` is unique in the world, even after a backup was restored.
 #[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) id: u64,
@@ -36,7 +36,7 @@ impl Record {
         Entry { revision: self.revision, content: self.content.clone() }
     }
 
-    /// The name it was stored under, if it is a clean release.
+    /// Its name, if it is a clean release.
     pub(crate) fn release_id(&self) -> Option<ReleaseId> {
         self.lease().and_then(ReleaseId::of)
     }
@@ -72,7 +72,7 @@ impl Bucket {
     }
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug)]
 pub(crate) enum Written {
     Stored { replaced: Option<Rc<Record>>, record: Rc<Record> },
@@ -85,7 +85,7 @@ pub(crate) struct Server {
     pub(crate) bucket: Option<Bucket>,
     incarnations: u64,
     records: u64,
-    /// What the newest record replaced.
+    /// The record that the newest one replaced.
     replaced: Option<Rc<Record>>,
     backup: Option<Bucket>,
 }
@@ -113,7 +113,7 @@ impl Server {
         }
     }
 
-    /// Writes under no condition.
+    /// Writes without a condition.
     pub(crate) fn overwrite(&mut self, content: Content, truth: Truth) -> Written {
         let Some(bucket) = &mut self.bucket else { return Written::NoBucket };
         bucket.last += 1;
@@ -131,7 +131,7 @@ impl Server {
         }
     }
 
-    /// The newest write began a term where a clean release stood.
+    /// Whether the newest write began a term over a clean release.
     pub(crate) fn took_over_a_release(&self) -> bool {
         let clean = |record: &Rc<Record>| record.lease().is_some_and(|lease| lease.clean);
         self.replaced.as_ref().is_some_and(clean)
@@ -152,11 +152,12 @@ impl Server {
         }
     }
 
-    /// Remembers the bucket, or puts it back to what is remembered.
+    /// Makes a backup of the bucket.
     pub(crate) fn back_up(&mut self) {
         self.backup.clone_from(&self.bucket);
     }
 
+    /// Restores the backup, if it is of the present bucket.
     pub(crate) fn restore(&mut self) -> bool {
         let known = self.bucket.as_ref().map(|bucket| bucket.incarnation);
         let usable = self.backup.as_ref().filter(|backup| Some(backup.incarnation) == known);

@@ -1,4 +1,4 @@
-//! What happened, for people; kept only when a seed is played again.
+//! The events of a run, for people. They are kept only when a single seed runs.
 
 use super::clock::Instant;
 

@@ -1,4 +1,4 @@
-//! The event queue, and everything that is in the world.
+//! The simulated world: its state, its event queue, and its main loop.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
@@ -9,20 +9,21 @@ use leasehold::lease::{Epoch, Lease, SessionId};
 use leasehold::store::{Expect, Ticket};
 
 use super::clock::{Instant, SECOND};
-use super::commit::Ledger;
-use super::dice::Dice;
-use super::forger::Overheard;
+use super::commits::Ledger;
+use super::forger::Recorded;
 use super::gate::Gate;
 use super::liveness::Liveness;
 use super::plan::{Fault, Plan};
 use super::process::{Packet, Process};
-use super::rules::{Rule, Verdict};
+use super::rng::Rng;
+use super::rules::Rule;
 use super::server::{Record, Server};
 use super::trace::Trace;
+use super::verdict::Verdict;
 
-/// What a request asks for.
+/// The operation of a request.
 #[derive(Clone, Debug)]
-pub(crate) enum Ask {
+pub(crate) enum Operation {
     Read,
     Write(Box<Write>),
     Create { first: u64 },
@@ -41,17 +42,17 @@ pub(crate) struct Request {
     pub(crate) process: usize,
     pub(crate) connection: u64,
     pub(crate) ticket: Ticket,
-    pub(crate) ask: Ask,
+    pub(crate) operation: Operation,
 }
 
-/// What was read under the key, until INFO confirms the bucket.
+/// The first half of a read: the record, before INFO confirms the bucket.
 #[derive(Clone, Debug)]
-pub(crate) struct Glimpse {
+pub(crate) struct HalfRead {
     pub(crate) incarnation: u64,
     pub(crate) record: Option<Rc<Record>>,
 }
 
-/// An effect of a leader's work, on its way to what it changes.
+/// An effect of a leader's work, on its way to the fencing gate.
 #[derive(Clone, Debug)]
 pub(crate) struct Effect {
     pub(crate) process: usize,
@@ -62,23 +63,24 @@ pub(crate) struct Effect {
 #[derive(Debug)]
 pub(crate) enum Event {
     Start(usize),
-    /// Something arrives at a process over a connection.
+    /// A message arrives at a process over a connection.
     Deliver(usize, u64, Box<Packet>),
-    /// Something happens inside a process.
+    /// An input arises inside a process.
     Inside(usize, Box<Packet>),
     Arrive(Box<Request>),
-    Confirm(Box<Request>, Glimpse),
+    Confirm(Box<Request>, HalfRead),
     Wake(usize, Instant),
-    /// A look at the clock that nothing called for.
-    Nudge(usize),
+    /// A tick before the time that the election asked for.
+    EarlyTick(usize),
     Resume(usize),
     Connect(usize),
     Drained(usize, Epoch),
-    Look(usize),
+    CheckToken(usize),
     Act(Effect),
-    Strike(Fault),
-    /// The same, but it does not come again by itself.
-    StrikeOnce(Fault),
+    /// Injects the fault, and plans its next time.
+    Inject(Fault),
+    /// Injects the fault once.
+    InjectOnce(Fault),
     Recover(usize),
     BackUp,
     Quiet,
@@ -110,7 +112,7 @@ impl Ord for Item {
     }
 }
 
-/// What a run came to.
+/// The figures of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) node_nanos: u128,
@@ -137,7 +139,7 @@ pub(crate) struct World {
     order: u64,
     /// Events in this second.
     spins: u64,
-    pub(crate) dice: Dice,
+    pub(crate) rng: Rng,
     pub(crate) plan: Plan,
     pub(crate) server: Server,
     /// The newest writes, and when they were stored.
@@ -145,15 +147,15 @@ pub(crate) struct World {
     pub(crate) processes: Vec<Process>,
     /// The process that runs in each slot, if one does.
     pub(crate) running: Vec<Option<usize>>,
-    /// Nothing moves on that slot's link until then.
+    /// No message passes on the link of that slot until then.
     pub(crate) mute_until: Vec<Instant>,
     /// That slot's connections are refused until then.
     pub(crate) refused_until: Vec<Instant>,
     pub(crate) quiet: bool,
-    /// What strikes with the next write.
-    pub(crate) ambush: Vec<Fault>,
-    pub(crate) overheard: Overheard,
-    /// Reads zero for ever.
+    /// The faults that wait for the next write.
+    pub(crate) after_next_write: Vec<Fault>,
+    pub(crate) recorded: Recorded,
+    /// A clock that always reads zero.
     pub(crate) origin: Clock,
     pub(crate) ledger: Ledger,
     pub(crate) gate: Gate,
@@ -164,16 +166,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, trace: Trace) -> Self {
-        let mut dice = Dice::new(seed);
-        let plan = Plan::draw(seed, &mut dice);
+    pub(crate) fn new(seed: u64, only: Option<Rule>, trace: Trace) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::draw(seed, &mut rng);
         let slots = plan.slots.len();
         let mut world = Self {
             now: 0,
             queue: BinaryHeap::new(),
             order: 0,
             spins: 0,
-            dice,
+            rng,
             server: Server::default(),
             written: VecDeque::new(),
             processes: Vec::new(),
@@ -181,33 +183,33 @@ impl World {
             mute_until: vec![0; slots],
             refused_until: vec![0; slots],
             quiet: false,
-            ambush: Vec::new(),
-            overheard: Overheard::default(),
+            after_next_write: Vec::new(),
+            recorded: Recorded::default(),
             origin: Clock::manual(Timestamp::ZERO),
             ledger: Ledger::default(),
             gate: Gate::default(),
             liveness: Liveness::default(),
-            verdict: Verdict::new(std::env::var("LEASEHOLD_RULE").ok()),
+            verdict: Verdict::new(only),
             tally: Tally::default(),
             trace,
             plan,
         };
-        world.set_the_stage();
+        world.schedule_start();
         world
     }
 
-    fn set_the_stage(&mut self) {
+    fn schedule_start(&mut self) {
         self.trace.note(0, || format!("{:#?}", self.plan));
         if self.plan.starts_with_bucket {
             self.server.create(1);
         }
         for slot in 0..self.plan.slots.len() {
-            let at = if self.dice.one_in(2) { 0 } else { self.dice.below(self.plan.longest_ttl()) };
+            let at = if self.rng.one_in(2) { 0 } else { self.rng.below(self.plan.longest_ttl()) };
             self.at(at, Event::Start(slot));
         }
         for (fault, mean) in self.plan.faults.clone() {
-            let at = self.dice.wait(mean);
-            self.at(at, Event::Strike(fault));
+            let at = self.rng.wait(mean);
+            self.at(at, Event::Inject(fault));
         }
         self.at(self.plan.quiet_from, Event::Quiet);
         if self.plan.has(Fault::Restore) {
@@ -224,7 +226,7 @@ impl World {
         self.at(self.now.saturating_add(delay), event);
     }
 
-    /// Runs to the end, or to the first broken promise.
+    /// Runs to the end, or to the first broken rule.
     pub(crate) fn run(&mut self) {
         while let Some(Reverse(item)) = self.queue.pop() {
             if item.at > self.plan.end || self.verdict.violation.is_some() {
@@ -235,12 +237,12 @@ impl World {
             self.check_progress(item.at);
             self.now = item.at;
             self.handle(item.event);
-            self.check_this_instant();
+            self.check_instant();
         }
         self.count_time(self.plan.end.max(self.now));
     }
 
-    /// Time goes on: a loop that spins is a failure too.
+    /// L1: a loop that spins without pause is a failure too.
     fn check_progress(&mut self, at: Instant) {
         if at / SECOND == self.now / SECOND {
             self.spins += 1;
@@ -248,7 +250,8 @@ impl World {
             self.spins = 0;
         }
         let spins = self.spins;
-        self.verdict.demand(Rule::L1, spins < 50_000, || "time stands still".to_owned());
+        self.verdict
+            .demand(Rule::L1, spins < 50_000, || "50,000 events within one second".to_owned());
     }
 
     fn count_time(&mut self, until: Instant) {
@@ -262,21 +265,21 @@ impl World {
             Event::Deliver(process, connection, packet) => {
                 self.deliver(process, connection, *packet);
             }
-            Event::Inside(process, packet) => self.hear(process, *packet),
+            Event::Inside(process, packet) => self.receive(process, *packet),
             Event::Arrive(request) => self.arrive(request),
-            Event::Confirm(request, glimpse) => self.confirm(&request, glimpse),
+            Event::Confirm(request, half_read) => self.confirm(&request, half_read),
             Event::Wake(process, planned) => self.wake(process, planned),
-            Event::Nudge(process) => self.nudge(process),
+            Event::EarlyTick(process) => self.early_tick(process),
             Event::Resume(process) => self.resume(process),
             Event::Connect(process) => self.connect(process),
             Event::Drained(process, epoch) => self.drained(process, epoch),
-            Event::Look(process) => self.look(process),
+            Event::CheckToken(process) => self.check_token(process),
             Event::Act(effect) => self.act_on(&effect),
-            Event::Strike(fault) => self.strike_and_again(fault),
-            Event::StrikeOnce(fault) => self.strike(fault),
+            Event::Inject(fault) => self.inject_repeatedly(fault),
+            Event::InjectOnce(fault) => self.inject(fault),
             Event::Recover(process) => self.recover(process),
             Event::BackUp => self.back_up(),
-            Event::Quiet => self.calm_down(),
+            Event::Quiet => self.stop_faults(),
         }
     }
 
