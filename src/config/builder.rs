@@ -12,7 +12,6 @@ use super::nats::connection;
 use super::options::{self, Row, row_doc};
 use super::settings::{Setting, Settings};
 use super::vip::VipConfig;
-
 use crate::timing::Timing;
 
 /// Builder of a [`Config`], validated by [`build`](Self::build). The default has no settings.

@@ -16,15 +16,7 @@ use crate::timing::TimingError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A field is missing or empty.
-    #[error("{path} is required{when}")]
-    Missing {
-        /// The field.
-        path: String,
-        /// The condition, as ` when vip.address is set`; empty for a field that is always required.
-        when: String,
-    },
-    /// A value breaks a rule that is more than a range.
+    /// A field is missing, excluded by another one, or its value breaks a rule.
     #[error("{path} {problem}")]
     Invalid {
         /// The field.
@@ -41,14 +33,6 @@ pub enum ConfigError {
         expected: String,
         /// The value that was found; of a secret only its type.
         found: String,
-    },
-    /// Two fields exclude each other.
-    #[error("{path} and {other} exclude each other")]
-    Conflict {
-        /// One field.
-        path: String,
-        /// The other.
-        other: &'static str,
     },
     /// Durations that do not fit together. The message carries the nearest accepted value.
     #[error("{path}: {source}")]
@@ -110,10 +94,8 @@ impl ConfigError {
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::Missing { path, .. }
-            | Self::Invalid { path, .. }
+            Self::Invalid { path, .. }
             | Self::Expected { path, .. }
-            | Self::Conflict { path, .. }
             | Self::Timing { path, .. }
             | Self::UnknownKey { path, .. } => Some(path),
             Self::InFile { source, .. } => source.path(),
@@ -124,11 +106,7 @@ impl ConfigError {
     }
 
     pub(super) fn missing(path: &str) -> Self {
-        Self::Missing { path: path.to_owned(), when: String::new() }
-    }
-
-    pub(super) fn missing_when(path: &str, other: &str) -> Self {
-        Self::Missing { path: path.to_owned(), when: format!(" when {other} is set") }
+        Self::invalid(path, "is required")
     }
 
     pub(super) fn invalid(path: impl Into<String>, problem: impl Into<String>) -> Self {
@@ -141,10 +119,6 @@ impl ConfigError {
         found: impl Into<String>,
     ) -> Self {
         Self::Expected { path: path.into(), expected: expected.into(), found: found.into() }
-    }
-
-    pub(super) fn conflict(path: &str, other: &'static str) -> Self {
-        Self::Conflict { path: path.to_owned(), other }
     }
 }
 

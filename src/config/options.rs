@@ -1,7 +1,7 @@
 //! The option table: one row for each setting of the file, the builder and the C API.
 //!
-//! The rows drive reading and writing JSON, the check of each value, and the table in the guide.
-//! Rules that concern several settings at once are checked by [`ConfigBuilder::build`].
+//! The rows drive reading and writing JSON, the check of each value, the documentation of methods,
+//! and the table in the guide. [`ConfigBuilder::build`] checks how settings fit together.
 //!
 //! [`ConfigBuilder::build`]: super::ConfigBuilder::build
 
@@ -53,7 +53,7 @@ impl Row {
         }
     }
 
-    /// Whether it is a number that go-cluster writes: also the default, for which 0 stands.
+    /// Whether go-cluster writes this number. Then the file always has it, and 0 is the default.
     pub(super) fn is_of_go_cluster(&self) -> bool {
         GO_CLUSTER.iter().any(|row| row.path == self.path)
     }

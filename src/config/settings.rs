@@ -1,4 +1,4 @@
-//! The values that were set, by the rows of the option table.
+//! The values of settings, by the rows of the option table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) enum Setting {
     Secrets(Vec<Secret>),
 }
 
-/// The settings that differ from their default, and those that are written always. Not checked.
+/// The settings that differ from their default, and those that the file always has. Not checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings(BTreeMap<&'static str, Setting>);
 
@@ -67,15 +67,19 @@ impl Settings {
         for rows in &EXCLUSIVE {
             let mut set = rows.iter().filter(|row| is_set(row));
             if let (Some(one), Some(other)) = (set.next(), set.next()) {
-                return Err(ConfigError::conflict(one.path, other.path));
+                let problem = format!("and {} exclude each other", other.path);
+                return Err(ConfigError::invalid(one.path, problem));
             }
         }
         if let Some(row) = REQUIRED.iter().find(|row| !is_set(row)) {
             return Err(ConfigError::missing(row.path));
         }
         match NEEDED.iter().find(|(row, needed)| is_set(row) && !is_set(needed)) {
-            Some((row, needed)) => Err(ConfigError::missing_when(needed.path, row.path)),
             None => Ok(()),
+            Some((row, needed)) => {
+                let problem = format!("is required when {} is set", row.path);
+                Err(ConfigError::invalid(needed.path, problem))
+            }
         }
     }
 

@@ -109,7 +109,7 @@ pub(super) fn check_address(_: &str, address: &str) -> Result<(), ConfigError> {
 /// Checks the field `vip.interface` alone.
 pub(super) fn check_interface(path: &str, name: &str) -> Result<(), ConfigError> {
     if name.is_empty() {
-        return Err(ConfigError::missing_when(path, ADDRESS));
+        return Err(ConfigError::invalid(path, format!("is required when {ADDRESS} is set")));
     }
     if is_interface_name(name) {
         return Ok(());

@@ -148,5 +148,5 @@ pub(in crate::config) static NEEDED: [(&Row, &Row); 5] = [
     (&VIP_ADDRESS, &VIP_INTERFACE),
 ];
 
-/// Numbers that go-cluster writes, also the default, for which 0 stands in its files.
+/// Numbers that go-cluster writes; 0 is the default.
 pub(super) static GO_CLUSTER: [&Row; 3] = [&LEASE_TTL, &RENEW_INTERVAL, &VIP_NETMASK];
