@@ -8,8 +8,8 @@ use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+use crate::utc::Utc;
 
 /// The longest application value in a record, in bytes of JSON text.
 pub const MAX_META_BYTES: usize = 4096;
@@ -139,8 +139,8 @@ impl Lease {
             clean: self.clean,
             successor: self.successor.as_deref(),
             meta: self.meta.as_ref(),
-            expires_at: rfc3339(expires.unwrap_or(wall)),
-            acquired_at: rfc3339(acquired_at),
+            expires_at: format!("{:.3}", Utc::from(expires.unwrap_or(wall))),
+            acquired_at: format!("{:.3}", Utc::from(acquired_at)),
         };
         serde_json::to_vec(&record).expect("invariant: a record has string keys only")
     }
@@ -249,10 +249,6 @@ fn is_presentable(id: &str) -> bool {
     let visible =
         |c: char| c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric());
     id.len() <= MAX_NODE_ID_BYTES && id.chars().all(visible)
-}
-
-fn rfc3339(wall: SystemTime) -> String {
-    OffsetDateTime::from(wall).format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -90,6 +90,8 @@ mod task;
 #[doc(hidden)]
 pub mod text;
 pub mod timing;
+#[doc(hidden)]
+pub mod utc;
 #[cfg(all(feature = "vip", target_os = "linux", not(leasehold_portable)))]
 pub mod vip;
 #[cfg(not(all(feature = "vip", target_os = "linux", not(leasehold_portable))))]

@@ -2,10 +2,11 @@
 # Sets up what is missing on a fresh Debian 12 and runs the tests.
 #
 #   tests/run.sh             every feature once, against both NATS servers
-#   tests/run.sh --all       and what takes longer: thousands of simulated clusters, three minutes
-#                            of random faults, each feature alone, other platforms' code, every
+#   tests/run.sh --all       and what takes longer: the C programs under valgrind, thousands of
+#                            simulated clusters, each feature alone, other platforms' code, every
 #                            interleaving, races, the oldest Rust, the package
-#   tests/run.sh --long      and that the simulator finds each broken rule, and fuzzing
+#   tests/run.sh --long      and three minutes of random faults, that the simulator finds each
+#                            broken rule, and fuzzing
 #   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
@@ -16,6 +17,7 @@ cd "$(dirname "$0")/.."
 . tests/fetch.sh
 
 current=
+everything=false
 
 on_exit() {
     local status=$?
@@ -42,38 +44,49 @@ install_tools() {
 }
 
 # Every test, also after one has failed; in the end, what failed and how to run just that again.
+# Most tests wait rather than compute, so many of them run at once.
 run_tests() {
-    local log=target/tests.log status=0
-    cargo test --locked --all-features --no-fail-fast 2>&1 | tee "$log" || status=$?
+    local log=target/tests.log status=0 skip=() waiting=() file
+    $everything || skip=(--skip valgrind::)
+    for file in tests/*.rs tests/*/main.rs; do
+        file=${file#tests/} file=${file%%[./]*}
+        case $file in simulation | exhaustive) ;; *) waiting+=(--test "$file") ;; esac
+    done
+    : >"$log"
+    cargo build --locked --all-features --examples
+    test_some "$log" $(($(nproc) > 8 ? $(nproc) : 8)) --lib --bins "${waiting[@]}" \
+        -- "${skip[@]}" || status=1
+    test_some "$log" "$(nproc)" --config profile.dev.package.leasehold.opt-level=2 \
+        --test simulation --test exhaustive || status=1
+    test_some "$log" "$(nproc)" --doc || status=1
     [ $status = 0 ] || failures "$log"
     return $status
 }
 
-# failures LOG: what failed by the log of cargo test, as commands.
-failures() {
-    printf '\nfailed; to run just that again, after\n    export LEASEHOLD_NATS_OLDEST=%s\n    %s\n' \
-        "$LEASEHOLD_NATS_OLDEST" "export LEASEHOLD_NATS_NEWEST=$LEASEHOLD_NATS_NEWEST"
-    awk '
-        /^ +Running / { sub(/^ +Running (unittests )?/, ""); sub(/ \(.*/, ""); target = $0 }
-        /^ +Doc-tests / { target = "doc" }
-        /^test .* FAILED$/ { print target, $2 }
-        /^error: could not compile/ { print "build" }
-        /^ +`-?-?[a-z]+.*`$/ { gsub(/`/, ""); print "whole", $0 }
-    ' "$1" | while read -r target test; do
-        case $target in
-            whole) echo "    cargo test --locked --all-features $test" ;;
-            build) echo "    cargo test --locked --all-features --no-run" ;;
-            doc) echo "    cargo test --locked --all-features --doc" ;;
-            src/lib.rs) rerun --lib "$test" ;;
-            src/bin/*) rerun --bins "$test" ;;
-            tests/*) target=${target#tests/} && rerun "--test ${target%%[./]*}" "$test" ;;
-        esac
-    done
+# test_some LOG THREADS ARGUMENTS...: runs cargo test with so many tests at once.
+test_some() {
+    local log=$1 threads=$2
+    shift 2
+    RUST_TEST_THREADS=$threads cargo test --locked --all-features --no-fail-fast "$@" 2>&1 |
+        tee -a "$log"
 }
 
-# rerun TARGET TEST: the command that runs one test again.
-rerun() {
-    echo "    cargo test --locked --all-features $1 -- --exact $2"
+# failures LOG: the commands that run again what failed by this log of cargo test.
+failures() {
+    printf '\nFailed. To run just that again, after\n    %s\n    %s\n' \
+        "export LEASEHOLD_NATS_OLDEST=$LEASEHOLD_NATS_OLDEST" \
+        "export LEASEHOLD_NATS_NEWEST=$LEASEHOLD_NATS_NEWEST"
+    awk '
+        function again(what) { print "    cargo test --locked --all-features " what }
+        /^ +Running unittests src\/lib/ { target = "--lib" }
+        /^ +Running unittests src\/bin/ { target = "--bin leasehold" }
+        sub(/^ +Running tests\//, "") { sub(/[.\/].*/, ""); target = "--test " $0 }
+        /^ +Doc-tests / { target = "--doc" }
+        /^test .* FAILED$/ && target != "--doc" { known[target]; again(target " -- --exact " $2) }
+        /^error: could not compile/ { again("--no-run") }
+        # What cargo names at its end: a target that crashed has no test that failed.
+        /^ +`-.*`$/ { gsub(/^ +`|`$/, ""); if (!($0 in known)) again($0) }
+    ' "$1"
 }
 
 features() {
@@ -155,7 +168,6 @@ soak() {
 
 run_all() {
     section "Simulation" simulation
-    section "Soak" soak
     section "Features: none, and each alone" each_feature_alone
     section "Portable code" portable
     section "Interleavings" interleavings
@@ -166,6 +178,7 @@ run_all() {
 }
 
 run_long() {
+    section "Soak" soak
     section "Mutants" tests/mutants/run.sh
     section "Fuzzing" tests/fuzz.sh
 }
@@ -176,13 +189,14 @@ main() {
         "" | --all | --long | --servers) ;;
         *) fail "unknown option $1: --all, --long or --servers" ;;
     esac
+    case ${1:-} in --all | --long) everything=true ;; esac
     section "Servers" fetch_servers
     section "Wall clock" fetch_faketime
     section "Python client" fetch_peer
     [ "${1:-}" != --servers ] || return 0
     section "Tools" install_tools
     section "Tests" run_tests
-    case ${1:-} in --all | --long) run_all ;; esac
+    ! $everything || run_all
     [ "${1:-}" != --long ] || run_long
     printf '\ntests/run.sh: all passed in %d s\n' "$SECONDS"
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::lease::Epoch;
 use crate::nats::message::Message;
 use crate::node::NodeHandle;
 use crate::request_server::{Handler, RequestServer, Response};
+use crate::utc::Utc;
 
 /// The most that all custom values together may take as JSON, in bytes.
 pub const MAX_CUSTOM_BYTES: usize = 32 * 1024;
@@ -227,7 +228,7 @@ impl HealthHandler {
             leader: None,
             epoch: 0,
             uptime_ms: 0,
-            timestamp: wall_clock_ms(),
+            timestamp: Utc::now().unix_millis(),
             custom,
             connected: None,
             stuck: false,
@@ -282,10 +283,6 @@ impl Handler for HealthHandler {
 /// Whole milliseconds.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn wall_clock_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 #[cfg(test)]

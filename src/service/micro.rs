@@ -1,13 +1,12 @@
 //! The three verbs of the services protocol, version 1.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use time::OffsetDateTime;
 
-use crate::health::millis;
+use crate::utc::Utc;
 
 /// Who a service is: what every answer begins with.
 #[derive(Clone, Debug, Serialize)]
@@ -176,30 +175,5 @@ pub(super) fn nanos(duration: Duration) -> u64 {
 /// The present moment, for people, as RFC 3339 in UTC. With six digits of a second always: there
 /// are clients that read nothing else.
 pub(super) fn wall_clock() -> String {
-    rfc3339(SystemTime::now().into())
-}
-
-fn rfc3339(at: OffsetDateTime) -> String {
-    let (date, time) = (at.date(), at.time());
-    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-    let (hour, minute, second, micros) = time.as_hms_micro();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
-}
-
-/// The present moment, in milliseconds since 1970.
-pub(super) fn wall_clock_ms() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, millis)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_has_six_digits_of_a_second() {
-        let epoch = OffsetDateTime::UNIX_EPOCH;
-        assert_eq!(rfc3339(epoch), "1970-01-01T00:00:00.000000Z");
-        let later = epoch + Duration::new(1_700_000_000, 1_234_567);
-        assert_eq!(rfc3339(later), "2023-11-14T22:13:20.001234Z");
-    }
+    format!("{:.6}", Utc::now())
 }

@@ -4,6 +4,7 @@
 use crate::examples::{check_legacy, check_quick_start, check_raii};
 use crate::program::Checker::Valgrind;
 use crate::program::shared_library;
+
 #[cfg(feature = "vip")]
 use crate::service::{answers_for_its_health, holds_a_virtual_ip};
 use crate::support::version::Version;

@@ -26,7 +26,7 @@ state=$root/target/mutants
 tree=$state/tree
 clean=$state/clean
 seeds=${MUTANT_SEEDS:-20000}
-kept="clock|election|error|event|leadership|lease|store|sys|timing|wait"
+kept="clock|election|error|event|leadership|lease|store|sys|timing|utc|wait"
 export CARGO_TARGET_DIR=$state/build CARGO_INCREMENTAL=1
 
 manifest() {
@@ -48,7 +48,7 @@ opt-level = 3
 [workspace]
 [dependencies]
 END
-    grep -E '^(crossbeam-channel|parking_lot|rustix|serde|serde_json|thiserror|time) = ' \
+    grep -E '^(crossbeam-channel|parking_lot|rustix|serde|serde_json|thiserror) = ' \
         Cargo.toml | awk '!seen[$1]++'
 }
 

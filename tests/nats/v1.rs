@@ -4,10 +4,9 @@
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
+use leasehold::utc::Utc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::nodes::{Nodes, PATIENCE, config, nanos, now};
 use crate::support::bucket::{Bucket, Entry};
@@ -84,8 +83,8 @@ impl<'a> V1<'a> {
     }
 
     fn write(&mut self, epoch: i64, expected: u64) -> bool {
-        let text = |time: OffsetDateTime| time.format(&Rfc3339).expect("a time");
-        let now = OffsetDateTime::from(SystemTime::now());
+        let text = |time: SystemTime| Utc::from(time).to_string();
+        let now = SystemTime::now();
         let (expires_at, acquired_at) = (text(now + TTL), text(now));
         let lease = V1Lease { node_id: self.name.to_owned(), epoch, expires_at, acquired_at };
         let body = serde_json::to_vec(&lease).expect("a record");
@@ -103,13 +102,19 @@ impl<'a> V1<'a> {
     }
 }
 
-/// A time in a record; v1 cannot read the record at all if it is not in this format.
-fn time(text: &str) -> OffsetDateTime {
-    OffsetDateTime::parse(text, &Rfc3339).expect("RFC 3339")
+/// The seconds of a time in UTC; v1 cannot read the record at all if it is not in this format.
+fn seconds(text: &str) -> &str {
+    let (seconds, fraction) = text.strip_suffix('Z').expect("UTC").split_at(19);
+    let shape = seconds.replace(|c: char| c.is_ascii_digit(), "0");
+    assert_eq!(shape, "0000-00-00T00:00:00", "RFC 3339");
+    let is_fraction =
+        fraction.strip_prefix('.').is_some_and(|digits| digits.parse::<u64>().is_ok());
+    assert!(fraction.is_empty() || is_fraction, "RFC 3339");
+    seconds
 }
 
 fn expired(lease: &V1Lease) -> bool {
-    OffsetDateTime::from(SystemTime::now()) > time(&lease.expires_at)
+    seconds(&Utc::now().to_string()) > seconds(&lease.expires_at)
 }
 
 on_both_servers!(a_v1_record_is_waited_out_regardless_of_its_times, |version| {
@@ -132,7 +137,7 @@ on_both_servers!(our_record_is_respected_and_our_release_followed_by_v1, |versio
 
     let (_, ours) = v1.read().expect("readable");
     assert_eq!((ours.node_id.as_str(), ours.epoch.unsigned_abs()), ("a", first));
-    assert!(!expired(&ours) && time(&ours.acquired_at) < time(&ours.expires_at));
+    assert!(!expired(&ours) && seconds(&ours.acquired_at) < seconds(&ours.expires_at));
     assert!(!v1.acquire(), "it is held");
 
     assert!(!nodes[0].stop(), "released");
@@ -194,5 +199,5 @@ on_both_servers!(the_epoch_goes_on_after_the_record_aged_out, |version| {
 #[test]
 fn v1_would_read_the_fixture() {
     let lease: V1Lease = serde_json::from_str(LEASE).expect("its own record");
-    assert!(expired(&lease) && time(&lease.acquired_at) < time(&lease.expires_at));
+    assert!(expired(&lease) && seconds(&lease.acquired_at) < seconds(&lease.expires_at));
 }

@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("lease", 0),
     ("sys", 0),
     ("text", 0),
+    ("utc", 0),
     ("wait", 0),
     ("fence", 1),
     ("leadership", 1),

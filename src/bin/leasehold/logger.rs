@@ -11,9 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use leasehold::text::printable;
+use leasehold::utc::Utc;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use time::OffsetDateTime;
 
 use super::args::{self, Args, Command};
 
@@ -143,7 +143,7 @@ fn line(format: Format, record: &Record<'_>) -> String {
     let message = printable(&record.args().to_string());
     if format == Format::Json {
         let mut object = serde_json::Map::new();
-        object.insert("time".into(), now().into());
+        object.insert("time".into(), format!("{:.3}", Utc::now()).into());
         object.insert("level".into(), record.level().as_str().to_lowercase().into());
         object.insert("message".into(), message.into());
         object.extend(values.0.into_iter().map(|(key, value)| (key, value.into())));
@@ -151,7 +151,7 @@ fn line(format: Format, record: &Record<'_>) -> String {
     }
     let mut line = match format {
         Format::Journal => format!("<{}>", priority(record.level())),
-        _ => format!("{} {:<5} ", now(), record.level()),
+        _ => format!("{:.3} {:<5} ", Utc::now(), record.level()),
     };
     line.push_str(&message);
     for (key, value) in values.0 {
@@ -169,13 +169,6 @@ fn priority(level: Level) -> u8 {
         Level::Info => 6,
         Level::Debug | Level::Trace => 7,
     }
-}
-
-/// The wall-clock time in UTC, to the millisecond.
-fn now() -> String {
-    let now = OffsetDateTime::now_utc();
-    let (date, (hour, minute, second, milli)) = (now.date(), now.time().as_hms_milli());
-    format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
 /// In quotes if the value could be read as more than one.

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use leasehold::Manager;
 use leasehold::manager::{ClusterView, WatchEvent};
 use leasehold::text::printable;
+use leasehold::utc::Utc;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use time::OffsetDateTime;
 
 use super::args::Args;
 use super::commands::load;
@@ -78,7 +78,7 @@ fn lines(
 }
 
 fn in_json(event: &WatchEvent) -> Option<String> {
-    let time = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+    let time = Utc::now().unix_millis();
     let value = match event {
         WatchEvent::View(view) => json!({ "type": "view", "timestamp": time, "view": view }),
         event => json!({
@@ -148,8 +148,7 @@ fn describe(event: &WatchEvent) -> Option<String> {
 
 /// The time of day in UTC.
 fn clock() -> String {
-    let (hour, minute, second) = OffsetDateTime::now_utc().time().as_hms();
-    format!("{hour:02}:{minute:02}:{second:02}")
+    Utc::now().time_of_day()
 }
 
 /// The content of the screen.
