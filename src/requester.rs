@@ -74,7 +74,7 @@ impl Requester {
     pub(crate) fn new(settings: &ConnectionSettings) -> Self {
         let clock = Clock::boot();
         let options = ConnectionOptions {
-            purpose: "asks",
+            purpose: "requests",
             subjects: Vec::new(),
             hints: None,
             max_waiting: MAX_RESPONSES,
