@@ -160,8 +160,8 @@ impl NatsClient {
         self.shared.leaving.load(Ordering::SeqCst)
     }
 
-    /// Subscribes to hints on another subject than before, on a helper thread. The result is
-    /// [`Incoming::Resubscribed`].
+    /// Subscribes to hints on another subject than before, on a helper thread. The
+    /// result is [`ConnectionEvent::HintsMissed`].
     pub(crate) fn resubscribe(&mut self, subject: &str) {
         self.hint_subject = Some(subject.to_owned());
         let (shared, waker) = (Arc::clone(&self.shared), self.waker.clone());

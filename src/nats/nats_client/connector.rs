@@ -46,6 +46,7 @@ enum State {
     Closed,
 }
 
+/// See the [module](self).
 pub(crate) struct Connector {
     setup: Arc<ClientSetup>,
     /// The subject of hints, if there are any.
@@ -75,8 +76,8 @@ impl Connector {
         if !options.purpose.is_empty() {
             settings.name = format!("{} {}", settings.name, options.purpose);
         }
-        // Unbounded, as such a channel drops its messages together with its receiver. A client that
-        // is never taken out would else keep its own threads.
+        // Unbounded, as such a channel drops its messages together with its receiver. In another
+        // one, a client that is never taken out would live as long as an attempt that is stuck.
         let (sender, results) = unbounded();
         let (waker, woken) = bounded(1);
         let setup = ClientSetup {

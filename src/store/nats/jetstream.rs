@@ -23,14 +23,15 @@ pub(super) mod code {
     pub(super) const NAME_IN_USE: u32 = 10058;
     pub(super) const NO_STREAM: u32 = 10059;
     pub(super) const NOT_ENABLED: u32 = 10076;
-    /// The codes of a lost race: a condition of the write did not hold.
-    pub(in crate::store::nats) const LOST_RACE: [u32; 3] = [
-        // The newest message is not the named one, or its name is forgotten.
-        10070, // The expected revision does not hold.
-        10071,
-        // The same, found while another write was on its way through the replicas.
-        10164,
-    ];
+    /// The newest message is not the named one, or its name is forgotten.
+    const WRONG_LAST_MESSAGE: u32 = 10070;
+    /// The expected revision does not hold.
+    const WRONG_SEQUENCE: u32 = 10071;
+    /// The same, found while another write was on its way through the replicas.
+    const WRONG_SEQUENCE_IN_FLIGHT: u32 = 10164;
+    /// A condition of the write did not hold.
+    pub(in crate::store::nats) const LOST_RACE: [u32; 3] =
+        [WRONG_LAST_MESSAGE, WRONG_SEQUENCE, WRONG_SEQUENCE_IN_FLIGHT];
 }
 
 /// The error part of any response.
@@ -121,7 +122,7 @@ struct RawMessage<'a> {
     data: Cow<'a, str>,
 }
 
-/// Reads the response to [`Subjects::get`].
+/// Reads the response to `Subjects::get`.
 pub(super) fn parse_get(body: &[u8], key: &str) -> Result<Found<Entry>, StoreError> {
     let raw: RawGet<'_> = parse(body)?;
     if let Some(error) = raw.error {
@@ -140,7 +141,7 @@ pub(super) fn parse_get(body: &[u8], key: &str) -> Result<Found<Entry>, StoreErr
     Ok(Found::Some(Entry { revision: message.seq, content }))
 }
 
-/// The bucket as [`Subjects::info`] and [`Subjects::create`] tell it.
+/// The bucket, as the response to `Subjects::info` describes it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Info {
     pub(super) incarnation: Incarnation,
@@ -163,7 +164,7 @@ struct RawState {
     last_seq: u64,
 }
 
-/// Reads the response to [`Subjects::info`].
+/// Reads the response to `Subjects::info`.
 pub(super) fn parse_info(body: &[u8], stream: &str) -> Result<Found<Info>, StoreError> {
     let raw: RawInfo = parse(body)?;
     if let Some(error) = raw.error {
@@ -181,7 +182,7 @@ pub(super) fn parse_info(body: &[u8], stream: &str) -> Result<Found<Info>, Store
     Ok(Found::Some(Info { incarnation, last_seq: state.last_seq, pristine, config }))
 }
 
-/// Reads the response to [`Subjects::create`]. A bucket of another configuration counts as created:
+/// Reads the response to `Subjects::create`. A bucket of another configuration counts as created:
 /// the read that follows shows whether it is suitable.
 ///
 /// # Errors
@@ -198,7 +199,7 @@ pub(super) fn parse_create(body: &[u8], stream: &str) -> Result<Outcome, StoreEr
     }
 }
 
-/// Reads the response to [`Subjects::account`]: whether there is JetStream for us.
+/// Reads the response to `Subjects::account`: whether the account has JetStream.
 pub(super) fn parse_account(body: &[u8]) -> Result<(), StoreError> {
     #[derive(Deserialize)]
     struct RawResponse {
