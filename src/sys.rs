@@ -2,10 +2,10 @@
 //! parent.
 //!
 //! `fork(2)` copies a process without its threads. No thread renews the copy of a node in the
-//! child, and its locks may be held by threads that do not exist. Terms are therefore kept in pages that
-//! Linux wipes for a child (`madvise(2)`, `MADV_WIPEONFORK`, since 4.14): the child has no deadline
-//! from its first instant, and reading one costs nothing extra. On systems without such pages the
-//! process id is compared instead, by a system call.
+//! child, and its locks may be held by threads that do not exist. Terms are therefore kept in pages
+//! that Linux wipes for a child (`madvise(2)`, `MADV_WIPEONFORK`, since 4.14): the child has no
+//! deadline from its first instant, and reading one costs nothing extra. On systems without such
+//! pages the process id is compared instead, by a system call.
 //!
 //! Pages are cut into cache lines. Lines are reused, and pages are never unmapped.
 

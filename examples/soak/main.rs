@@ -28,7 +28,7 @@ use arguments::{Arguments, USAGE};
 
 fn main() -> ExitCode {
     // Never returns in the process of a node.
-    nodes::role::play();
+    nodes::child::run_if_child();
     let arguments = match arguments::read(std::env::args().skip(1)) {
         Ok(Some(arguments)) => arguments,
         Ok(None) => {

@@ -25,5 +25,5 @@ mod server;
 /// What a child process runs.
 #[test]
 fn node_process() {
-    nodes::role::play();
+    nodes::child::run_if_child();
 }

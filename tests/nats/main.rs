@@ -17,5 +17,5 @@ mod v1;
 /// The test that a child process runs.
 #[test]
 fn node_process() {
-    nodes::role::play();
+    nodes::child::run_if_child();
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use leasehold::{Cause, Epoch, Event, Leadership, Node};
 
-/// Nothing here takes long; a loaded machine may.
+/// Longer than any wait takes, even on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn next_of<T>(node: &Node, what: &str, mut pick: impl FnMut(Event) -> Option<T>) -> T {

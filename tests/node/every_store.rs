@@ -1,4 +1,4 @@
-//! What a node does on whichever store: each test runs in memory and on both servers.
+//! Nodes on every store: each test runs in memory and on both servers.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ use crate::support::wait::{eventually, eventually_some};
 
 const TTL: Duration = Duration::from_secs(4);
 
-/// The store that the nodes of one test share.
-enum Ground {
+/// The store that the nodes of a test share.
+enum TestStore {
     Memory(MemoryServer),
     Server(Box<NatsServer>),
 }
 
-impl Ground {
+impl TestStore {
     fn config(&self, node: &str) -> ConfigBuilder {
         let url = match self {
             Self::Memory(_) => "127.0.0.1:4222".to_owned(),
@@ -49,27 +49,27 @@ impl Ground {
 
 /// Makes a test `name::memory`, `name::oldest` and `name::newest` of one body.
 macro_rules! on_every_store {
-    ($name:ident, |$ground:ident| $body:block) => {
+    ($name:ident, |$store:ident| $body:block) => {
         mod $name {
             use super::*;
 
-            fn check($ground: Ground) {
+            fn check($store: TestStore) {
                 $body
             }
 
             #[test]
             fn memory() {
-                check(Ground::Memory(MemoryServer::new()));
+                check(TestStore::Memory(MemoryServer::new()));
             }
 
             #[test]
             fn oldest() {
-                check(Ground::Server(Box::new(NatsServer::start(Version::Oldest))));
+                check(TestStore::Server(Box::new(NatsServer::start(Version::Oldest))));
             }
 
             #[test]
             fn newest() {
-                check(Ground::Server(Box::new(NatsServer::start(Version::Newest))));
+                check(TestStore::Server(Box::new(NatsServer::start(Version::Newest))));
             }
         }
     };
@@ -82,16 +82,16 @@ fn leader_of(nodes: &[Node]) -> Option<usize> {
 }
 
 /// A leader, and another node that knows it.
-fn leader_and_follower(ground: &Ground) -> (Node, Leadership, Node) {
-    let first = ground.start("first");
+fn leader_and_follower(store: &TestStore) -> (Node, Leadership, Node) {
+    let first = store.start("first");
     let token = became(&first);
-    let second = ground.start("second");
+    let second = store.start("second");
     assert_eq!(second.wait_for_leader(PATIENCE).as_deref(), Ok("first"));
     (first, token, second)
 }
 
-on_every_store!(one_of_three_leads_and_all_agree, |ground| {
-    let nodes = ["a", "b", "c"].map(|node| ground.start(node));
+on_every_store!(one_of_three_leads_and_all_agree, |store| {
+    let nodes = ["a", "b", "c"].map(|node| store.start(node));
     let at = eventually_some(PATIENCE, "a leader", || leader_of(&nodes));
     let name = nodes[at].config().node_id().to_owned();
     for node in &nodes {
@@ -104,8 +104,8 @@ on_every_store!(one_of_three_leads_and_all_agree, |ground| {
     assert_eq!(nodes[at].leadership().map(|token| token.epoch().as_u64()), Some(1));
 });
 
-on_every_store!(a_step_down_waits_for_the_drain_and_then_hands_over, |ground| {
-    let (first, token, second) = leader_and_follower(&ground);
+on_every_store!(a_step_down_releases_the_lease_after_the_drain, |store| {
+    let (first, token, second) = leader_and_follower(&store);
     first.step_down().expect("it leads");
     assert!(!first.is_leader() && !token.is_valid(), "at once");
     let drain = next_of(&first, "Resigning", |event| match event {
@@ -126,8 +126,8 @@ on_every_store!(a_step_down_waits_for_the_drain_and_then_hands_over, |ground| {
     assert_eq!(second.stats().terms, 1);
 });
 
-on_every_store!(a_follower_refuses_to_step_down_and_names_the_leader, |ground| {
-    let (first, _, second) = leader_and_follower(&ground);
+on_every_store!(a_follower_refuses_to_step_down_and_names_the_leader, |store| {
+    let (first, _, second) = leader_and_follower(&store);
     let refused = Refused::NotLeader { leader: Some("first".to_owned()) };
     assert_eq!(second.step_down(), Err(refused.clone()));
     let transfer = second.transfer_to("first");
@@ -135,8 +135,8 @@ on_every_store!(a_follower_refuses_to_step_down_and_names_the_leader, |ground| {
     assert!(first.is_leader());
 });
 
-on_every_store!(a_transfer_goes_to_the_named_node, |ground| {
-    let nodes = ["a", "b", "c", "d", "e"].map(|node| ground.start(node));
+on_every_store!(a_transfer_goes_to_the_named_node, |store| {
+    let nodes = ["a", "b", "c", "d", "e"].map(|node| store.start(node));
     let at = eventually_some(PATIENCE, "a leader", || leader_of(&nodes));
     let to = (at + 3) % nodes.len();
     for node in &nodes {
@@ -152,9 +152,9 @@ on_every_store!(a_transfer_goes_to_the_named_node, |ground| {
     assert_eq!(token.epoch().as_u64(), 2);
 });
 
-on_every_store!(a_stop_releases_and_the_next_takes_over_at_once, |ground| {
+on_every_store!(a_stop_releases_and_the_next_node_leads_at_once, |store| {
     let start =
-        |node: &str| ground.start_as(ground.config(node).lease_ttl(Duration::from_secs(3600)));
+        |node: &str| store.start_as(store.config(node).lease_ttl(Duration::from_secs(3600)));
     let first = start("first");
     became(&first);
     let second = start("second");
@@ -166,16 +166,16 @@ on_every_store!(a_stop_releases_and_the_next_takes_over_at_once, |ground| {
     assert_eq!(became(&third).epoch().as_u64(), 3, "dropping releases too");
 });
 
-on_every_store!(a_promotion_ends_the_cooldown, |ground| {
-    let node = ground.start_as(ground.config("a").cooldown(Duration::from_secs(3600)));
+on_every_store!(a_promotion_ends_the_cooldown, |store| {
+    let node = store.start_as(store.config("a").cooldown(Duration::from_secs(3600)));
     node.wait_for_leadership(PATIENCE).expect("alone");
     node.step_down().expect("it leads");
     eventually(PATIENCE, "the end of the release", || node.promote().is_ok());
     assert_eq!(node.wait_for_leadership(PATIENCE).expect("promoted").epoch().as_u64(), 2);
 });
 
-on_every_store!(an_unhealthy_leader_steps_down_and_is_passed_over, |ground| {
-    let start = |node: &str| ground.start_as(ground.config(node).cooldown(Duration::ZERO));
+on_every_store!(an_unhealthy_leader_steps_down_and_does_not_challenge, |store| {
+    let start = |node: &str| store.start_as(store.config(node).cooldown(Duration::ZERO));
     let first = start("first");
     became(&first);
     let second = start("second");
@@ -196,8 +196,8 @@ on_every_store!(an_unhealthy_leader_steps_down_and_is_passed_over, |ground| {
     assert_eq!(became(&first).epoch().as_u64(), 4, "healthy again");
 });
 
-on_every_store!(the_leaders_meta_reaches_the_others, |ground| {
-    let (first, _, second) = leader_and_follower(&ground);
+on_every_store!(other_nodes_read_the_meta_of_the_leader, |store| {
+    let (first, _, second) = leader_and_follower(&store);
     let meta = serde_json::json!({"address": "10.0.0.1:80"});
     first.set_meta(Some(meta.clone())).expect("short");
     eventually(PATIENCE, "the meta", || second.leader_meta().as_ref() == Some(&meta));

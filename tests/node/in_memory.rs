@@ -1,5 +1,4 @@
-//! The node with its threads, on the store in memory with its faults: everything that needs no
-//! server.
+//! Nodes with their threads on the store in memory and its faults: tests that need no server.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,7 +35,7 @@ fn start_linked(server: &MemoryServer, config: Config) -> (Node, MemoryLink) {
 }
 
 #[test]
-fn before_anything_is_known_there_is_no_leader_and_no_epoch() {
+fn before_the_first_read_no_leader_and_no_epoch_is_known() {
     let server = MemoryServer::new();
     let store = server.connect(Clock::boot());
     store.link().freeze();
@@ -47,7 +46,7 @@ fn before_anything_is_known_there_is_no_leader_and_no_epoch() {
 }
 
 #[test]
-fn a_start_that_reaches_nothing_fails_in_time_and_leaves_nothing() {
+fn a_start_without_a_response_fails_at_the_connect_timeout_and_stores_nothing() {
     let server = MemoryServer::new();
     let store = server.connect(Clock::boot());
     store.link().freeze();
@@ -64,7 +63,7 @@ fn a_start_that_reaches_nothing_fails_in_time_and_leaves_nothing() {
 }
 
 #[test]
-fn who_never_asked_for_events_is_not_waited_for() {
+fn a_release_does_not_wait_for_an_application_that_never_asked_for_events() {
     let server = MemoryServer::new();
     let (first, second) = (start(&server, "first"), start(&server, "second"));
     first.wait_for_leadership(PATIENCE).expect("alone at first");
@@ -72,9 +71,9 @@ fn who_never_asked_for_events_is_not_waited_for() {
     second.wait_for_leadership(PATIENCE).expect("released at once");
 }
 
-/// A single-threaded caller stops its node without draining what stopping puts into the queue.
+/// A caller with one thread cannot drain the event that the stop itself queues.
 #[test]
-fn a_stop_does_not_wait_for_the_queue_of_its_own_caller_but_for_a_clone() {
+fn a_stop_waits_for_the_drain_guards_in_a_clone_of_the_events_only() {
     let server = MemoryServer::new();
     let node = start(&server, "first");
     became(&node);
@@ -97,7 +96,7 @@ fn a_stop_does_not_wait_for_the_queue_of_its_own_caller_but_for_a_clone() {
 }
 
 #[test]
-fn a_drain_that_never_ends_does_not_hold_a_stop_beyond_its_bound_and_is_never_clean() {
+fn a_drain_that_never_ends_delays_a_stop_until_its_timeout_and_leaves_the_lease_to_expire() {
     let server = MemoryServer::new();
     let node = start(&server, "first");
     became(&node);
@@ -114,7 +113,7 @@ fn a_drain_that_never_ends_does_not_hold_a_stop_beyond_its_bound_and_is_never_cl
 }
 
 #[test]
-fn a_cut_off_leader_is_deposed_at_its_deadline_and_comes_back() {
+fn a_leader_without_a_connection_is_deposed_at_its_deadline_and_follows_later() {
     let server = MemoryServer::new();
     let (first, link) = start_linked(&server, config("first"));
     let token = became(&first);
@@ -132,9 +131,9 @@ fn a_cut_off_leader_is_deposed_at_its_deadline_and_comes_back() {
     eventually(PATIENCE, "the first to follow", || first.leader().as_deref() == Some("second"));
 }
 
-/// As after a suspend: the boot clock has jumped, no timer has fired, and the first look is a no.
+/// As after a suspend: the clock has jumped, and no timer has fired yet.
 #[test]
-fn a_leader_that_was_suspended_finds_itself_deposed() {
+fn a_leader_that_was_suspended_beyond_its_deadline_is_deposed() {
     let server = MemoryServer::new();
     let clock = Clock::shifted();
     let store = server.connect(clock.clone());
@@ -147,9 +146,9 @@ fn a_leader_that_was_suspended_finds_itself_deposed() {
     assert_eq!(became(&node).epoch().as_u64(), 2, "a new term for its own old record");
 }
 
-/// A command looks once, right after it has started.
+/// Commands read once, right after the start.
 #[test]
-fn what_was_read_at_the_start_is_shown_when_the_start_returns() {
+fn a_start_returns_after_the_record_that_it_read_is_published() {
     let server = MemoryServer::new();
     let first = start(&server, "first");
     first.wait_for_leadership(PATIENCE).expect("alone");
@@ -221,21 +220,21 @@ impl Hooks for Counter {
     }
 }
 
-/// The queue fills up that nobody asked for; what comes by hooks is told all the same.
+/// The queue for `events` fills up. Hooks have a queue of their own.
 #[test]
-fn with_hooks_only_nothing_is_missed() {
+fn hooks_miss_no_event_while_the_application_takes_none() {
     let server = MemoryServer::new();
-    let told = Arc::<AtomicU32>::default();
+    let calls = Arc::<AtomicU32>::default();
     let few = config("first").to_builder().event_capacity(16).build().expect("a valid one");
     let node = Node::builder(few)
-        .hooks(Counter(Arc::clone(&told)))
+        .hooks(Counter(Arc::clone(&calls)))
         .store(server.connect(Clock::boot()))
         .start()
         .expect("the store is in memory");
     node.set_healthy(false);
     for garbage in 1..=100 {
         server.overwrite(format!("garbage {garbage}"));
-        eventually(PATIENCE, "the call", || told.load(Ordering::SeqCst) >= garbage);
+        eventually(PATIENCE, "the call", || calls.load(Ordering::SeqCst) >= garbage);
     }
     assert_eq!(node.stats().events_missed, 0);
     assert!(node.events().missed() > 0, "more than the queue has room for");
@@ -271,12 +270,12 @@ struct Panicker;
 
 impl Hooks for Panicker {
     fn on_become_leader(&mut self, _: Leadership) {
-        panic!("a hook's own fault");
+        panic!("a panic in a hook");
     }
 }
 
 #[test]
-fn a_become_leader_hook_that_panics_gives_the_term_back() {
+fn the_node_resigns_after_a_panic_in_on_become_leader() {
     let server = MemoryServer::new();
     let node = Node::builder(config("first"))
         .hooks(Panicker)
@@ -292,13 +291,13 @@ struct CannotStop;
 
 impl Hooks for CannotStop {
     fn on_lose_leadership(&mut self, _: Epoch, _: &Cause) {
-        panic!("a hook's own fault");
+        panic!("a panic in a hook");
     }
 }
 
-/// Nobody knows how far it came with stopping the work, so nobody is let in early.
+/// The work may still run, so no other node may lead early.
 #[test]
-fn a_lose_leadership_hook_that_panics_leaves_the_lease_to_lapse() {
+fn the_lease_is_left_to_expire_after_a_panic_in_on_lose_leadership() {
     let server = MemoryServer::new();
     let node = Node::builder(config("first"))
         .hooks(CannotStop)
@@ -312,7 +311,7 @@ fn a_lose_leadership_hook_that_panics_leaves_the_lease_to_lapse() {
 }
 
 #[test]
-fn orders_from_many_threads_and_after_the_end_are_answered() {
+fn commands_from_many_threads_all_return() {
     let server = MemoryServer::new();
     let node = Arc::new(start(&server, "first"));
     node.wait_for_leadership(PATIENCE).expect("alone");

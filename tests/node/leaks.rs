@@ -1,4 +1,4 @@
-//! Nothing is left behind by nodes that have stopped.
+//! Stopped nodes leave no thread and no descriptor.
 
 use std::fs::read_dir;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn start_and_stop(server: &MemoryServer, round: u32) {
     if round % 10 == 0 {
         node.wait_for_leadership(PATIENCE).expect("alone");
     }
-    // By turns, so that both ways are seen.
+    // The others are dropped.
     if round % 2 == 0 {
         node.stop();
     }

@@ -1,4 +1,4 @@
-//! The metrics as a scraper reads them.
+//! The metrics, read as a scraper does.
 #![allow(clippy::float_cmp, reason = "whole numbers that were written as text")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use leasehold::{Config, Node, metrics};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads the text by the rules of `OpenMetrics` 1.0 that it has to keep, and returns the samples.
+/// Checks the text by the rules of `OpenMetrics` 1.0 and returns the samples.
 fn read(text: &str) -> BTreeMap<String, f64> {
     let body = text.strip_suffix("# EOF\n").expect("the end is marked");
     let (mut samples, mut families) = (BTreeMap::new(), BTreeSet::new());
@@ -49,7 +49,7 @@ fn read(text: &str) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn a_scraper_can_read_them_and_they_follow_the_node() {
+fn metrics_are_valid_and_follow_the_node() {
     let server = MemoryServer::new();
     let config = Config::new("orders", "node-1", ["nats://localhost"]).unwrap();
     let node = Node::builder(config).store(server.connect(Clock::boot())).start().unwrap();

@@ -1,8 +1,8 @@
-//! What threads share, asked and changed by several at once.
+//! State that threads share, read and changed by several threads at once.
 //!
-//! An ordinary test, and more when built with `-Zsanitizer=thread` and `--cfg leasehold_tsan`, and
-//! Rust's library with it (`tests/run.sh --all`): then every access that no other is ordered with
-//! fails the process, and one that was planted shows that it does.
+//! `tests/run.sh --all` also builds these tests, and the standard library, with
+//! `-Zsanitizer=thread` and `--cfg leasehold_tsan`: then every data race fails the process. A
+//! planted race shows that it does.
 #![allow(unsafe_code, reason = "calls of the C API, and a planted race")]
 
 use std::ffi::CString;
@@ -39,7 +39,7 @@ fn member(server: &MemoryServer, name: &str) -> Node {
     Node::builder(config).store(server.connect(Clock::boot())).start().expect("in memory")
 }
 
-/// Runs `work` while some threads do something else, which it has to end.
+/// Runs `work` while some threads run `others`. `work` must end them.
 fn while_threads(others: impl Fn() + Sync, work: impl FnOnce()) {
     scope(|scope| {
         for _ in 0..THREADS {
@@ -49,11 +49,11 @@ fn while_threads(others: impl Fn() + Sync, work: impl FnOnce()) {
     });
 }
 
-/// Asks all that can be asked, and takes events by turns.
-fn ask(node: &Node) -> usize {
+/// Calls every method that reads, and takes an event.
+fn read(node: &Node) -> usize {
     let token = node.leadership();
     let epoch = token.as_ref().and_then(|token| token.ensure().ok());
-    // In this order: what is asked later may know more.
+    // In this order: the later call may see a later term.
     let terms = node.stats().terms;
     let highest = node.status().epoch;
     let _pollable = node.events().pollable().expect("a descriptor");
@@ -66,18 +66,18 @@ fn ask(node: &Node) -> usize {
 }
 
 #[test]
-fn nodes_are_asked_while_they_change() {
+fn nodes_are_read_while_they_change() {
     let server = MemoryServer::new();
     let nodes = ["a", "b"].map(|name| member(&server, name));
     let ended = AtomicBool::new(false);
     let terms = AtomicUsize::new(0);
-    let ask_on = || {
+    let read_on = || {
         while !ended.load(Ordering::Relaxed) {
-            let led: usize = nodes.iter().map(ask).sum();
+            let led: usize = nodes.iter().map(read).sum();
             terms.fetch_add(led, Ordering::Relaxed);
         }
     };
-    while_threads(ask_on, || {
+    while_threads(read_on, || {
         for round in 0..20 {
             let led = |node: &&Node| node.is_leader();
             crate::support::wait::eventually(PATIENCE, "a leader", || {
@@ -108,7 +108,7 @@ fn use_handles(shared: &Shared) {
         let node = shared.node.load(Ordering::Relaxed);
         let (mut token, mut descriptor) = (null_mut(), 0);
         leasehold_is_leader(node);
-        // SAFETY: the pointers are to places of the right sizes, or to nothing.
+        // SAFETY: the pointers are null or point to values of the right types.
         let codes = unsafe {
             [
                 leasehold_token_acquire(node, &raw mut token),
@@ -128,7 +128,7 @@ fn use_handles(shared: &Shared) {
 }
 
 fn ok(code: leasehold_code) {
-    // SAFETY: it is never null, and ends with a zero byte.
+    // SAFETY: it is never null and ends with a zero byte.
     let why = unsafe { std::ffi::CStr::from_ptr(leasehold_last_error()) };
     assert!(code == LEASEHOLD_OK, "{code:?}: {why:?}");
 }
@@ -138,7 +138,7 @@ fn leading(url: &str) -> *mut leasehold_node {
         (null_mut(), null_mut());
     let text = |text: &str| CString::new(text).expect("no zero byte");
     let (cluster, name, url) = (text("races"), text("node"), text(url));
-    // SAFETY: the texts end with a zero byte, and the places are of the right sizes.
+    // SAFETY: the texts end with a zero byte, and the pointers point to values of the right types.
     unsafe {
         let [cluster, name, url] = [&cluster, &name, &url].map(|text| text.as_ptr());
         ok(leasehold_config_new(cluster, name, url, &raw mut config));
@@ -190,7 +190,7 @@ mod planted {
 
     struct Unordered(UnsafeCell<u64>);
 
-    // SAFETY: none; that it is a mistake is the point.
+    // SAFETY: none. The mistake is intended.
     unsafe impl Sync for Unordered {}
 
     static COUNTER: Unordered = Unordered(UnsafeCell::new(0));
@@ -201,9 +201,8 @@ mod planted {
         unsafe { *COUNTER.0.get() += 1 };
     }
 
-    /// Two threads take turns, by a flag that orders nothing but the time. What the sanitizer
-    /// knows of the first access is thus complete when the second comes, and nothing that would
-    /// displace it happens in between: it is found every time.
+    /// Two threads take turns by a relaxed flag, which creates no happens-before. The sanitizer
+    /// still has the whole first access when the second happens: it finds the race every time.
     fn race_by_turns() {
         let first_is_done = AtomicBool::new(false);
         scope(|scope| {
@@ -213,7 +212,7 @@ mod planted {
                 }
                 race();
             });
-            // The other one was begun before: beginning it orders nothing of this.
+            // The other thread was started before, so its start orders nothing here.
             race();
             first_is_done.store(true, Ordering::Relaxed);
         });

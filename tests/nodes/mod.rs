@@ -1,22 +1,22 @@
-//! Nodes as processes of their own, and what their logs prove.
+//! Nodes as processes of their own, and a check of their logs.
 //!
-//! A test binary that says `mod nodes;` needs one test in which it becomes such a process:
+//! A test binary with `mod nodes;` needs one test that runs as such a process:
 //!
 //! ```ignore
 //! #[test]
 //! fn node_process() {
-//!     nodes::role::play();
+//!     nodes::child::run_if_child();
 //! }
 //! ```
 //!
-//! [`Nodes`] starts the processes of one cluster and tells them what to do. When it is dropped it
-//! checks over all their logs that no two of them ever led at once and that epochs only rose; the
-//! boot-time clock, with which every line is stamped, is the same for all processes of a host.
+//! [`Nodes`] starts the processes of one cluster and gives them commands. When it is dropped, it
+//! checks in all their logs that no two of them ever led at once and that epochs only rose. Every
+//! line has a time of the boot-time clock, which is the same for all processes of a host.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 #![allow(unreachable_pub, reason = "`pub` marks what a part offers to the tests")]
 
+pub mod child;
 pub mod process;
-pub mod role;
 pub mod timeline;
 
 use std::ops::{Index, IndexMut};
@@ -31,18 +31,18 @@ pub use timeline::{Findings, Term};
 
 use crate::support::wait::eventually_some;
 
-/// Nothing that is waited for takes this long; a loaded machine may.
+/// Longer than any wait takes, even on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A configuration for tests: the default TTL of 10 s, which no loaded machine exceeds, renewals
-/// every 0.5 s, quick to connect again.
+/// A configuration for tests: the default TTL of 10 s, enough for a loaded machine, a renewal
+/// every 0.5 s, and a quick reconnect.
 pub fn config(url: &str) -> ConfigBuilder {
     Config::builder("orders", "unnamed", [url])
         .renew_interval(Duration::from_millis(500))
         .reconnect_wait(Duration::from_millis(200))
 }
 
-/// The present moment, as every line of a log has it.
+/// The current time, as in every line of a log.
 pub fn now() -> u64 {
     Clock::boot().now().as_nanos()
 }
@@ -52,7 +52,7 @@ pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).expect("less than 584 years")
 }
 
-/// Prints a figure, for whoever runs the test with `--nocapture`.
+/// Prints a measurement, which shows with `--nocapture`.
 pub fn measured(what: &str, mut millis: Vec<f64>) {
     millis.sort_by(f64::total_cmp);
     let (Some(least), Some(most)) = (millis.first(), millis.last()) else { return };
@@ -61,7 +61,7 @@ pub fn measured(what: &str, mut millis: Vec<f64>) {
 }
 
 /// The milliseconds from `from` to `to`, both as [`now`] has them; negative when `to` is earlier.
-#[allow(clippy::cast_precision_loss, reason = "a figure to be read by people")]
+#[allow(clippy::cast_precision_loss, reason = "a figure for people")]
 pub fn millis_between(from: u64, to: u64) -> f64 {
     if to < from { -millis_between(to, from) } else { (to - from) as f64 / 1e6 }
 }
@@ -71,17 +71,17 @@ pub fn millis_between(from: u64, to: u64) -> f64 {
 pub struct Nodes {
     config: ConfigBuilder,
     all: Vec<NodeProcess>,
-    /// The history was judged by somebody else than [`Drop`].
+    /// [`Drop`] must not check the logs again.
     judged: bool,
 }
 
 impl Nodes {
-    /// A cluster without nodes yet; they will be configured with `config`.
+    /// A cluster without nodes. Later nodes are configured with `config`.
     pub fn new(config: ConfigBuilder) -> Self {
         Self { config, all: Vec::new(), judged: false }
     }
 
-    /// A cluster of nodes that are started one after the other.
+    /// A cluster of nodes, started one after the other.
     pub fn started(config: ConfigBuilder, names: &[&str]) -> Self {
         let mut nodes = Self::new(config);
         for name in names {
@@ -90,7 +90,7 @@ impl Nodes {
         nodes
     }
 
-    /// Starts another node, and returns its place when it has started.
+    /// Starts another node and returns its index.
     #[track_caller]
     pub fn start(&mut self, name: &str) -> usize {
         let config = self.config.clone().node_id(name);
@@ -103,30 +103,30 @@ impl Nodes {
         self.add(NodeProcess::start(&config.build().expect("a valid configuration")))
     }
 
-    /// Takes in a node that was started otherwise, and returns its place when it has started.
+    /// Adds a process, waits until its node has started, and returns its index.
     #[track_caller]
     pub fn add(&mut self, mut node: NodeProcess) -> usize {
         node.started();
         self.take(node)
     }
 
-    /// Takes in a process as it is, and returns its place.
+    /// Adds a process and returns its index.
     pub fn take(&mut self, node: NodeProcess) -> usize {
         self.all.push(node);
         self.all.len() - 1
     }
 
-    /// Every node, by its place.
+    /// All nodes, by index.
     pub fn iter(&self) -> impl Iterator<Item = &NodeProcess> {
         self.all.iter()
     }
 
-    /// Every node.
+    /// All nodes, by index.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut NodeProcess> {
         self.all.iter_mut()
     }
 
-    /// The place of the node that says it leads, as soon as one does.
+    /// Waits until a node leads, and returns its index.
     #[track_caller]
     pub fn leader(&mut self) -> usize {
         eventually_some(PATIENCE, "a leader", || {
@@ -134,7 +134,7 @@ impl Nodes {
         })
     }
 
-    /// Returns when every node names the node at `leader`.
+    /// Waits until all nodes know the leader with index `leader`.
     #[track_caller]
     pub fn agree_on(&mut self, leader: usize) {
         let name = self.all[leader].name().to_owned();
@@ -143,7 +143,7 @@ impl Nodes {
         }
     }
 
-    /// The place of the node that leads, as soon as all agree on one, whichever it is.
+    /// Waits until all nodes agree on a leader, and returns its index.
     #[track_caller]
     pub fn agree(&mut self) -> usize {
         eventually_some(PATIENCE, "all to agree on a leader", || {
@@ -154,12 +154,12 @@ impl Nodes {
         })
     }
 
-    /// The highest epoch that any of them has led.
+    /// The highest epoch that a node has led.
     pub fn highest_epoch(&self) -> u64 {
         self.terms().last().map_or(0, |term| term.epoch)
     }
 
-    /// The terms led so far, as far as they were logged, by epoch.
+    /// The logged terms, by epoch.
     pub fn terms(&self) -> Vec<Term> {
         let terms = self.all.iter().enumerate().flat_map(|(at, node)| timeline::of(at, node));
         let mut terms = terms.collect::<Vec<_>>();
@@ -167,27 +167,27 @@ impl Nodes {
         terms
     }
 
-    /// Ends all processes at once, as a power cut would.
+    /// Kills all processes, as a power cut would.
     pub fn kill_all(&mut self) {
         for node in &mut self.all {
             node.kill();
         }
     }
 
-    /// The times between two moments, of which all is logged, in which nobody led.
+    /// The intervals from `from` to `to` without a leader. All of that time must be logged.
     pub fn gaps(&mut self, from: u64, to: u64) -> Vec<(u64, u64)> {
         self.all.iter_mut().for_each(NodeProcess::catch_up);
         timeline::gaps(&self.all, from, to)
     }
 
-    /// Ends all processes and says what is wrong with what they have logged.
+    /// Ends all processes and returns the violations in their logs.
     pub fn judge(&mut self) -> Findings {
         self.judged = true;
         self.all.iter_mut().for_each(NodeProcess::end);
         timeline::examine(&self.all)
     }
 
-    /// Ends all processes and checks what they have logged.
+    /// Ends all processes and checks their logs.
     ///
     /// # Panics
     /// When two have led at once, the epochs did not rise, or events are missing.

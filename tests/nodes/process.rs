@@ -1,4 +1,4 @@
-//! The part of the parent: one node in a process of its own, told what to do and listened to.
+//! The parent's side: one node in a process of its own, its commands and its log.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use leasehold::Config;
 use serde_json::{Value, json};
 
-use super::role::ROLE;
+use super::child::SCRIPT;
 use super::{PATIENCE, nanos, now};
 use crate::support::process::{Process, bound_command};
 use crate::support::wait::eventually;
@@ -16,7 +16,7 @@ use crate::support::wait::eventually;
 pub struct Loss {
     /// The term's epoch.
     pub epoch: u64,
-    /// The cause, in words.
+    /// The displayed cause.
     pub cause: String,
     /// When the event was taken from the channel.
     pub at: u64,
@@ -33,12 +33,12 @@ pub struct Win {
     pub at: u64,
 }
 
-/// What a process is given beside its configuration.
+/// Settings of a process beside its configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Kit {
-    /// A boot-time clock that the command `jump` moves.
+    /// Its clock can be moved with the command `jump`.
     pub jumps: bool,
-    /// Variables of its environment.
+    /// Environment variables.
     pub environment: Vec<(String, String)>,
 }
 
@@ -48,12 +48,12 @@ pub struct NodeProcess {
     name: String,
     validity: u64,
     process: Process,
-    /// When it was ended from here.
+    /// When the parent ended it.
     ended: Option<u64>,
     events: Vec<Value>,
     samples: Vec<Value>,
     replies: VecDeque<Value>,
-    /// Events before it were looked at.
+    /// The next event to be read.
     cursor: usize,
 }
 
@@ -69,18 +69,18 @@ impl NodeProcess {
         script["jumps"] = kit.jumps.into();
         let script = script.to_string();
         let given = kit.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let environment = given.chain([(ROLE, script.as_str())]).collect::<Vec<_>>();
+        let environment = given.chain([(SCRIPT, script.as_str())]).collect::<Vec<_>>();
         Self::new(config, Process::this_test("node_process", &environment))
     }
 
-    /// The same in the network namespace behind the path `namespace`, with `more` in the script for
-    /// whoever plays the part.
+    /// Starts a process with one node in the network namespace at the path `namespace`. `more` goes
+    /// into its script.
     pub fn start_in(namespace: &str, config: &Config, more: &Value) -> Self {
         let script = script(config, more).to_string();
-        Self::new(config, Process::this_test_in(namespace, "node_process", &[(ROLE, &script)]))
+        Self::new(config, Process::this_test_in(namespace, "node_process", &[(SCRIPT, &script)]))
     }
 
-    /// A process that logs just these lines, and ends.
+    /// A process that only logs these lines and exits.
     pub fn reciting(config: &Config, lines: &[Value]) -> Self {
         let mut command = bound_command("printf");
         command.arg("%s\\n").args(lines.iter().map(Value::to_string));
@@ -105,17 +105,17 @@ impl NodeProcess {
         &self.name
     }
 
-    /// How long a term is valid after its newest stored write was sent.
+    /// How long a term is valid after its newest stored write was sent, in nanoseconds.
     pub fn validity(&self) -> u64 {
         self.validity
     }
 
-    /// Whether the process has not been ended from here.
+    /// Whether the parent has not ended the process.
     pub fn is_alive(&self) -> bool {
         self.ended.is_none()
     }
 
-    /// When the process was ended from here, if it was.
+    /// When the parent ended the process, if it did.
     pub fn ended(&self) -> Option<u64> {
         self.ended
     }
@@ -125,26 +125,26 @@ impl NodeProcess {
         self.process.id()
     }
 
-    /// What it has logged, apart from samples, so far.
+    /// The log so far, without samples and replies.
     pub fn events(&self) -> &[Value] {
         &self.events
     }
 
-    /// What `is_leader()` was, so far.
+    /// The samples of `is_leader()` so far.
     pub fn samples(&self) -> &[Value] {
         &self.samples
     }
 
     // Commands.
 
-    /// Gives a command and returns what came of it.
+    /// Gives a command and returns its outcome.
     #[track_caller]
     pub fn ask(&mut self, command: &str) -> Value {
         self.process.say(command);
         self.await_reply(command)
     }
 
-    /// Gives a command that is not to fail.
+    /// Gives a command that must succeed, and returns its outcome.
     #[track_caller]
     pub fn order(&mut self, command: &str) -> Value {
         let reply = self.ask(command);
@@ -152,16 +152,16 @@ impl NodeProcess {
         reply
     }
 
-    /// Stops the node in order; whether its lease was left to lapse.
+    /// Stops the node. True when its lease was left to expire.
     #[track_caller]
     pub fn stop(&mut self) -> bool {
         let reply = self.ask("stop");
         self.ended = Some(now());
         self.read_to_end();
-        reply["left_to_expire"].as_bool().expect("a stop says how it went")
+        reply["left_to_expire"].as_bool().expect("a bool")
     }
 
-    /// Ends the process as a power cut would.
+    /// Kills the process, as a power cut would.
     pub fn kill(&mut self) {
         self.process.kill();
         self.ended.get_or_insert_with(now);
@@ -175,37 +175,37 @@ impl NodeProcess {
         self.read_to_end();
     }
 
-    /// Stops the process (SIGSTOP); it stands still when this returns.
+    /// Stops the process (SIGSTOP). It has stopped when this returns.
     pub fn pause(&self) {
         self.process.pause();
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Continues the process (SIGCONT).
     pub fn resume(&self) {
         self.process.resume();
     }
 
-    // Questions.
+    // Queries.
 
-    /// Its status.
+    /// The status of the node.
     #[track_caller]
     pub fn status(&mut self) -> Value {
         self.ask("status")
     }
 
-    /// A counter of its statistics.
+    /// A counter of the node.
     #[track_caller]
     pub fn count(&mut self, counter: &str) -> u64 {
         self.ask("stats")[counter].as_u64().expect("a known counter")
     }
 
-    /// Whether it says that it leads.
+    /// Whether the status says that it leads.
     #[track_caller]
     pub fn leads(&mut self) -> bool {
         self.status()["role"] == "leader"
     }
 
-    /// Returns when it names `leader`.
+    /// Waits until its status has this leader.
     #[track_caller]
     pub fn knows_leader(&mut self, leader: &str) {
         let name = self.name.clone();
@@ -214,20 +214,20 @@ impl NodeProcess {
         });
     }
 
-    // What it logs.
+    // The log.
 
-    /// Waits for its start to succeed.
+    /// Waits until the node has started.
     #[track_caller]
     pub fn started(&mut self) {
         let kinds = ["started", "refused"];
-        let first = self.find("how its start went", |event| {
-            let told = event["event"].as_str().is_some_and(|kind| kinds.contains(&kind));
-            told.then(|| event.clone())
+        let first = self.find("the outcome of the start", |event| {
+            let found = event["event"].as_str().is_some_and(|kind| kinds.contains(&kind));
+            found.then(|| event.clone())
         });
         assert_eq!(first["event"], "started", "{first}");
     }
 
-    /// The next term that begins, after what was looked at before.
+    /// The next begin of a term in the unread log.
     #[track_caller]
     pub fn became(&mut self) -> Win {
         let validity = self.validity;
@@ -237,7 +237,7 @@ impl NodeProcess {
         Win { epoch: number(&event, "epoch"), challenged: deadline - validity, at }
     }
 
-    /// The next term that ends, after what was looked at before.
+    /// The next end of a term in the unread log.
     #[track_caller]
     pub fn lost(&mut self) -> Loss {
         let event = self.next("lost");
@@ -245,13 +245,13 @@ impl NodeProcess {
         Loss { epoch: number(&event, "epoch"), cause, at: number(&event, "at") }
     }
 
-    /// The next event of a kind, after what was looked at before.
+    /// The next event of a kind in the unread log.
     #[track_caller]
     pub fn next(&mut self, kind: &str) -> Value {
         self.find(kind, |event| (event["event"] == kind).then(|| event.clone()))
     }
 
-    /// The first event that `pick` takes, after what was looked at before.
+    /// The first event in the unread log for which `pick` returns something.
     #[track_caller]
     pub fn find<T>(&mut self, what: &str, mut pick: impl FnMut(&Value) -> Option<T>) -> T {
         let start = Instant::now();
@@ -263,21 +263,21 @@ impl NodeProcess {
                 }
             }
             let left = PATIENCE.saturating_sub(start.elapsed());
-            assert!(self.pull(left), "{} never told: {what}", self.name);
+            assert!(self.pull(left), "{} did not log {what}", self.name);
         }
     }
 
-    /// How many events of a kind there were so far.
+    /// The number of events of a kind so far.
     pub fn told(&self, kind: &str) -> usize {
         self.events.iter().filter(|event| event["event"] == kind).count()
     }
 
-    /// The deadline that was last sampled.
+    /// The deadline in the newest sample.
     pub fn last_deadline(&self) -> u64 {
         self.samples.last().map_or(0, |sample| number(sample, "deadline"))
     }
 
-    /// What the first call of `is_leader()` said that began after a gap of at least `gap`.
+    /// The result of the first call of `is_leader()` after a gap of at least `gap`.
     #[track_caller]
     pub fn answer_after_gap(&mut self, gap: Duration) -> bool {
         let start = Instant::now();
@@ -287,7 +287,7 @@ impl NodeProcess {
                 return sample["leads"].as_bool().expect("a sample says whether it leads");
             }
             let left = PATIENCE.saturating_sub(start.elapsed());
-            assert!(self.pull(left), "{} was not seen to come back", self.name);
+            assert!(self.pull(left), "{} did not continue", self.name);
         }
     }
 
@@ -304,19 +304,19 @@ impl NodeProcess {
         }
     }
 
-    /// Takes in all that it has logged, once it has ended.
+    /// Waits for its exit and reads the rest of its log.
     #[track_caller]
     fn read_to_end(&mut self) {
         self.process.exited(PATIENCE);
         self.catch_up();
     }
 
-    /// Takes in what was read of its log by now; that is all of it once it has ended.
+    /// Reads the log as far as it has come. After the exit that is all of it.
     pub fn catch_up(&mut self) {
         while self.pull(Duration::ZERO) {}
     }
 
-    /// Takes in one line; false when there is none.
+    /// Reads one line of the log, waiting for at most `limit`. False when there is none.
     fn pull(&mut self, limit: Duration) -> bool {
         let Some(line) = self.process.try_json_where(limit, |_| true) else { return false };
         match line["event"].as_str() {
@@ -333,7 +333,7 @@ fn script(config: &Config, more: &Value) -> Value {
     json!({ "config": whole, "hooks": true, "more": more })
 }
 
-/// A field that is a number in every line of its kind.
+/// A number in a line of the log.
 #[track_caller]
 pub fn number(line: &Value, field: &str) -> u64 {
     line[field].as_u64().unwrap_or_else(|| panic!("no {field} in {line}"))

@@ -1,9 +1,9 @@
-//! What the logs of all nodes of a cluster prove together.
+//! The check of the logs of all nodes of a cluster.
 //!
-//! A term is taken to begin when its challenge was *sent*, which is its first deadline less the
-//! validity: the one before must have ended by then already, not only by the time of the
-//! acknowledgement. It ends with the last call of `is_leader()` that was answered with yes. Either
-//! edge errs to the side that finds no fault where there is none.
+//! A term begins when its challenge was *sent*, which is its first deadline minus the validity: the
+//! previous term must have ended by then, not only by the time of the acknowledgement. It ends with
+//! the last call of `is_leader()` that returned true. Both ends are such that the check reports no
+//! overlap that did not happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,44 +12,44 @@ use serde_json::Value;
 use super::millis_between;
 use super::process::{NodeProcess, number};
 
-/// How many terms before a faulty one are told.
+/// How many terms before a faulty one are shown.
 const CONTEXT: usize = 8;
 
-/// A term as its own node saw it.
+/// A term in the log of its node.
 #[derive(Clone, Debug)]
 pub struct Term {
-    /// Which process.
+    /// The index of the process.
     pub node: usize,
-    /// Its fencing number.
+    /// Its epoch.
     pub epoch: u64,
     /// When its challenge was sent, or later.
     pub began: u64,
     /// When `is_leader()` was last seen true, or earlier.
     pub until: u64,
-    /// The last deadline that was seen.
+    /// The last deadline seen.
     pub deadline: u64,
 }
 
-/// What is wrong with a history; nothing, if all goes well.
+/// The violations in a history.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     /// Two nodes that led at once.
     pub overlaps: Vec<String>,
     /// The longest such time, in nanoseconds.
     pub longest_overlap: u64,
-    /// Epochs that did not rise from term to term; two sessions in one epoch are among them.
+    /// Epochs that did not rise from term to term, two sessions in one epoch among them.
     pub disorder: Vec<String>,
-    /// Events that are missing, or not in pairs.
+    /// Events that are missing or not in pairs.
     pub lost_events: Vec<String>,
 }
 
 impl Findings {
-    /// Whether nothing is wrong.
+    /// Whether there is no violation.
     pub fn is_clean(&self) -> bool {
         self.all().next().is_none()
     }
 
-    /// Everything that is wrong.
+    /// All violations.
     pub fn all(&self) -> impl Iterator<Item = &String> {
         self.overlaps.iter().chain(&self.disorder).chain(&self.lost_events)
     }
@@ -58,13 +58,13 @@ impl Findings {
 /// Checks the whole history of a cluster.
 ///
 /// # Panics
-/// When two nodes led at once, an epoch did not rise, or a node's events are not in pairs.
+/// When two nodes led at once, an epoch did not rise, or the events of a node are not in pairs.
 pub fn check(nodes: &[NodeProcess]) {
     let findings = examine(nodes);
     assert!(findings.is_clean(), "{}", findings.all().cloned().collect::<Vec<_>>().join("\n"));
 }
 
-/// What is wrong with the whole history of a cluster.
+/// The violations in the whole history of a cluster.
 pub fn examine(nodes: &[NodeProcess]) -> Findings {
     let mut findings = Findings::default();
     let mut terms: Vec<_> = nodes.iter().enumerate().flat_map(|(at, node)| of(at, node)).collect();
@@ -77,10 +77,10 @@ pub fn examine(nodes: &[NodeProcess]) -> Findings {
             let millis = millis_between(0, overlap);
             findings
                 .overlaps
-                .push(format!("two leaders for {millis} ms: {}", tell(&terms, at, nodes)));
+                .push(format!("two leaders for {millis} ms: {}", show(&terms, at, nodes)));
         }
         if at > 0 && term.epoch <= terms[at - 1].epoch {
-            findings.disorder.push(format!("an epoch did not rise: {}", tell(&terms, at, nodes)));
+            findings.disorder.push(format!("an epoch did not rise: {}", show(&terms, at, nodes)));
         }
         last_until = last_until.max(term.until);
     }
@@ -103,7 +103,7 @@ pub fn of(at: usize, node: &NodeProcess) -> Vec<Term> {
     for sample in node.samples().iter().filter(|sample| number(sample, "epoch") > 0) {
         let deadline = number(sample, "deadline");
         let began = deadline - node.validity();
-        // That of a term before this one is no evidence for this one.
+        // A call during an earlier term proves nothing about this one.
         let newest = number(sample, "last_yes");
         let until = if newest > last_yes && newest >= began { newest } else { began };
         last_yes = newest;
@@ -117,8 +117,8 @@ pub fn of(at: usize, node: &NodeProcess) -> Vec<Term> {
     terms.into_values().collect()
 }
 
-/// The times between two moments in which nobody led. A term of which no end was logged is taken to
-/// go on until its deadline, or its process was killed.
+/// The intervals from `from` to `to` without a leader. A term without a logged end lasts until its
+/// deadline, or until its process was killed.
 pub fn gaps(nodes: &[NodeProcess], from: u64, to: u64) -> Vec<(u64, u64)> {
     let mut led = Vec::new();
     for (at, node) in nodes.iter().enumerate() {
@@ -140,7 +140,7 @@ pub fn gaps(nodes: &[NodeProcess], from: u64, to: u64) -> Vec<(u64, u64)> {
     gaps
 }
 
-/// When the last term of a node ended, as far as can be told `now`.
+/// When the last term of a node ended, as far as is known `now`.
 fn end_of(last: &Term, node: &NodeProcess, now: u64) -> u64 {
     let ended = |event: &Value| event["event"] == "lost" && event["epoch"] == last.epoch;
     if node.events().iter().any(ended) {
@@ -149,20 +149,20 @@ fn end_of(last: &Term, node: &NodeProcess, now: u64) -> u64 {
     last.until.max(last.deadline.min(node.ended().unwrap_or(now)))
 }
 
-/// What the application was not told, or its hooks were not, or not in pairs. The last term of a
-/// process that was ended may be missing: it had no time to tell.
+/// Events that the application or its hooks did not get, or not in pairs. The last term of a
+/// process that was ended may be missing: it had no time to log it.
 fn lost_events(node: &NodeProcess) -> Vec<String> {
     let mut lost = Vec::new();
     let seen = of(0, node).iter().map(|term| term.epoch).collect::<BTreeSet<_>>();
     let seen = seen.iter().rev().skip(usize::from(!node.is_alive()));
     let seen = seen.copied().collect::<Vec<_>>();
     for (begin, end) in [("became", "lost"), ("hook_became", "hook_lost")] {
-        let mut told = BTreeSet::new();
+        let mut logged = BTreeSet::new();
         let mut open = None;
         for event in node.events() {
             let epoch = &event["epoch"];
             let in_turn = if event["event"] == begin {
-                told.extend(epoch.as_u64());
+                logged.extend(epoch.as_u64());
                 open.replace(epoch).is_none()
             } else if event["event"] == end {
                 open.take() == Some(epoch)
@@ -173,16 +173,16 @@ fn lost_events(node: &NodeProcess) -> Vec<String> {
                 lost.push(format!("{}: out of turn: {event}", node.name()));
             }
         }
-        let untold = seen.iter().filter(|epoch| !told.contains(epoch));
-        lost.extend(untold.map(|epoch| format!("{}: no {begin} of {epoch}", node.name())));
+        let missing = seen.iter().filter(|epoch| !logged.contains(epoch));
+        lost.extend(missing.map(|epoch| format!("{}: no {begin} of {epoch}", node.name())));
     }
     let missed = node.events().iter().filter(|event| event["event"] == "missed");
     lost.extend(missed.map(|event| format!("{}: {event}", node.name())));
     lost
 }
 
-/// The term at `last` and those before it.
-fn tell(terms: &[Term], last: usize, nodes: &[NodeProcess]) -> String {
+/// The term at index `last` and those before it.
+fn show(terms: &[Term], last: usize, nodes: &[NodeProcess]) -> String {
     let terms = &terms[last.saturating_sub(CONTEXT)..=last];
     let origin = terms.first().map_or(0, |term| term.began);
     let since = |at| millis_between(origin, at);

@@ -20,7 +20,7 @@ use leasehold::{Epoch, Node, NodeBuilder};
 use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt::set_ip_freebind};
 use serde_json::{Value, json};
 
-use crate::nodes::{now, role};
+use crate::nodes::{child, now};
 
 /// The virtual IP that is asked.
 pub(crate) const IPV4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
@@ -31,7 +31,7 @@ pub(crate) const PORT: u16 = 7_777;
 
 /// Becomes a node with a service if the parent has given this process the part.
 pub(crate) fn play() {
-    role::play_as(
+    child::run_if_child_with(
         |builder, _| with_addresses(builder),
         |node, _| {
             let (name, socket) = (node.config().node_id().to_owned(), listen());
@@ -48,7 +48,7 @@ fn with_addresses(builder: NodeBuilder) -> NodeBuilder {
     let events = worker.events();
     thread::spawn(move || {
         for event in events {
-            role::say("vip", json!({ "what": format!("{event:?}") }));
+            child::say("vip", json!({ "what": format!("{event:?}") }));
         }
     });
     builder.vip(worker)
@@ -71,7 +71,7 @@ fn serve(node: &Weak<Node>, name: &str, socket: &UdpSocket) -> io::Result<()> {
         let answer = json!({ "question": question, "node": name, "at": at, "epoch": epoch });
         let sent = socket.send_to(answer.to_string().as_bytes(), from).is_ok();
         if epoch.is_none() {
-            role::say("declined", json!({ "at": at, "question": question, "sent": sent }));
+            child::say("declined", json!({ "at": at, "question": question, "sent": sent }));
         }
     }
 }

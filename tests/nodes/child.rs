@@ -1,19 +1,21 @@
-//! The part of the child: one node, its log on stdout, commands on stdin.
+//! The child process: it runs one node, writes a log to stdout, and reads commands from stdin.
 //!
-//! Lines out are JSON objects with `event` and the moment `at`, in nanoseconds of boot time:
+//! Each line of the log is a JSON object with `event` and the time `at`, in nanoseconds of boot
+//! time:
 //!
-//! * what [`Event`] has: `became`, `resigning`, `lost`, `leader`, `connected`, `disconnected`,
+//! * the events of the node: `became`, `resigning`, `lost`, `leader`, `connected`, `disconnected`,
 //!   `duplicate`, `ttl`, `corrupt`, `problem`, `missed`; with hooks, `hook_became`, `hook_lost`;
-//! * `sample`: what `is_leader()` said, whenever that, the epoch or the deadline has changed, and
-//!   after every gap (a stop, say) in which it was not asked; see [`Sampler`];
+//! * `sample`: the result of `is_leader()`, when it, the epoch or the deadline has changed, and
+//!   after each gap in which it was not called (while the process was stopped, for example); see
+//!   [`Sampler`];
 //! * `done`: the outcome of one command, in the order of the commands;
 //! * `started`, or `refused` with the error.
 //!
-//! Lines in: `step_down`, `transfer NODE`, `promote`, `healthy BOOL`, `set_meta JSON`,
-//! `hold_drain`, `drain`, `status`, `stats`, `wall`, `jump MILLIS`, `jump_leading MILLIS` (not
-//! unless it leads), `stop`. The end of stdin ends the process at once, without a release.
+//! Commands: `step_down`, `transfer NODE`, `promote`, `healthy BOOL`, `set_meta JSON`,
+//! `hold_drain`, `drain`, `status`, `stats`, `wall`, `jump MILLIS`, `jump_leading MILLIS` (only
+//! while it leads), `stop`. The end of stdin ends the process at once, without a release.
 //!
-//! A node whose clock was made to jump logs its deadlines as the machine's clock would have them.
+//! A node whose clock has jumped logs its deadlines on the clock of the machine.
 
 use std::env;
 use std::io::stdin;
@@ -31,41 +33,41 @@ use serde_json::{Map, Value, json};
 
 use super::{nanos, now};
 
-/// Where the child finds its configuration: `{"config": …, "hooks": …, "jumps": …, "more": …}`.
-pub const ROLE: &str = "LEASEHOLD_TEST_NODE";
+/// The variable with the script: `{"config": …, "hooks": …, "jumps": …, "more": …}`.
+pub const SCRIPT: &str = "LEASEHOLD_TEST_NODE";
 
-/// How often `is_leader()` is asked.
+/// How often `is_leader()` is called.
 const PACE: Duration = Duration::from_millis(1);
-/// Without a pause from then on before the deadline, so that its edge is seen exactly.
+/// So close to the deadline, `is_leader()` is called without a pause, to see its end exactly.
 const EDGE: u64 = 2_000_000;
-/// Nothing but a stop keeps the sampler waiting for so long; a loaded machine does no harm.
+/// Only a stopped process causes such a gap; a loaded machine does not.
 const GAP: u64 = 200_000_000;
 
-/// Becomes a node if the parent has given this process the part, and never returns then.
-pub fn play() {
-    play_as(|builder, _| builder, |_, _| {});
+/// Runs a node and exits, if the parent has started this process for that.
+pub fn run_if_child() {
+    run_if_child_with(|builder, _| builder, |_, _| {});
 }
 
-/// The same with something to add to the node before it starts, and something to do with it once
-/// it has; both are given what the parent has left for them.
-pub fn play_as(
+/// The same. Calls `equip` before the node starts and `attend` afterwards, both with the `more` of
+/// the script.
+pub fn run_if_child_with(
     equip: impl FnOnce(NodeBuilder, &Value) -> NodeBuilder,
     attend: impl FnOnce(&Arc<Node>, &Value),
 ) {
-    let Ok(script) = env::var(ROLE) else { return };
+    let Ok(script) = env::var(SCRIPT) else { return };
     let script: Value = serde_json::from_str(&script).expect("the parent writes JSON");
     let config = Config::from_json(&script["config"].to_string()).expect("checked by the parent");
     let mut builder = Node::builder(config);
     if script["hooks"] == true {
-        builder = builder.hooks(Telling);
+        builder = builder.hooks(LoggingHooks);
     }
     let clock = if script["jumps"] == true { Clock::shifted() } else { Clock::boot() };
     builder = builder.clock(clock.clone());
     match equip(builder, &script["more"]).start() {
         Ok(node) => {
-            let player = Player::new(node, clock);
-            attend(&player.node, &script["more"]);
-            player.run();
+            let child = Child::new(node, clock);
+            attend(&child.node, &script["more"]);
+            child.run();
         }
         Err(error) => say("refused", json!({ "error": error.to_string() })),
     }
@@ -81,33 +83,33 @@ pub fn say(event: &str, fields: Value) {
     println!("{}", Value::Object(line));
 }
 
-/// Guards that are held back; `None` when each is to be dropped at once.
-type Held = Arc<Mutex<Option<Vec<DrainGuard>>>>;
+/// Drain guards that are kept; `None` to drop each at once.
+type HeldDrains = Arc<Mutex<Option<Vec<DrainGuard>>>>;
 
-/// By how much this node's clock has jumped, in nanoseconds. Held while a deadline is read, so that
-/// both are of the same side of a jump; no term outlives one.
+/// How far the clock of this node has jumped, in nanoseconds. Locked while a deadline is read, so
+/// that no jump comes between; every term ends at a jump.
 static JUMPED: Mutex<u64> = Mutex::new(0);
 
-/// A term's deadline on the machine's clock; `None` when it has ended.
+/// The deadline of a term on the clock of the machine; `None` when the term has ended.
 fn deadline(term: &Leadership) -> Option<u64> {
     let jumped = JUMPED.lock().unwrap_or_else(PoisonError::into_inner);
     Some(term.deadline()?.as_nanos() - *jumped)
 }
 
-struct Player {
+struct Child {
     node: Arc<Node>,
     clock: Clock,
-    held: Held,
+    held: HeldDrains,
     slowest: Arc<AtomicU64>,
 }
 
-impl Player {
+impl Child {
     fn new(node: Node, clock: Clock) -> Self {
         say("started", json!({ "session": node.session().to_string() }));
-        let (node, held, slowest) = (Arc::new(node), Held::default(), Arc::default());
+        let (node, held, slowest) = (Arc::new(node), HeldDrains::default(), Arc::default());
         let events = node.events().clone();
         let listener = Arc::clone(&held);
-        thread::spawn(move || tell_all(&events, &listener));
+        thread::spawn(move || log_events(&events, &listener));
         let mut sampler = Sampler::new(Arc::downgrade(&node), Arc::clone(&slowest));
         thread::spawn(move || sampler.run());
         Self { node, clock, held, slowest }
@@ -119,14 +121,14 @@ impl Player {
                 return self.stop();
             }
             let asked = now();
-            let mut outcome = self.obey(&line);
+            let mut outcome = self.carry_out(&line);
             outcome["command"] = line.into();
             outcome["asked"] = asked.into();
             say("done", outcome);
         }
     }
 
-    fn obey(&self, line: &str) -> Value {
+    fn carry_out(&self, line: &str) -> Value {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let node = &self.node;
         match verb {
@@ -155,11 +157,11 @@ impl Player {
         }
     }
 
-    /// Lets the boot-time clock go on by more than any term is valid, as a suspend does, and asks
-    /// at once whether the node leads; `led` says whether it did before.
+    /// Moves the clock forward by more than a term is valid, as a suspend does. Returns whether the
+    /// node led before and leads at once afterwards.
     fn jump(&self, millis: &str, follower_too: bool) -> Value {
         let by = Duration::from_millis(millis.parse().expect("milliseconds"));
-        assert!(by >= self.node.config().lease_ttl(), "a deadline would be told wrongly");
+        assert!(by >= self.node.config().lease_ttl(), "a term would outlive the jump");
         let mut jumped = JUMPED.lock().unwrap_or_else(PoisonError::into_inner);
         let led = self.node.is_leader();
         if led || follower_too {
@@ -192,15 +194,15 @@ impl Player {
         let asked = now();
         let mut shared = self.node;
         let node = loop {
-            // The sampler has it for moments only.
+            // The sampler holds it for short times only.
             match Arc::try_unwrap(shared) {
                 Ok(node) => break node,
                 Err(still) => shared = still,
             }
             thread::yield_now();
         };
-        let lapses = node.stop().left_to_expire;
-        say("done", json!({ "command": "stop", "asked": asked, "left_to_expire": lapses }));
+        let left = node.stop().left_to_expire;
+        say("done", json!({ "command": "stop", "asked": asked, "left_to_expire": left }));
     }
 }
 
@@ -212,13 +214,13 @@ fn outcome<E: std::error::Error>(result: Result<(), E>) -> Value {
     json!({ "error": result.err().map(|error| error.to_string()) })
 }
 
-fn tell_all(events: &Events, held: &Held) {
+fn log_events(events: &Events, held: &HeldDrains) {
     for event in events {
-        tell(event, held);
+        log_event(event, held);
     }
 }
 
-fn tell(event: Event, held: &Held) {
+fn log_event(event: Event, held: &HeldDrains) {
     match event {
         Event::BecameLeader(term) => say("became", describe(&term)),
         Event::Resigning { epoch, reason, drain } => {
@@ -258,9 +260,9 @@ fn describe(term: &Leadership) -> Value {
     })
 }
 
-struct Telling;
+struct LoggingHooks;
 
-impl Hooks for Telling {
+impl Hooks for LoggingHooks {
     fn on_become_leader(&mut self, term: Leadership) {
         say("hook_became", json!({ "epoch": term.epoch() }));
     }
@@ -270,32 +272,32 @@ impl Hooks for Telling {
     }
 }
 
-/// What is worth a line when it changes.
+/// A line is logged when it changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Answer {
+struct Sample {
     leads: bool,
     epoch: u64,
     deadline: u64,
 }
 
-/// Asks `is_leader()` all the time.
+/// Calls `is_leader()` all the time.
 ///
-/// A `sample` says what was answered (`leads`) to the call that began `at`; `epoch` and `deadline`
-/// of the term; `last_yes`, when the newest call began that was answered with yes; and `gap`, how
-/// long before `at` the call before it had begun.
+/// A `sample` has the result (`leads`) of the call that began `at`; the `epoch` and `deadline` of
+/// the term; `last_yes`, the begin of the newest call that returned true; and `gap`, the time from
+/// the begin of the previous call to `at`.
 struct Sampler {
     node: Weak<Node>,
     term: Option<Leadership>,
     slowest: Arc<AtomicU64>,
-    told: Answer,
+    last: Sample,
     last_yes: u64,
     last_asked: u64,
 }
 
 impl Sampler {
     fn new(node: Weak<Node>, slowest: Arc<AtomicU64>) -> Self {
-        let told = Answer { leads: false, epoch: 0, deadline: 0 };
-        Self { node, term: None, slowest, told, last_yes: 0, last_asked: now() }
+        let last = Sample { leads: false, epoch: 0, deadline: 0 };
+        Self { node, term: None, slowest, last, last_yes: 0, last_asked: now() }
     }
 
     fn run(&mut self) {
@@ -304,14 +306,14 @@ impl Sampler {
             let leads = self.ask();
             self.slowest.fetch_max(now() - asked, Ordering::SeqCst);
             self.note(asked, leads);
-            let close = leads && self.told.deadline.saturating_sub(now()) < EDGE;
+            let close = leads && self.last.deadline.saturating_sub(now()) < EDGE;
             if !close {
                 thread::sleep(PACE);
             }
         }
     }
 
-    /// The node's answer, or that of the last term's token once the node is being stopped.
+    /// The result of the node, or of the newest token once the node is being stopped.
     fn ask(&mut self) -> bool {
         match self.node.upgrade() {
             Some(node) => node.is_leader(),
@@ -320,25 +322,25 @@ impl Sampler {
     }
 
     fn note(&mut self, asked: u64, leads: bool) {
-        let mut answer = Answer { leads, ..self.told };
+        let mut sample = Sample { leads, ..self.last };
         if leads {
             self.term = self.node.upgrade().and_then(|node| node.leadership()).or(self.term.take());
             let deadline = self.term.as_ref().and_then(deadline);
-            // Without one the term has just ended, and which one it was cannot be told any more.
+            // Without a deadline the term has just ended, and its epoch is unknown.
             if let (Some(term), Some(deadline)) = (&self.term, deadline) {
                 self.last_yes = asked;
-                answer.epoch = term.epoch().as_u64();
-                answer.deadline = deadline;
+                sample.epoch = term.epoch().as_u64();
+                sample.deadline = deadline;
             }
         }
         let gap = asked - self.last_asked;
         self.last_asked = asked;
-        if answer != self.told || gap > GAP {
-            self.told = answer;
+        if sample != self.last || gap > GAP {
+            self.last = sample;
             say(
                 "sample",
                 json!({
-                    "at": asked, "leads": leads, "epoch": answer.epoch, "deadline": answer.deadline,
+                    "at": asked, "leads": leads, "epoch": sample.epoch, "deadline": sample.deadline,
                     "last_yes": self.last_yes, "gap": gap,
                 }),
             );
