@@ -229,6 +229,14 @@ mod tests {
     }
 
     #[test]
+    fn no_topic_has_the_name_of_a_command() {
+        let parser = parser();
+        for topic in TOPICS {
+            assert!(parser.find_subcommand(topic.name).is_none(), "{}", topic.name);
+        }
+    }
+
+    #[test]
     fn durations_have_units() {
         for (text, millis) in
             [("500ms", 500), ("1.5s", 1_500), ("2", 2_000), ("2m", 120_000), ("1h", 3_600_000)]

@@ -95,12 +95,12 @@ fn listen(
                     notifier.notify("READY=1");
                 }
                 _ if std::mem::replace(&mut stopping, true) => {
-                    log::error!("a second signal: ends without releasing the lease");
+                    log::error!("ends at once after a second signal, without releasing the lease");
                     process::kill_running();
                     std::process::exit(1);
                 }
                 _ => {
-                    log::info!("a signal: stops");
+                    log::info!("stops after a signal");
                     notifier.notify("STOPPING=1");
                     let _ = stop.try_send(());
                 }

@@ -78,21 +78,21 @@ impl From<clap::Error> for Failure {
         let text = error.to_string();
         let (mistake, usage) = text.split_once("Usage: ").unwrap_or((&text, ""));
         let mistake = mistake.split("For more information").next().unwrap_or_default();
-        let mut said = String::new();
+        let mut message = String::new();
         for line in mistake.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let part = line.trim_start_matches("error: ").trim_start_matches("tip: ");
-            let between = match said.chars().last() {
+            let between = match message.chars().last() {
                 None => "",
                 Some(':') => " ",
                 Some(_) if part.starts_with('[') => " ",
                 Some(_) => "; ",
             };
-            said.extend([between, part]);
+            message.extend([between, part]);
         }
         let is_name = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
         let command: Vec<_> = usage.split_whitespace().take_while(is_name).collect();
         let command = if command.is_empty() { "leasehold".to_owned() } else { command.join(" ") };
-        Self::Usage(format!("{said}; see `{command} --help`"))
+        Self::Usage(format!("{message}; see `{command} --help`"))
     }
 }
 

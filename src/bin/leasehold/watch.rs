@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -66,11 +66,14 @@ fn lines(
     mut line: impl FnMut(&WatchEvent) -> Option<String>,
 ) -> Result<(), Failure> {
     while !ended.load(Ordering::SeqCst) {
-        if let Ok(event) = events.recv_timeout(TICK) {
-            if let Some(line) = line(&event) {
-                if !output::line(&line)? {
-                    return Ok(());
-                }
+        let line = match events.recv_timeout(TICK) {
+            Ok(event) => line(&event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        if let Some(line) = line {
+            if !output::line(&line)? {
+                break;
             }
         }
     }
