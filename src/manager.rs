@@ -9,7 +9,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let manager = Manager::new(Config::load("cluster.json")?);
-//! let view = manager.query_all(Duration::from_secs(1))?;
+//! let view = manager.query_all(Duration::from_secs(1), Duration::from_secs(10))?;
 //! for node in &view.nodes {
 //!     println!("{} {} after {:?}", node.status.node_id, node.status.role, node.round_trip);
 //! }
@@ -41,11 +41,12 @@
 //! see [`VirtualAddress::with_prefix`](crate::vip::VirtualAddress::with_prefix). `"netmask": 32`
 //! (IPv6: 128) is right for nearly every virtual IP, and the safe choice.
 
+mod client;
 mod command;
 mod daemon;
 mod error;
 mod hooks;
-mod remote;
+mod operation;
 mod view;
 mod watch;
 
@@ -68,7 +69,7 @@ pub use hooks::DaemonHooks;
 pub use view::{ClusterView, NodeView};
 pub use watch::{ClusterWatch, WatchEvent};
 
-use daemon::Slot;
+use daemon::CurrentDaemon;
 use hooks::SharedHooks;
 
 /// A cluster's node as its operator sees it; see the [module](self).
@@ -80,7 +81,7 @@ pub struct Manager {
     config: Config,
     options: Options,
     custom: Custom,
-    slot: Arc<Slot>,
+    daemon: Arc<CurrentDaemon>,
 }
 
 /// What a daemon consists of.
@@ -130,18 +131,18 @@ impl Manager {
     /// Whether [`run`](Self::run) is under way in this manager.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.slot.is_taken()
+        self.daemon.is_running()
     }
 
     /// The node of the daemon that runs in this manager, once it has started.
     #[must_use]
     pub fn node(&self) -> Option<NodeHandle> {
-        self.slot.node()
+        self.daemon.node()
     }
 
     /// Ends the daemon of this manager, if one runs: [`run`](Self::run) returns soon. Never blocks.
     pub fn stop(&self) {
-        self.slot.stop();
+        self.daemon.stop();
     }
 
     /// Adds a value to the health answers of the daemon, of this run and of later ones.
@@ -207,7 +208,7 @@ impl ManagerBuilder {
     #[must_use]
     pub fn build(self) -> Manager {
         let Self { config, options } = self;
-        Manager { config, options, custom: Custom::default(), slot: Arc::default() }
+        Manager { config, options, custom: Custom::default(), daemon: Arc::default() }
     }
 }
 

@@ -157,7 +157,6 @@ impl Requester {
     ///
     /// # Errors
     /// Why the last attempt came to nothing; at once when waiting cannot help.
-    #[allow(dead_code, reason = "the operator commands are about to use it")]
     pub(crate) fn read_record(
         &mut self,
         config: &Config,

@@ -44,7 +44,7 @@ pub use handler::{EndpointStats, Options, Service};
 pub use request::{MAX_REQUEST_BYTES, RequestError, parse_promote, parse_transfer};
 pub use status::NodeStatus;
 
-pub(crate) use handler::{Reply, ServiceHandler};
+pub(crate) use handler::{ControlResponse, ServiceHandler};
 
 /// The service's name: `cluster_<cluster>`.
 #[must_use]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
+use super::client::ClusterClient;
 use super::hooks::{DaemonHooks, Forward, call};
-use super::remote::Remote;
 use super::{Manager, ManagerError, step};
 use crate::clock::Clock;
 use crate::config::VipConfig;
@@ -24,64 +24,70 @@ const PREDECESSOR: Duration = Duration::from_secs(3);
 /// Makes the worker that holds the virtual IP.
 pub(super) type MakeWorker = dyn Fn(&VipConfig) -> Result<vip::Worker, vip::VipError> + Send + Sync;
 
-/// The place of the one daemon that a manager may run.
+/// The one daemon that a manager may run.
 #[derive(Debug)]
-pub(super) struct Slot {
-    state: Mutex<State>,
+pub(super) struct CurrentDaemon {
+    phase: Mutex<Phase>,
     stop: Sender<()>,
     stopped: Receiver<()>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    taken: bool,
-    node: Option<NodeHandle>,
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    /// Until the node has started.
+    Starting,
+    Running(NodeHandle),
 }
 
-impl Default for Slot {
+impl Default for CurrentDaemon {
     fn default() -> Self {
         let (stop, stopped) = bounded(1);
-        Self { state: Mutex::default(), stop, stopped }
+        Self { phase: Mutex::new(Phase::Idle), stop, stopped }
     }
 }
 
-impl Slot {
-    pub(super) fn is_taken(&self) -> bool {
-        self.state.lock().taken
+impl CurrentDaemon {
+    pub(super) fn is_running(&self) -> bool {
+        !matches!(*self.phase.lock(), Phase::Idle)
     }
 
     /// The node of the daemon, once it has started.
     pub(super) fn node(&self) -> Option<NodeHandle> {
-        self.state.lock().node.clone()
+        match &*self.phase.lock() {
+            Phase::Running(node) => Some(node.clone()),
+            Phase::Idle | Phase::Starting => None,
+        }
     }
 
-    /// Leaves word for the daemon, if there is one.
+    /// Tells the daemon to stop, if there is one.
     pub(super) fn stop(&self) {
-        let state = self.state.lock();
-        if state.taken {
+        // Under the lock, so that a request never reaches a later daemon.
+        let phase = self.phase.lock();
+        if !matches!(*phase, Phase::Idle) {
             // Full: it was told already.
             let _ = self.stop.try_send(());
         }
     }
 
-    /// Takes the place until the guard is dropped.
-    fn take(&self) -> Option<Taken<'_>> {
-        let mut state = self.state.lock();
-        if state.taken {
+    /// Begins a daemon, which lasts until the guard is dropped; `None` when one runs.
+    fn begin(&self) -> Option<DaemonGuard<'_>> {
+        let mut phase = self.phase.lock();
+        if !matches!(*phase, Phase::Idle) {
             return None;
         }
-        state.taken = true;
-        // What was meant for the one before.
+        *phase = Phase::Starting;
+        // Requests to stop that came too late for the daemon before.
         while self.stopped.try_recv().is_ok() {}
-        Some(Taken(self))
+        Some(DaemonGuard(self))
     }
 }
 
-struct Taken<'a>(&'a Slot);
+struct DaemonGuard<'a>(&'a CurrentDaemon);
 
-impl Drop for Taken<'_> {
+impl Drop for DaemonGuard<'_> {
     fn drop(&mut self) {
-        *self.0.state.lock() = State::default();
+        *self.0.phase.lock() = Phase::Idle;
     }
 }
 
@@ -99,7 +105,7 @@ impl Manager {
     /// answers; otherwise why the node or its virtual IP could not be started. Nothing is left
     /// running.
     pub fn run(&self, stop: &Receiver<()>) -> Result<Stopped, ManagerError> {
-        let Some(_taken) = self.slot.take() else { return Err(self.already_running()) };
+        let Some(_guard) = self.daemon.begin() else { return Err(self.already_running()) };
         let hooks = self.options.hooks.as_ref();
         call(hooks, DaemonHooks::on_daemon_start);
         let result = self.serve(stop);
@@ -116,14 +122,14 @@ impl Manager {
         let node = self.start_node()?;
         let handle = node.handle();
         let server = self.open_request_server(&handle)?;
-        self.slot.state.lock().node = Some(handle.clone());
+        *self.daemon.phase.lock() = Phase::Running(handle.clone());
         let (cluster, name) = (self.config.cluster_id(), self.config.node_id());
         log::info!(cluster, node = name; "daemon started");
         call(self.options.hooks.as_ref(), |hooks| hooks.on_daemon_ready(&handle));
         // A message and the end of all senders mean the same.
         select! {
             recv(stop) -> _ => {}
-            recv(self.slot.stopped) -> _ => {}
+            recv(self.daemon.stopped) -> _ => {}
         }
         log::info!(cluster, node = name; "daemon stops");
         // Questions are answered until the lease is given back.
@@ -135,13 +141,13 @@ impl Manager {
     /// Refuses to be the second daemon of a node whose first one answers.
     fn check_predecessor(&self) -> Result<(), ManagerError> {
         let config = &self.config;
-        let mut remote = match Remote::connect(config, config.connect_timeout()) {
-            Ok(remote) => remote,
+        let mut client = match ClusterClient::connect(config, config.connect_timeout()) {
+            Ok(client) => client,
             Err(_) if config.start_disconnected() => return Ok(()),
             Err(error) => return Err(error),
         };
         let timeout = step(PREDECESSOR, config.connect_timeout());
-        match remote.anybody(config.node_id(), timeout) {
+        match client.is_running(config.node_id(), timeout) {
             Ok(true) => Err(self.already_running()),
             Ok(false) => Ok(()),
             Err(error) => {
@@ -173,10 +179,10 @@ impl Manager {
             handlers.push(Box::new(HealthHandler::of(node.clone(), custom)));
         }
         if self.options.service {
-            let slot = std::sync::Arc::clone(&self.slot);
+            let daemon = std::sync::Arc::clone(&self.daemon);
             let options = service::Options::default()
                 .control(self.options.control)
-                .on_stop(move || slot.stop());
+                .on_stop(move || daemon.stop());
             handlers.push(Box::new(ServiceHandler::new(node.clone(), options)));
         }
         if handlers.is_empty() {

@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::NodeStatus;
 use crate::event::Role;
 use crate::health::{Malformed, millis, non_empty, read, text};
+use crate::lease::{Epoch, Lease};
+use crate::node::Status;
+use crate::store::{Content, Snapshot};
 use crate::text::excerpt;
 
 /// A node that answered.
@@ -131,10 +134,10 @@ impl ClusterView {
     }
 
     /// Takes the leader, epoch and revision from the record.
-    pub(super) fn set_record(&mut self, seen: &crate::node::Status) {
-        self.leader.clone_from(&seen.leader);
-        self.epoch = seen.epoch.map_or(0, crate::lease::Epoch::as_u64);
-        self.revision = seen.revision;
+    pub(super) fn set_record(&mut self, record: &RecordView) {
+        self.leader.clone_from(&record.leader);
+        self.epoch = record.epoch;
+        self.revision = record.revision;
     }
 
     /// Takes the nodes that answered. Leader and epoch come from them only when no record was read.
@@ -148,6 +151,38 @@ impl ClusterView {
         }
         let holder = leading.filter(|node| Some(&node.status.node_id) == self.leader.as_ref());
         self.lease_remaining_ms = holder.and_then(|node| node.status.lease_remaining_ms);
+    }
+}
+
+/// What the lease's record says.
+pub(super) struct RecordView {
+    pub(super) leader: Option<String>,
+    pub(super) epoch: u64,
+    pub(super) revision: u64,
+}
+
+impl RecordView {
+    /// From a read of the record; `None` when there is no bucket.
+    pub(super) fn of(snapshot: Option<Snapshot>) -> Self {
+        let entry = snapshot.and_then(|snapshot| snapshot.entry);
+        let lease = entry.as_ref().and_then(|entry| match &entry.content {
+            Content::Value(bytes) => Lease::decode(bytes).ok(),
+            Content::Marker => None,
+        });
+        Self {
+            revision: entry.map_or(0, |entry| entry.revision),
+            epoch: lease.as_ref().map_or(0, |lease| lease.epoch.as_u64()),
+            leader: lease.filter(|lease| !lease.is_released()).map(|lease| lease.node_id),
+        }
+    }
+
+    /// As an observer of this process knows it.
+    pub(super) fn observed(status: &Status) -> Self {
+        Self {
+            leader: status.leader.clone(),
+            epoch: status.epoch.map_or(0, Epoch::as_u64),
+            revision: status.revision,
+        }
     }
 }
 

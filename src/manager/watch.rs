@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use super::remote::Remote;
-use super::view::{ClusterView, NodeView};
+use super::client::ClusterClient;
+use super::view::{ClusterView, NodeView, RecordView};
 use super::{ManagerError, step};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -49,7 +49,7 @@ pub enum WatchEvent {
 /// Follows a cluster. Writes nothing, and never leads.
 pub struct ClusterWatch {
     observer: Observer,
-    remote: Remote,
+    client: ClusterClient,
     interval: Duration,
     clock: Clock,
     next_at: Timestamp,
@@ -71,7 +71,7 @@ impl ClusterWatch {
         let clock = Clock::boot();
         Ok(Self {
             observer: Observer::start(patient)?,
-            remote: Remote::lazy(config),
+            client: ClusterClient::new(config),
             interval: interval.clamp(Duration::from_millis(100), Duration::from_secs(3600)),
             next_at: clock.now(),
             clock,
@@ -116,15 +116,15 @@ impl ClusterWatch {
     fn refresh(&mut self) {
         let now = self.clock.now();
         self.next_at = now + self.interval;
-        let heard = self.remote.all(step(LISTEN, self.interval / 2));
+        let heard = self.client.nodes(step(LISTEN, self.interval / 2));
         let seen = self.observer.status();
         let before = std::mem::take(&mut self.latest.nodes);
         let mut view = ClusterView { problem: None, ..self.latest.clone() };
         // The observer has nothing to say for long, and does not miss a server that hangs.
-        view.connected = seen.connected && self.remote.server().is_some();
-        view.server = self.remote.server();
+        view.connected = seen.connected && self.client.server().is_some();
+        view.server = self.client.server();
         view.epoch = 0;
-        view.set_record(&seen);
+        view.set_record(&RecordView::observed(&seen));
         match heard {
             Ok(nodes) => {
                 let nodes = self.compare(before, nodes);

@@ -130,7 +130,7 @@ type Shared = Arc<Mutex<Vec<Endpoint>>>;
 
 /// The answer to a command.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Reply {
+pub(crate) struct ControlResponse {
     pub(crate) ok: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -220,9 +220,9 @@ impl ServiceHandler {
     fn reply(&self, done: Result<(), Refusal>) -> Response {
         let leader = self.node.leader();
         match done {
-            Ok(()) => said(&Reply { ok: true, error: None, leader }),
+            Ok(()) => said(&ControlResponse { ok: true, error: None, leader }),
             Err((code, words)) => {
-                let reply = Reply { ok: false, error: Some(words.clone()), leader };
+                let reply = ControlResponse { ok: false, error: Some(words.clone()), leader };
                 Response { error: Some((code, words)), ..said(&reply) }
             }
         }

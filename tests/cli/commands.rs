@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use leasehold::Config;
 use leasehold::guide::TOPICS;
@@ -135,12 +136,12 @@ on_both_servers!(a_hanging_daemon_times_out_and_a_killed_one_is_not_found, |vers
     site.wait("n2", "the second", |status| status["daemon"] == true);
     second.pause();
     let commands = [
-        (&["status"][..], "an answer of n2"),
-        (&["status", "--node", "n2"], "an answer of n2"),
-        (&["promote", "--force"], "an answer of n2"),
-        (&["demote"], "an answer of n2"),
-        (&["leave"], "an answer of n2"),
-        (&["transfer", "n2"], "an answer of n2"),
+        (&["status"][..], "a response of n2"),
+        (&["status", "--node", "n2"], "a response of n2"),
+        (&["promote", "--force"], "a response of n2"),
+        (&["demote"], "a response of n2"),
+        (&["leave"], "a response of n2"),
+        (&["transfer", "n2"], "a response of n2"),
     ];
     for (command, says) in commands {
         let ended = site.of("n2", &[command, &["--timeout", "500ms"]].concat());
@@ -162,6 +163,9 @@ on_both_servers!(a_hanging_daemon_times_out_and_a_killed_one_is_not_found, |vers
 /// With a server that accepts connections and sends nothing.
 #[test]
 fn commands_keep_their_time_limit() {
+    const TIMEOUT: Duration = Duration::from_secs(4);
+    // To start a process and to close a connection that is silent.
+    const ALLOWANCE: Duration = Duration::from_secs(3);
     let site = Site::new(Version::Newest);
     site.init("n1");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -169,11 +173,45 @@ fn commands_keep_their_time_limit() {
         config["nats"]["servers"] = serde_json::json!([silent.local_addr().unwrap().to_string()]);
         config["nats"]["connectTimeoutMs"] = 300_000.into();
     });
-    for command in [&["status", "--all"][..], &["join"], &["promote"], &["status", "--node", "n2"]]
-    {
-        site.of("n1", &[command, &["--timeout", "1s"]].concat()).failed(1, "nats.servers");
+    for command in [
+        &["status", "--all"][..],
+        &["join"],
+        &["promote", "--force"],
+        &["transfer", "n2"],
+        &["status", "--node", "n2"],
+    ] {
+        let begun = Instant::now();
+        site.of("n1", &[command, &["--timeout", "4s"]].concat()).failed(1, "nats.servers");
+        assert!(begun.elapsed() < TIMEOUT + ALLOWANCE, "{command:?}: {:?}", begun.elapsed());
     }
 }
+
+on_both_servers!(a_command_makes_one_connection, |version| {
+    let site = Site::new(version);
+    for node in ["n1", "n2", "n3"] {
+        site.init(node);
+    }
+    let _first = site.daemon("n1", &[]);
+    site.wait_for_lead("n1");
+    let _second = site.daemon("n2", &[]);
+    site.wait("n2", "the second daemon", |status| status["daemon"] == true);
+    let connections = || site.server.monitor().varz()["total_connections"].as_u64().unwrap();
+    for (node, command) in [
+        ("n1", &["status"][..]),
+        ("n1", &["status", "--all"]),
+        ("n3", &["status"]),
+        ("n3", &["join"]),
+        ("n1", &["transfer", "n2"]),
+        ("n1", &["promote", "--force"]),
+        ("n1", &["demote"]),
+        ("n1", &["leave"]),
+    ] {
+        let before = connections();
+        site.of(node, command).succeeded();
+        // One client: its server is probed before the client crate connects.
+        assert_eq!(connections() - before, 2, "{node} {command:?}");
+    }
+});
 
 on_both_servers!(without_a_daemon_only_status_and_join_succeed, |version| {
     let site = Site::new(version);

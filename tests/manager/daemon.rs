@@ -76,7 +76,7 @@ fn without_a_server_a_status_says_why_and_commands_fail() {
     let quick = Manager::new(config);
     for error in [
         manager.join(short).unwrap_err(),
-        quick.query_all(short).unwrap_err(),
+        manager.query_all(short, short).unwrap_err(),
         manager.demote(short).unwrap_err(),
         quick.run(&never()).unwrap_err(),
     ] {
@@ -149,7 +149,7 @@ on_both_servers!(operators_read_and_command_from_other_processes, |version| {
     assert!(
         status.uptime_ms > 0 && status.lease_remaining_ms.is_some() && !status.session.is_empty()
     );
-    let view = op2.query_all(LISTEN).unwrap();
+    let view = op2.query_all(LISTEN, LIMIT).unwrap();
     assert_eq!((view.leader.as_deref(), view.epoch), (Some("node-1"), epoch));
     assert!(view.lease_remaining_ms.is_some_and(|left| left > 0 && left <= view.lease_ttl_ms));
     let names: Vec<_> = view.nodes.iter().map(|node| node.status.node_id.as_str()).collect();
@@ -329,7 +329,7 @@ on_both_servers!(looking_writes_nothing_and_never_leads, |version| {
     for call in 0..1000 {
         match call % 100 {
             0 => drop(absent.join(LIMIT).unwrap()),
-            1 => drop(absent.query_all(Duration::from_millis(20)).unwrap()),
+            1 => drop(absent.query_all(Duration::from_millis(20), LIMIT).unwrap()),
             2..6 => assert!(!absent.status(LIMIT).unwrap().daemon),
             6 => drop(asked.status(LIMIT).unwrap()),
             7 => {
@@ -452,9 +452,9 @@ on_both_servers!(an_answer_in_anothers_name_is_none, |version| {
         let (Err(ManagerError::Refused { node, reason }), Ok(status)) = asked else {
             panic!("{lie}: {asked:?}")
         };
-        assert_eq!((node.as_str(), reason.as_str()), ("node-1", "what it answers cannot be read"));
+        assert_eq!((node.as_str(), reason.as_str()), ("node-1", "its response cannot be parsed"));
         assert_eq!((status.role, status.connected, status.daemon), (Role::Follower, true, false));
-        assert!(status.problem.is_some_and(|problem| problem.contains("cannot be read")));
+        assert!(status.problem.is_some_and(|problem| problem.contains("cannot be parsed")));
     }
 });
 
@@ -487,7 +487,7 @@ on_both_servers!(nodes_with_health_alone_are_seen_too, |version| {
     daemon.leads();
     daemon.manager.set_custom("zone", "a").unwrap();
     let operator = operator(&server.url(), "node-1");
-    let view = operator.query_all(LISTEN).unwrap();
+    let view = operator.query_all(LISTEN, LIMIT).unwrap();
     assert_eq!(view.nodes.len(), 1);
     assert_eq!(view.nodes[0].status.role, Role::Leader);
     let refused = operator.demote(LIMIT).unwrap_err();

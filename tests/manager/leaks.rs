@@ -24,8 +24,8 @@ fn once(url: &str) {
     daemon.leads();
     let gate = HealthCheck::start(daemon.node(), HealthCheckSettings::default(), || true)
         .expect("a thread");
+    operator(url, "node-9").join(LIMIT).expect("a server");
     let operator = operator(url, "node-1");
-    operator.join(LIMIT).expect("a server");
     operator.status(LIMIT).expect("a daemon");
     let mut watch = operator.watch(Duration::from_millis(100)).expect("a thread");
     watch.next_timeout(Duration::from_millis(300));

@@ -116,7 +116,7 @@ on_both_servers!(operators_command_and_do_not_write, |version| {
     let two = Daemon::start(manager(&server, "node", "node-2"));
     two.node().wait_for_leader(PATIENCE).unwrap();
     let operator = manager(&server, "operator", "node-1").build();
-    assert_eq!(operator.query_all(LISTEN).unwrap().nodes.len(), 2);
+    assert_eq!(operator.query_all(LISTEN, LIMIT).unwrap().nodes.len(), 2);
     operator.demote(LIMIT).unwrap();
     two.leads();
     assert_eq!(operator.promote(true, LIMIT).unwrap().role, Role::Leader);
@@ -138,16 +138,17 @@ on_both_servers!(readers_look_and_do_nothing_else, |version| {
     let reader = manager(&server, "reader", "node-1").build();
     let status = reader.status(LIMIT).unwrap();
     assert!(status.daemon && status.role == Role::Leader);
-    assert_eq!(reader.join(LIMIT).unwrap().leader.as_deref(), Some("node-1"));
-    let view = reader.query_all(LISTEN).unwrap();
+    let view = reader.query_all(LISTEN, LIMIT).unwrap();
     assert_eq!((view.leader.as_deref(), view.nodes.len()), (Some("node-1"), 1));
     assert_eq!(view.problem, None);
     let health = health::query(reader.config(), "node-1", LIMIT).unwrap().health;
     assert_eq!(health.role, Role::Leader);
     let none = health::query(reader.config(), "node-9", LIMIT);
     assert!(matches!(none, Err(QueryError::NoSuchNode { .. })), "{none:?}");
-    let nobody = manager(&server, "reader", "node-9").build().status(LIMIT).unwrap();
-    assert_eq!((nobody.daemon, nobody.leader.as_deref()), (false, Some("node-1")));
+    let absent = manager(&server, "reader", "node-9").build();
+    assert_eq!(absent.join(LIMIT).unwrap().leader.as_deref(), Some("node-1"));
+    let status = absent.status(LIMIT).unwrap();
+    assert_eq!((status.daemon, status.leader.as_deref()), (false, Some("node-1")));
 
     for (what, refused) in [
         ("demote", reader.demote(LIMIT).map(drop)),

@@ -57,7 +57,7 @@ on_both_servers!(it_follows_the_lead_and_status_agrees, |version| {
     assert!(!a.has(ip()));
     two.leads();
     eventually(PATIENCE, "the VIP on the second", || op2.status(LIMIT).unwrap().vip_held);
-    let view = op1.query_all(Duration::from_millis(500)).unwrap();
+    let view = op1.query_all(Duration::from_millis(500), LIMIT).unwrap();
     let held: Vec<_> = view.nodes.iter().map(|node| node.status.vip_held).collect();
     assert_eq!((view.leader.as_deref(), held), (Some("node-2"), vec![false, true]));
 

@@ -13,8 +13,6 @@ use super::failure::Failure;
 use super::output;
 use super::text;
 
-/// The shortest connect timeout that a configuration allows.
-const SHORTEST_CONNECT: Duration = Duration::from_millis(100);
 /// How long all nodes have to answer.
 const LISTEN: Duration = Duration::from_secs(1);
 
@@ -22,17 +20,14 @@ pub(super) fn load(args: &Args) -> Result<Config, Failure> {
     Config::load(&args.config).map_err(|error| Failure::config(&args.config, error))
 }
 
-/// The connect timeout is at most the time limit of the command.
 fn manager(args: &Args) -> Result<Manager, Failure> {
-    let config = load(args)?;
-    let timeout = args.timeout.clamp(SHORTEST_CONNECT, config.connect_timeout());
-    Ok(Manager::new(config.to_builder().connect_timeout(timeout).build()?))
+    Ok(Manager::new(load(args)?))
 }
 
 pub(super) fn status(args: &Args, which: &args::Status) -> Result<(), Failure> {
     let manager = manager(args)?;
     if which.all {
-        let view = manager.query_all(args.timeout.min(LISTEN))?;
+        let view = manager.query_all(LISTEN, args.timeout)?;
         return show_cluster(args, &view);
     }
     if let Some(node) = &which.node {
@@ -44,13 +39,7 @@ pub(super) fn status(args: &Args, which: &args::Status) -> Result<(), Failure> {
 }
 
 pub(super) fn join(args: &Args) -> Result<(), Failure> {
-    let manager = manager(args)?;
-    let status = manager.status(args.timeout)?;
-    if status.daemon {
-        let node = status.node_id;
-        return Err(leasehold::ManagerError::AlreadyRunning { node }.into());
-    }
-    show_cluster(args, &manager.join(args.timeout)?)
+    show_cluster(args, &manager(args)?.join(args.timeout)?)
 }
 
 fn show_cluster(args: &Args, view: &ClusterView) -> Result<(), Failure> {
