@@ -161,11 +161,7 @@ impl Election {
     /// Leader from the beginning of a term until the term is resigned or ends.
     #[must_use]
     pub fn role(&self) -> Role {
-        if matches!(self.phase, Phase::Holding { resignation: None, .. }) {
-            Role::Leader
-        } else {
-            Role::Follower
-        }
+        if self.is_leading() { Role::Leader } else { Role::Follower }
     }
 
     /// Whether a resigned term is draining, or its release is being written.

@@ -43,7 +43,7 @@ impl Election {
         let Phase::Challenging(challenge) = &self.phase else { return };
         let repeatable = self.repeatable(challenge, verdict);
         let in_time = now < challenge.sent + self.settings.timing.validity();
-        if repeatable.is_none() && !self.own_record_stands(challenge.epoch) {
+        if repeatable.is_none() && !self.holds_record(challenge.epoch) {
             // The record that it was to replace is gone, or never existed. None of its writes was
             // stored, and none can be stored any more but over a clean release.
             self.phase = Phase::Following;
@@ -85,7 +85,7 @@ impl Election {
     }
 
     /// Whether the current record says that this session holds the lease with that epoch.
-    pub(super) fn own_record_stands(&self, epoch: Epoch) -> bool {
+    pub(super) fn holds_record(&self, epoch: Epoch) -> bool {
         let lease = self.view.confirmed().and_then(|confirmed| confirmed.lease());
         lease.is_some_and(|lease| lease.epoch == epoch && self.is_own_held(lease))
     }

@@ -42,9 +42,9 @@ impl Election {
         match &self.phase {
             Phase::Following | Phase::Stopped => None,
             Phase::Challenging(challenge) => Some(challenge.sent + self.settings.timing.validity()),
-            Phase::Holding { term, resignation: None } => Some(term.deadline),
-            Phase::Holding { term, resignation: Some(resignation) } => {
-                Some(term.deadline.min(resignation.give_up_at))
+            Phase::Holding { term, resignation } => {
+                let drain = resignation.as_ref().map(|resignation| resignation.give_up_at);
+                drain.into_iter().chain([term.deadline]).min()
             }
             Phase::Releasing(release) => Some(release.give_up_at),
         }
@@ -63,9 +63,10 @@ impl Election {
         match &mut self.phase {
             Phase::Holding { resignation: None, .. } => {
                 let give_up_at = now + self.settings.drain_timeout;
-                self.start_drain(Resignation { reason, successor, give_up_at, drained: false });
+                self.start_drain(Resignation::new(reason, successor, give_up_at));
                 Ok(())
             }
+            // A second resignation joins the first. It may still name a successor.
             Phase::Holding { resignation: Some(resignation), .. } => {
                 resignation.successor = resignation.successor.take().or(successor);
                 Ok(())
@@ -110,7 +111,7 @@ impl Election {
 
     pub(super) fn set_healthy(&mut self, now: Timestamp, healthy: bool) {
         self.healthy = healthy;
-        if !healthy && matches!(self.phase, Phase::Holding { resignation: None, .. }) {
+        if !healthy && self.is_leading() {
             self.out.refused = self.resign(now, Reason::Unhealthy).err();
         }
     }
@@ -141,7 +142,7 @@ impl Election {
     /// Whether the current record is an own one that is to be overwritten by a release.
     pub(super) fn has_leftover(&self) -> bool {
         let ended = self.leftover.to_release.as_ref();
-        ended.is_some_and(|ended| self.own_record_stands(ended.epoch))
+        ended.is_some_and(|ended| self.holds_record(ended.epoch))
     }
 
     /// The term whose record is to be overwritten by a release. It is returned once.
@@ -205,13 +206,7 @@ impl Election {
         self.stop_by = Some(until);
         match &mut self.phase {
             Phase::Holding { resignation: None, .. } => {
-                let reason = Reason::Stop;
-                self.start_drain(Resignation {
-                    reason,
-                    successor: None,
-                    give_up_at: until,
-                    drained: false,
-                });
+                self.start_drain(Resignation::new(Reason::Stop, None, until));
             }
             Phase::Holding { resignation: Some(resignation), .. } => {
                 resignation.give_up_at = resignation.give_up_at.min(until);

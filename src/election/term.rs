@@ -10,11 +10,17 @@ use crate::lease::Epoch;
 use crate::store::Ticket;
 
 impl Election {
+    /// The term that is held, led or resigned.
     pub(super) fn term(&self) -> Option<&Term> {
         match &self.phase {
             Phase::Holding { term, .. } => Some(term),
             Phase::Following | Phase::Challenging(_) | Phase::Releasing(_) | Phase::Stopped => None,
         }
+    }
+
+    /// Whether a term is held and was not resigned.
+    pub(super) fn is_leading(&self) -> bool {
+        matches!(self.phase, Phase::Holding { resignation: None, .. })
     }
 
     fn term_mut(&mut self) -> Option<&mut Term> {
@@ -132,8 +138,7 @@ impl Election {
     fn extend(&mut self, now: Timestamp, sent: Timestamp) {
         let until = sent + self.settings.timing.validity();
         let renew_at = sent + self.settings.timing.renew_interval();
-        let leading = matches!(self.phase, Phase::Holding { resignation: None, .. });
-        if leading && !self.cell.extend(now, until) {
+        if self.is_leading() && !self.cell.extend(now, until) {
             return self.lose(now, Cause::Expired);
         }
         let Some(term) = self.term_mut() else { return };
@@ -156,7 +161,7 @@ impl Election {
             Phase::Holding { .. } => self.check_term(now, verdict),
             Phase::Challenging(_) => self.after_read_while_challenging(now, verdict),
             Phase::Releasing(release) => {
-                if !self.own_record_stands(release.term.epoch) {
+                if !self.holds_record(release.term.epoch) {
                     self.phase = Phase::Following;
                 }
             }

@@ -99,8 +99,8 @@ impl RecordView {
 
     /// The epoch of a term that follows `observed`; `None` when the epochs are used up.
     ///
-    /// Without a record that has a session, the revision stands in for the epoch: it is higher than
-    /// any epoch, as every term takes at least one write.
+    /// Where no record with a session names the last epoch, the revision stands in for it. It is no
+    /// lower, because revisions rise with every write, and every term takes at least one.
     pub(super) fn next_epoch(&self, observed: &Observation) -> Option<Epoch> {
         let last = match observed.lease() {
             Some(lease) if lease.session.is_some() => lease.epoch.as_u64(),

@@ -48,7 +48,7 @@ opt-level = 3
 [workspace]
 [dependencies]
 END
-    grep -E '^(crossbeam-channel|parking_lot|rustix|serde|serde_json|thiserror) = ' \
+    grep -E '^(crossbeam-channel|log|parking_lot|rustix|serde|serde_json|thiserror) = ' \
         Cargo.toml | awk '!seen[$1]++'
 }
 
