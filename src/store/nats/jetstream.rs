@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::object::{Object, optional};
 use super::stream_config::RawConfig;
 use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
@@ -63,6 +64,7 @@ impl RawError {
 
 #[derive(Deserialize)]
 struct RawAck {
+    #[serde(default, deserialize_with = "optional")]
     error: Option<RawError>,
     stream: Option<String>,
     #[serde(default)]
@@ -107,8 +109,9 @@ pub(super) enum Found<T> {
 
 #[derive(Deserialize)]
 struct RawGet<'a> {
+    #[serde(default, deserialize_with = "optional")]
     error: Option<RawError>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "optional")]
     message: Option<RawMessage<'a>>,
 }
 
@@ -152,9 +155,12 @@ pub(super) struct Info {
 
 #[derive(Deserialize)]
 struct RawInfo {
+    #[serde(default, deserialize_with = "optional")]
     error: Option<RawError>,
     created: Option<String>,
+    #[serde(default, deserialize_with = "optional")]
     state: Option<RawState>,
+    #[serde(default, deserialize_with = "optional")]
     config: Option<RawConfig>,
 }
 
@@ -203,6 +209,7 @@ pub(super) fn parse_create(body: &[u8], stream: &str) -> Result<Outcome, StoreEr
 pub(super) fn parse_account(body: &[u8]) -> Result<(), StoreError> {
     #[derive(Deserialize)]
     struct RawResponse {
+        #[serde(default, deserialize_with = "optional")]
         error: Option<RawError>,
     }
     parse::<RawResponse>(body)?.error.map_or(Ok(()), |error| Err(error.into_error()))
@@ -241,8 +248,10 @@ pub(super) fn malformed(what: &str) -> StoreError {
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(body)
-        .map_err(|error| StoreError::Malformed(excerpt(&error.to_string()).into()))
+    match serde_json::from_slice(body) {
+        Ok(Object(response)) => Ok(response),
+        Err(error) => Err(malformed(&excerpt(&error.to_string()))),
+    }
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, StoreError> {

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
+use super::object::optional;
 use crate::text::excerpt;
 
 /// A stream's configuration, as far as it matters here.
@@ -22,6 +23,7 @@ pub(super) struct RawConfig {
     pub(super) mirror: Option<Present>,
     pub(super) sources: Option<Vec<Present>>,
     pub(super) subject_transform: Option<Present>,
+    #[serde(deserialize_with = "optional")]
     pub(super) republish: Option<RawRepublish>,
 }
 

@@ -44,6 +44,8 @@ fn only_a_revision_of_the_right_stream_without_an_error_is_a_success() {
         b"",
         b"null",
         b"[]",
+        br#"[null,"KV_cluster-t",5]"#,
+        br#"{"error":[400,10071,"wrong last sequence: 8"]}"#,
         b"\xff\xfe",
     ] {
         let ack = parse_ack(doubtful, STREAM);
