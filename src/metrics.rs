@@ -1,72 +1,69 @@
-//! A node's figures as text that monitoring systems read.
+//! The state and the counters of a node as text for monitoring systems.
 //!
-//! The format is `OpenMetrics` 1.0, which Prometheus takes under the content type
-//! [`CONTENT_TYPE`]. Serving it is the application's business: it has an HTTP server or not.
+//! The format is `OpenMetrics` 1.0, which Prometheus reads. Serve the text with the HTTP server of
+//! your program, under the content type [`CONTENT_TYPE`]. The guide [lists](crate::guide::metrics)
+//! all metrics.
 
 use std::fmt::Write as _;
 
 use crate::event::Role;
 use crate::lease::Epoch;
-use crate::node::NodeHandle;
+use crate::node::{NodeHandle, Stats};
 
-/// What to call the text in HTTP.
+/// The content type of the text, for HTTP.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 impl NodeHandle {
-    /// The node's figures as [`OpenMetrics` text](crate::metrics), of one moment, each labelled
-    /// with its cluster and node.
+    /// The state and the counters of the node as [`OpenMetrics` text](crate::metrics). Each metric
+    /// has the labels `cluster` and `node`.
     #[must_use]
     pub fn open_metrics(&self) -> String {
         let config = self.config();
         let mut text = Text::new(config.cluster_id(), config.node_id());
-        self.write_state(&mut text);
-        self.write_counters(&mut text);
+        let stats = self.stats();
+        self.write_state(&mut text, &stats);
+        write_counters(&mut text, &stats);
         text.end()
     }
 
-    fn write_state(&self, text: &mut Text) {
-        let (status, counters, thread) = (self.status(), self.stats(), self.thread_health());
+    fn write_state(&self, text: &mut Text, stats: &Stats) {
+        let (node, thread) = (self.status(), self.thread_health());
         let flag = |set: bool| if set { 1.0 } else { 0.0 };
         text.info("build", "This library.", "version", env!("CARGO_PKG_VERSION"));
-        let leads = flag(status.role == Role::Leader);
+        let leads = flag(node.role == Role::Leader);
         text.gauge("leader", "", "Whether the node leads.", leads);
-        text.gauge("connected", "", "Whether there is a connection.", flag(status.connected));
-        text.gauge("resigning", "", "Whether a term is given back.", flag(status.resigning));
+        text.gauge("connected", "", "Whether the node is connected.", flag(node.connected));
+        text.gauge("resigning", "", "Whether the node resigns.", flag(node.resigning));
         text.gauge("stuck", "", "Whether the renewal thread hangs.", flag(thread.stuck));
-        let epoch = status.epoch.map_or(0, Epoch::as_u64);
+        let epoch = node.epoch.map_or(0, Epoch::as_u64);
         text.whole("epoch", "The highest epoch seen.", epoch);
-        text.whole("revision", "The newest revision known.", status.revision);
+        text.whole("revision", "The newest revision seen.", node.revision);
         let (uptime, age) = (self.uptime().as_secs_f64(), thread.age.as_secs_f64());
         text.gauge("uptime", "seconds", "Since the node was started.", uptime);
-        text.gauge("heartbeat_age", "seconds", "Since the renewal thread last turned.", age);
-        let remaining = counters.remaining.as_secs_f64();
-        text.gauge("lease_remaining", "seconds", "What is left of a lease held.", remaining);
-        let trip = counters.last_round_trip.as_secs_f64();
-        text.gauge("round_trip", "seconds", "Of the newest answered request.", trip);
-    }
-
-    fn write_counters(&self, text: &mut Text) {
-        let stats = self.stats();
-        for (name, help, value) in [
-            ("terms", "Terms led.", stats.terms),
-            ("renewals", "Renewals that moved the deadline.", stats.renewals),
-            ("failures", "Requests that the server refused.", stats.failures),
-            ("unknown_outcomes", "Requests of unknown outcome at first.", stats.unknown_outcomes),
-            ("lost_races", "Writes that came second.", stats.lost_races),
-            ("reconnects", "Connections after the first.", stats.reconnects),
-            (
-                "abandoned_connections",
-                "Connections given up as nothing was answered.",
-                stats.abandoned_connections,
-            ),
-            ("events_missed", "Events that nobody took in time.", stats.events_missed),
-        ] {
-            text.counter(name, help, value);
-        }
+        text.gauge("heartbeat_age", "seconds", "Since the renewal thread last did something.", age);
+        let remaining = stats.remaining.as_secs_f64();
+        text.gauge("lease_remaining", "seconds", "Until the held lease expires.", remaining);
+        let trip = stats.last_round_trip.as_secs_f64();
+        text.gauge("round_trip", "seconds", "Of the newest request with a response.", trip);
     }
 }
 
-/// The text in the making.
+fn write_counters(text: &mut Text, stats: &Stats) {
+    for (name, help, value) in [
+        ("terms", "Terms led.", stats.terms),
+        ("renewals", "Renewals that moved the deadline.", stats.renewals),
+        ("failures", "Requests that the server refused.", stats.failures),
+        ("unknown_outcomes", "Requests of unknown outcome at first.", stats.unknown_outcomes),
+        ("lost_races", "Writes that lost against another node.", stats.lost_races),
+        ("reconnects", "Connections after the first.", stats.reconnects),
+        ("abandoned_connections", "Connections given up.", stats.abandoned_connections),
+        ("events_missed", "Events dropped because they were not taken.", stats.events_missed),
+    ] {
+        text.counter(name, help, value);
+    }
+}
+
+/// The text so far.
 struct Text {
     text: String,
     labels: String,
