@@ -156,6 +156,14 @@ impl Config {
         json::write(&self.given.settings)
     }
 
+    /// The keys of the file whose values differ in `other`, without the values: some are secret.
+    #[must_use]
+    pub fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
+        let (ours, theirs) = (&self.given.settings, &other.given.settings);
+        let changed = options::ROWS.iter().filter(|row| ours.get(row) != theirs.get(row));
+        changed.map(|row| row.path).collect()
+    }
+
     /// Writes the configuration's file in one step: a reader gets the old or the new file, whole,
     /// also after a crash. Missing folders are created. A file that holds a secret gets mode 0600;
     /// another one keeps its mode.

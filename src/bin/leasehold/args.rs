@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 use leasehold::guide::TOPICS;
+use log::LevelFilter;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -34,14 +35,14 @@ pub(super) struct Args {
     #[arg(long, global = true)]
     pub(super) json: bool,
     /// Log level on stderr [default: info for the daemon, else error]
-    #[arg(long, global = true, value_enum, value_name = "LEVEL")]
-    pub(super) log_level: Option<Level>,
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = level_parser())]
+    pub(super) log_level: Option<LevelFilter>,
     /// Time limit of a command: 500ms, 10s, 2m
     #[arg(long, global = true, value_name = "TIME", default_value = "15s", value_parser = duration)]
     pub(super) timeout: Duration,
     /// Colours; auto: on a terminal unless NO_COLOR is set
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
-    pub(super) color: When,
+    pub(super) color: ColorChoice,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -173,22 +174,6 @@ pub(super) struct Watch {
     pub(super) interval: Duration,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Level {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(super) enum When {
-    Auto,
-    Always,
-    Never,
-}
-
 /// The parser of the command line. `help` takes the names of commands and topics.
 pub(super) fn parser() -> clap::Command {
     let parser = Args::command();
@@ -199,6 +184,11 @@ pub(super) fn parser() -> clap::Command {
     });
     let names = PossibleValuesParser::new(commands.chain(topics).collect::<Vec<_>>());
     parser.mut_subcommand("help", |help| help.mut_arg("name", |name| name.value_parser(names)))
+}
+
+fn level_parser() -> impl TypedValueParser<Value = LevelFilter> {
+    let levels = PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"]);
+    levels.try_map(|level| level.parse::<LevelFilter>())
 }
 
 /// `500ms`, `10s`, `1.5s`, `2m`, `1h`; a bare number is seconds.

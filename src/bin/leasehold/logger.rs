@@ -15,7 +15,7 @@ use leasehold::utc::Utc;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use super::args::{self, Args, Command};
+use super::args::{Args, Command};
 
 /// The most lines that wait.
 const QUEUE_LENGTH: usize = 4096;
@@ -50,7 +50,7 @@ pub(super) struct Flush(Option<SyncSender<Message>>);
 
 pub(super) fn start(args: &Args) -> Flush {
     let daemon = matches!(args.command, Command::Daemon(_));
-    let level = args.log_level.map_or_else(|| default_level(&args.command), filter);
+    let level = args.log_level.unwrap_or_else(|| default_level(&args.command));
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let format = match () {
         () if args.json && daemon => Format::Json,
@@ -85,16 +85,6 @@ fn default_level(command: &Command) -> LevelFilter {
         Command::Daemon(_) => LevelFilter::Info,
         Command::Watch(_) => LevelFilter::Off,
         _ => LevelFilter::Error,
-    }
-}
-
-fn filter(level: args::Level) -> LevelFilter {
-    match level {
-        args::Level::Error => LevelFilter::Error,
-        args::Level::Warn => LevelFilter::Warn,
-        args::Level::Info => LevelFilter::Info,
-        args::Level::Debug => LevelFilter::Debug,
-        args::Level::Trace => LevelFilter::Trace,
     }
 }
 

@@ -2,20 +2,20 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use clap::ColorChoice;
 use leasehold::text::printable;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::args::When;
 use super::failure::Failure;
 
 /// Whether output has colours.
-pub(super) fn colours(when: When) -> bool {
+pub(super) fn colours(when: ColorChoice) -> bool {
     let unwanted = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     match when {
-        When::Always => true,
-        When::Never => false,
-        When::Auto => io::stdout().is_terminal() && !unwanted(),
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => io::stdout().is_terminal() && !unwanted(),
     }
 }
 

@@ -6,7 +6,7 @@
 //! environment, and killed as well.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -16,6 +16,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group,
     pidfd_open, set_child_subreaper, waitid,
@@ -86,10 +87,17 @@ impl Run<'_> {
     pub(super) fn run(self) -> Result<(), Failed> {
         let mark = format!("{}-{:?}", std::process::id(), Instant::now());
         let mark: String = mark.chars().filter(|c| c.is_ascii_digit() || *c == '-').collect();
-        let mut child = self.start(&mark).map_err(Failed::Start)?;
+        let (mut child, pipe) = self.start(&mark).map_err(Failed::Start)?;
         let pid = Pid::from_child(&child);
         let registered = Registered::new(pid);
-        let ended = Output::new(&mut child, self.line).until_end(self.limit, self.cancelled, pid);
+        let output = Output {
+            pipe: Some(pipe),
+            partial_line: Vec::new(),
+            line: self.line,
+            kept: 0,
+            dropped: 0,
+        };
+        let ended = output.until_end(self.limit, self.cancelled, pid);
         // Before `wait`: until then no other process can have its id.
         let _ = kill_process_group(pid, Signal::KILL);
         let status = child.wait();
@@ -103,15 +111,17 @@ impl Run<'_> {
         }
     }
 
-    fn start(&self, mark: &str) -> io::Result<Child> {
+    /// The process, and the reading end of its output.
+    fn start(&self, mark: &str) -> io::Result<(Child, File)> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(self.command).env(MARK, mark);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         for name in OWN {
             command.env_remove(name);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.process_group(0).spawn()
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        Ok((command.process_group(0).spawn()?, reader.into()))
     }
 }
 
@@ -132,26 +142,16 @@ impl Drop for Registered {
     }
 }
 
-/// The output of a running command.
+/// The output of a running command, stdout and stderr in one pipe.
 struct Output<'a> {
-    pipes: Vec<(Box<dyn Pipe>, Vec<u8>)>,
+    pipe: Option<File>,
+    partial_line: Vec<u8>,
     line: &'a mut dyn FnMut(&str),
     kept: usize,
     dropped: usize,
 }
 
-trait Pipe: Read + AsFd {}
-
-impl<T: Read + AsFd> Pipe for T {}
-
-impl<'a> Output<'a> {
-    fn new(child: &mut Child, line: &'a mut dyn FnMut(&str)) -> Self {
-        let mut pipes: Vec<(Box<dyn Pipe>, Vec<u8>)> = Vec::new();
-        pipes.extend(child.stdout.take().map(|pipe| (Box::new(pipe) as _, Vec::new())));
-        pipes.extend(child.stderr.take().map(|pipe| (Box::new(pipe) as _, Vec::new())));
-        Self { pipes, line, kept: 0, dropped: 0 }
-    }
-
+impl Output<'_> {
     /// Returns when the command has ended, or its time is up, or it was cancelled.
     fn until_end(
         mut self,
@@ -191,65 +191,50 @@ impl<'a> Output<'a> {
 
     /// Reads output for at most `wait`; false when there was none.
     fn read(&mut self, handle: Option<&OwnedFd>, wait: Duration) -> bool {
+        let pipe = self.pipe.as_ref().map(AsFd::as_fd);
+        let descriptors = pipe.into_iter().chain(handle.map(AsFd::as_fd));
+        let mut polled: Vec<_> =
+            descriptors.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        if polled.is_empty() {
+            sleep(wait.min(SLICE / 5));
+        }
         let timeout = Timespec::try_from(wait).ok();
-        let ready: Vec<bool> = {
-            let mut polled: Vec<_> =
-                self.pipes.iter().map(|(pipe, _)| PollFd::new(pipe, PollFlags::IN)).collect();
-            polled.extend(handle.map(|handle| PollFd::new(handle, PollFlags::IN)));
-            if polled.is_empty() {
-                sleep(wait.min(SLICE / 5));
-            } else if poll(&mut polled, timeout.as_ref()).is_err() {
-                return false;
-            }
-            polled.iter().map(|polled| !polled.revents().is_empty()).collect()
-        };
-        let mut any = false;
-        let mut index = 0;
-        let mut pipes = std::mem::take(&mut self.pipes);
-        pipes.retain_mut(|(pipe, partial_line)| {
-            index += 1;
-            if !ready[index - 1] {
-                return true;
-            }
-            let mut buffer = [0; 4096];
-            let count = pipe.read(&mut buffer).unwrap_or(0);
-            any |= count > 0;
-            self.take(partial_line, &buffer[..count]);
-            if count == 0 {
-                self.end_line(partial_line);
-            }
-            count > 0
-        });
-        self.pipes = pipes;
-        any
+        let failed = polled.is_empty() || poll(&mut polled, timeout.as_ref()).is_err();
+        let ready = !failed && !polled[0].revents().is_empty();
+        let Some(pipe) = self.pipe.as_mut().filter(|_| ready) else { return false };
+        let mut buffer = [0; 4096];
+        let count = pipe.read(&mut buffer).unwrap_or(0);
+        if count == 0 {
+            self.pipe = None;
+        }
+        self.take(&buffer[..count]);
+        count > 0
     }
 
-    fn take(&mut self, partial_line: &mut Vec<u8>, bytes: &[u8]) {
+    fn take(&mut self, bytes: &[u8]) {
         let room = MAX_OUTPUT - self.kept;
         let (kept, dropped) = bytes.split_at(bytes.len().min(room));
         self.kept += kept.len();
         self.dropped += dropped.len();
         for &byte in kept {
             if byte != b'\n' {
-                partial_line.push(byte);
+                self.partial_line.push(byte);
             }
-            if byte == b'\n' || partial_line.len() >= MAX_LINE {
-                self.end_line(partial_line);
+            if byte == b'\n' || self.partial_line.len() >= MAX_LINE {
+                self.end_line();
             }
         }
     }
 
-    fn end_line(&mut self, partial_line: &mut Vec<u8>) {
-        if !partial_line.is_empty() {
-            (self.line)(&String::from_utf8_lossy(partial_line));
-            partial_line.clear();
+    fn end_line(&mut self) {
+        if !self.partial_line.is_empty() {
+            (self.line)(&String::from_utf8_lossy(&self.partial_line));
+            self.partial_line.clear();
         }
     }
 
     fn finish(mut self) {
-        for (_, mut partial_line) in std::mem::take(&mut self.pipes) {
-            self.end_line(&mut partial_line);
-        }
+        self.end_line();
         if self.dropped > 0 {
             (self.line)(&format!("… and {} bytes more, which are not logged", self.dropped));
         }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use leasehold::Manager;
 use leasehold::config::Config;
-use serde_json::Value;
 
 /// The only key that a running node takes: the election's safety does not depend on it.
 const CHANGEABLE: &str = "election.meta";
@@ -19,7 +18,7 @@ pub(super) fn reload(manager: &Manager, file: &Path) {
     if let Err(error) = node.set_meta(new.meta().cloned()) {
         return log::error!("the configuration is unchanged: {error}");
     }
-    let changed = changes(node.config(), &new);
+    let changed = needing_restart(node.config(), &new);
     if changed.is_empty() {
         log::info!("the configuration was reloaded; {CHANGEABLE} applies from the next renewal");
     } else {
@@ -28,32 +27,9 @@ pub(super) fn reload(manager: &Manager, file: &Path) {
     }
 }
 
-/// The keys whose changes need a restart, without their values: some are secret.
-fn changes(old: &Config, new: &Config) -> Vec<String> {
-    let tree = |config: &Config| serde_json::from_str(&config.to_json()).unwrap_or_default();
-    let mut changed = Vec::new();
-    compare("", &tree(old), &tree(new), &mut changed);
-    changed.retain(|key| key != CHANGEABLE);
-    changed
-}
-
-fn compare(path: &str, old: &Value, new: &Value, changed: &mut Vec<String>) {
-    let (Value::Object(before), Value::Object(after)) = (old, new) else {
-        if old != new {
-            changed.push(path.to_owned());
-        }
-        return;
-    };
-    let removed = before.keys().filter(|key| !after.contains_key(*key));
-    for key in after.keys().chain(removed) {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let value = |object: &serde_json::Map<String, Value>| object.get(key).cloned();
-        let (old, new) = (value(before), value(after));
-        if path == CHANGEABLE {
-            continue;
-        }
-        compare(&path, &old.unwrap_or_default(), &new.unwrap_or_default(), changed);
-    }
+/// The keys whose changes need a restart.
+fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    old.changed_keys(new).into_iter().filter(|key| *key != CHANGEABLE).collect()
 }
 
 #[cfg(test)]
@@ -71,7 +47,7 @@ mod tests {
             r#"{"clusterId":"c","nodeId":"n","nats":{"servers":["h"],"token":"other"},
                 "election":{"meta":2,"leaseTtlMs":20000}}"#,
         );
-        assert_eq!(changes(&old, &new), ["election.leaseTtlMs", "nats.token"].map(String::from));
-        assert_eq!(changes(&old, &old), [""; 0]);
+        assert_eq!(needing_restart(&old, &new), ["nats.token", "election.leaseTtlMs"]);
+        assert_eq!(needing_restart(&old, &old), [""; 0]);
     }
 }
