@@ -62,6 +62,12 @@ fn metrics_are_valid_and_follow_the_node() {
     assert!(of("lease_remaining_seconds") > 0.0 && of("uptime_seconds") > 0.0);
     assert!(of("heartbeat_age_seconds") >= 0.0 && of("revision") >= 1.0);
 
+    let page = include_str!("../../src/guide/metrics.md");
+    for name in found.keys() {
+        assert!(page.contains(&format!("| `{name}` |")), "{name} is not in the guide");
+    }
+    assert_eq!(page.matches("\n| `leasehold_").count(), found.len());
+
     let handle = node.handle();
     node.stop();
     let found = read(&handle.open_metrics());
