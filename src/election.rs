@@ -1,5 +1,7 @@
 //! The election, as a function: time and events go in, changes and commands come out.
 //!
+//! **Unstable**: this module is public for simulators and may change in any minor version.
+//!
 //! An [`Election`] is the state machine of one node. It has no thread and no clock, and it does not
 //! know NATS. Its caller reads the clock, calls [`Election::step`] and carries out the [`Step`]
 //! that comes back. The renewal thread of a node is such a caller; the simulator in

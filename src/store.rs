@@ -1,5 +1,7 @@
 //! The store contract: submit and complete, never call and wait.
 //!
+//! **Unstable**: this module is public for stores of your own and may change in any minor version.
+//!
 //! A store holds one record under compare-and-set. The renewal loop submits [`Request`]s, each
 //! under a [`Ticket`] of its own numbering, and goes on at once; [`Store::poll`] returns events. So
 //! the loop can react to a deadline or a resignation while any number of responses are missing.
