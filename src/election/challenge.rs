@@ -1,7 +1,6 @@
 //! Challenges: the writes that are to begin a term of this node.
 
 use super::phase::{Challenge, EndedTerm, Phase};
-use super::record::Observation;
 use super::requests::Purpose;
 use super::view::ReadVerdict;
 use super::{Election, Timestamp};
@@ -13,6 +12,7 @@ use crate::store::Expect;
 const CHALLENGE_TRIES: u32 = 3;
 
 impl Election {
+    /// Challenges the newest record.
     pub(super) fn challenge(&mut self, now: Timestamp) {
         let Some(newest) = self.view.newest() else { return };
         let Some(epoch) = self.view.next_epoch(newest) else {
@@ -71,7 +71,7 @@ impl Election {
         let current = self.view.confirmed().filter(|c| same && c.meets(challenge.expect))?;
         // A release that was not read before may turn out to name another node as successor.
         let reserved = current.lease().is_some_and(|l| !self.successor_grace(l).is_zero());
-        (!(unread && reserved)).then(|| Observation::expect(current))
+        (!(unread && reserved)).then(|| current.expect())
     }
 
     /// Gives the challenge up although it may be stored: nothing ran under it. If it was stored, it

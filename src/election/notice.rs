@@ -1,8 +1,8 @@
 //! Notices: unconfirmed news of other nodes' writes. They may be lost, late or forged.
 //!
-//! A notice of a held record delays a challenge. Any other notice is worth a read and nothing more.
-//! A read settles both: what it contradicts is dropped, and no further notice counts before a
-//! reconnect.
+//! A notice of a held record delays a challenge. Any other notice causes a read and nothing more,
+//! except for a release that can be challenged unread (see `unconfirmed`). A read settles them: it
+//! drops a notice that it contradicts, and no further notice counts before a reconnect.
 
 use std::cmp::Ordering;
 

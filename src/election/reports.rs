@@ -1,4 +1,4 @@
-//! What is reported to the caller, and what was reported before: nothing is told twice in a row.
+//! The changes that are reported to the caller. None is reported twice in a row.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{Change, Election, Timestamp};
 use crate::error::StoreError;
 use crate::lease::{Epoch, SessionId};
 
-/// What was reported last.
+/// The last report of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Reported {
     pub(super) leader: Option<(String, Epoch)>,
@@ -39,12 +39,12 @@ impl Election {
     /// One record of this node's id may be left from before a restart. A second one of the same
     /// session proves that its process is alive.
     fn report_duplicate(&mut self, session: SessionId, revision: u64) {
-        let lives =
+        let alive =
             matches!(self.reported.namesake, Some((seen, at)) if seen == session && at < revision);
         if self.reported.namesake.is_none_or(|(seen, _)| seen != session) {
             self.reported.namesake = Some((session, revision));
         }
-        if lives && self.reported.duplicate != Some(session) {
+        if alive && self.reported.duplicate != Some(session) {
             self.reported.duplicate = Some(session);
             self.out.changes.push(Change::DuplicateNodeId(session));
         }

@@ -29,7 +29,7 @@ fn repeats_twice_and_backs_off(mut node: TestNode, release: impl Fn() -> Snapsho
     }
     node.advance(secs(1));
     node.answer_read(release());
-    assert!(node.is_reading(), "it looks whether one of them was stored");
+    assert!(node.is_reading(), "a read shows whether one of them was stored");
     node.answer_read(release());
     let share = u32::try_from(Election::new(settings("me", 1)).schedule.random() % 1_000).unwrap();
     let back_off = TTL + TTL * share / 1_000;
@@ -126,7 +126,7 @@ fn a_challenge_is_abandoned_once_its_validity_has_passed() {
     node.advance(secs(1));
     node.now = sent + validity;
     node.answer_read(snapshot(Some(entry(5, &released(2, 7, 3)))));
-    assert!(node.is_reading(), "it looks whether one of them was stored");
+    assert!(node.is_reading(), "a read shows whether one of them was stored");
 }
 
 /// The successor's time had passed before the challenge.

@@ -227,24 +227,24 @@ fn a_lower_revision_does_not_count_before_a_ttl() {
 /// Earlier notices are about what the write replaced, or forged.
 #[test]
 fn an_own_write_settles_the_notices_up_to_its_revision() {
-    for (heard, known) in [(6, 6), (9, 9)] {
+    for (noticed, known) in [(6, 6), (9, 9)] {
         let mut node = TestNode::following(&released(2, 7, 3), 5);
-        node.notice(heard, &held("third", 3, 9, 1));
+        node.notice(noticed, &held("third", 3, 9, 1));
         node.stored(6);
         assert!(node.leads());
         let newest = node.election.view.newest().unwrap();
         assert_eq!(newest.revision, known);
         let own = newest.lease().unwrap().session == Some(SessionId::from_bits(1));
-        assert_eq!(own, heard == 6);
+        assert_eq!(own, noticed == 6);
     }
 }
 
 #[test]
 fn only_a_notice_above_an_own_write_can_be_contradicted() {
-    for (heard, trusted) in [(6, true), (9, false)] {
+    for (noticed, trusted) in [(6, true), (9, false)] {
         let mut node = TestNode::following(&released(2, 7, 3), 5);
         let lease = node.sent_write().1;
-        node.store(StoreEvent::Notice(Entry { revision: heard, content: Content::Marker }));
+        node.store(StoreEvent::Notice(Entry { revision: noticed, content: Content::Marker }));
         node.stored(6);
         node.advance(secs(1));
         node.answer_read(snapshot(Some(entry(6, &lease))));
