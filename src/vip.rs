@@ -1,8 +1,8 @@
-//! Virtual IPs that follow the leader, and that the kernel takes away by itself.
+//! Virtual IPs that follow the leader, and that the kernel removes by itself.
 //!
-//! A [`Holder`] puts addresses on interfaces by netlink and tells the network where they are now.
-//! It is independent of the election: it knows a deadline and nothing else. [`Worker`] ties it to
-//! a term.
+//! A [`Holder`] puts addresses on interfaces by netlink and announces them to the network. It is
+//! independent of the election: it knows a deadline and nothing else. [`Worker`] runs a holder for
+//! the terms of a node.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -17,7 +17,7 @@
 //! holder.acquire(clock.now() + Duration::from_secs(8))?;
 //! // At each renewal of the lease:
 //! if let Extension::Lost(error) = holder.extend(clock.now() + Duration::from_secs(8)) {
-//!     eprintln!("nobody holds the address: {error}");
+//!     eprintln!("the address is not held: {error}");
 //! }
 //! holder.release()?;
 //! # Ok::<(), leasehold::vip::VipError>(())
@@ -26,30 +26,32 @@
 //! # Why no address is left behind
 //!
 //! 1. The kernel knows how long each address may stay: what is left of the lease less two seconds
-//!    ([`KERNEL_MARGIN`]), in whole seconds, rounded down. When nobody extends it in time, because
-//!    the process was killed, stopped or hangs, the kernel removes it before the lease is over.
-//! 2. The holder itself removes it at the deadline, should it still be there.
-//! 3. The kernel's clock stands still while the machine sleeps, the lease does not: after a jump
-//!    between the two, every address is removed, and put back if the lease still holds.
+//!    ([`KERNEL_MARGIN`]), rounded down to whole seconds. If the address is not extended in time,
+//!    because the process was killed, was stopped or hangs, the kernel removes it before the lease
+//!    ends.
+//! 2. The holder itself removes an address that is still there at the deadline.
+//! 3. The kernel's clock stops while the machine sleeps; the lease's clock does not. After a jump
+//!    between the two, the holder removes every address, and puts it back if the lease still holds.
 //!
 //! [`Timing::check_virtual_ip`](crate::timing::Timing::check_virtual_ip) says whether a lease is
 //! long enough for this; a configuration with a virtual IP is checked when it is built. With a TTL
-//! of 10 s renewed every 3 s the address outlives one lost request, not two: then the kernel may
-//! remove it while the term still lives, and the next acknowledged renewal puts it back and
+//! of 10 s and a renewal every 3 s the address survives one lost request, not two. After two the
+//! kernel may remove it while the term lasts; the next acknowledged renewal then puts it back and
 //! announces it.
 //!
-//! # What is never touched
+//! # Addresses of others are never changed
 //!
-//! An address is ours if it bears our mark (`IFA_PROTO`, Linux 5.18 and later) or is the very
-//! instance this holder made. Every change is preceded by a look; anything else with the same
-//! address, an administrator's above all, is an error and stays as it is. Addresses are compared
-//! whole, and put there with their full length as prefix and without a route, so that no other
-//! address of the interface depends on them.
+//! A holder owns an address if the address has the mark of this library (`IFA_PROTO`, Linux 5.18
+//! and later), or is the very instance that this holder added. The holder looks before every
+//! change. Any other instance of the same address, such as an administrator's, is an error and
+//! stays as it is. Addresses are compared as a whole. They get their full length as prefix and no
+//! route, so that no other address of the interface depends on them.
 //!
-//! # What it needs
+//! # Requirements
 //!
-//! `CAP_NET_ADMIN` to add and remove, `CAP_NET_RAW` to announce and probe; both are checked when
-//! the holder is built. Any interface will do for holding; announcements need Ethernet.
+//! `CAP_NET_ADMIN` to add and remove addresses, and `CAP_NET_RAW` to announce them and to probe for
+//! other hosts; both are checked when the holder is built. Any interface can hold an address;
+//! announcements need Ethernet.
 
 mod address;
 mod announcer;

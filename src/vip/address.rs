@@ -1,4 +1,4 @@
-//! What is held: an address, its prefix and the interface it belongs on.
+//! A virtual address: an IP address, its prefix and its interface.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,17 +9,17 @@ use crate::config::vip::{VipConfig, is_interface_name, unusable_address};
 
 /// The name of a network interface, valid for the kernel.
 ///
-/// 1 to 15 bytes, without `/`, `:`, white space or control characters, and neither `.` nor `..`:
-/// the rule of the kernel's `dev_valid_name`. Only the name is kept, never the index: the
-/// interface may be removed and made again under the same name.
+/// 1 to 15 printable ASCII characters without `/` and `:`, and neither `.` nor `..`: the rule of
+/// the kernel's `dev_valid_name`, without characters that a terminal does not show. The index is
+/// not kept, as an interface may be removed and created again under the same name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct InterfaceName(String);
 
 impl InterfaceName {
-    /// Takes a name.
+    /// Checks a name.
     ///
     /// # Errors
-    /// [`VipError::InvalidInterface`] when no interface can bear this name.
+    /// [`VipError::InvalidInterface`] when no interface can have this name.
     pub fn new(name: impl Into<String>) -> Result<Self, VipError> {
         let name = name.into();
         if is_interface_name(&name) {
@@ -67,14 +67,14 @@ pub struct VirtualAddress {
 }
 
 impl VirtualAddress {
-    /// The address alone: prefix 32 (IPv6: 128), and no route beside it.
+    /// The address alone: prefix 32 (IPv6: 128), and no route.
     ///
     /// This is right for nearly every virtual IP, whatever the netmask of its network: hosts of
-    /// that network reach it by ARP, and the route to the network is the business of the host's
-    /// own address. See [`with_prefix`](Self::with_prefix) for what a shorter prefix costs.
+    /// that network find it by ARP, and the route to the network belongs to the host's own
+    /// address. [`with_prefix`](Self::with_prefix) says what a shorter prefix costs.
     ///
     /// # Errors
-    /// [`VipError::InvalidInterface`] for an impossible name, [`VipError::InvalidAddress`] for an
+    /// [`VipError::InvalidInterface`] for an invalid name, [`VipError::InvalidAddress`] for an
     /// address that cannot move between hosts: unspecified, loopback, multicast, broadcast, or
     /// IPv4 written as IPv6.
     pub fn new(ip: IpAddr, interface: &str) -> Result<Self, VipError> {
@@ -86,11 +86,12 @@ impl VirtualAddress {
 
     /// The same address with the network's prefix, 1 to 32 (IPv6: 1 to 128).
     ///
-    /// Below the full length the kernel adds a route to the network together with the address,
-    /// and takes it away with it. An IPv4 address that is the first of its network on the
-    /// interface becomes *primary*: when it leaves, the kernel removes every other address of
-    /// that network from the interface too, unless `net.ipv4.conf.*.promote_secondaries` is set.
-    /// Use this only where the virtual IP is the interface's one address in its network.
+    /// With a prefix below the full length the kernel adds a route to the network together with
+    /// the address, and removes both together. An IPv4 address that is the first of its network on
+    /// the interface becomes *primary*: when it is removed, the kernel also removes every other
+    /// address of that network from the interface, unless `net.ipv4.conf.*.promote_secondaries`
+    /// is set. Use this only where the virtual IP is the only address of its network on the
+    /// interface.
     ///
     /// # Errors
     /// [`VipError::InvalidPrefix`] out of range.
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_no_interface_can_bear_is_refused() {
+    fn an_invalid_interface_name_is_refused() {
         for name in ["", ".", "..", "a/b", "eth0:1", "with space", "sixteen-bytes-xx", "é"] {
             assert!(InterfaceName::new(name).is_err(), "{name}");
         }

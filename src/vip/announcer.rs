@@ -1,8 +1,8 @@
-//! The sockets that speak and listen on the wire: `AF_PACKET` for frames out and ARP in, `ICMPv6`
-//! for advertisements in.
+//! The sockets to the network: `AF_PACKET` sends frames and receives ARP, `ICMPv6` receives
+//! advertisements.
 //!
-//! They are opened once, when the holder is built: learning at failover that `CAP_NET_RAW` is
-//! missing is too late, and closing such a socket costs 16 ms (an RCU grace period).
+//! They are opened once, when the holder is built. At failover it would be too late to learn that
+//! `CAP_NET_RAW` is missing, and closing such a socket takes 16 ms (an RCU grace period).
 
 use std::io;
 use std::net::IpAddr;
@@ -21,14 +21,14 @@ use super::backend::Interface;
 use super::error::{Capability, VipError};
 use super::frame::{self, Claim};
 
-/// Kernel memory for frames nobody has read yet. Small: it is full of other hosts' ARP most of
-/// the time, and one frame of a rival is enough.
+/// Kernel memory for frames that were not read yet. It is small: most of the time it is full of
+/// the ARP of other hosts, and one frame of a rival is enough.
 const RECEIVE_BUFFER: usize = 16 * 1024;
 
-/// Frames read at one look. A flood is not worth more of our time.
+/// Frames read in one call, so that a flood of them takes a bounded time.
 const MOST_FRAMES: usize = 256;
 
-/// A probe is sent this often within its wait (`PROBE_NUM` of RFC 5227).
+/// How many times a probe is sent within its wait (`PROBE_NUM` of RFC 5227).
 const PROBES: u32 = 3;
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Announcer {
     packet: OwnedFd,
     /// Only where an IPv6 address is held.
     icmpv6: Option<OwnedFd>,
-    /// Where to send for an interface, by its index; resolved once for each.
+    /// The link-layer addresses of the interfaces; read again for an unknown interface.
     destinations: Vec<LinkAddr>,
 }
 
@@ -47,35 +47,36 @@ impl Announcer {
         Ok(Self { packet, icmpv6, destinations: interfaces() })
     }
 
-    pub(super) fn announce(&mut self, link: &Interface, ip: IpAddr) -> io::Result<()> {
-        let Some(mac) = link.mac else {
+    pub(super) fn announce(&mut self, interface: &Interface, ip: IpAddr) -> io::Result<()> {
+        let Some(mac) = interface.mac else {
             return Ok(());
         };
         for frame in frame::announcement(mac, ip) {
-            self.send(link, &frame)?;
+            self.send(interface, &frame)?;
         }
         Ok(())
     }
 
-    /// Asks who has `ip`; the first other host that claims it, or asks for it too, is the answer.
+    /// Asks the network which host has `ip`. Returns the first other host that claims it, or probes
+    /// for it too.
     pub(super) fn probe(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         ip: IpAddr,
         wait: Duration,
     ) -> io::Result<Option<MacAddress>> {
-        let Some(mac) = link.mac else {
+        let Some(mac) = interface.mac else {
             return Ok(None);
         };
-        // What was heard before the question is no answer to it.
+        // Frames that were received before the probe do not answer it.
         self.claims();
         for _ in 0..PROBES {
-            self.send(link, &frame::probe(mac, ip))?;
+            self.send(interface, &frame::probe(mac, ip))?;
             let until = Instant::now() + wait / PROBES;
             while let Some(left) = until.checked_duration_since(Instant::now()) {
                 self.wait_readable(left)?;
                 let rival = self.claims().into_iter().find(|(index, claim)| {
-                    claim.ip == ip && claim.mac != mac && index.is_none_or(|i| i == link.index)
+                    claim.ip == ip && claim.mac != mac && index.is_none_or(|i| i == interface.index)
                 });
                 if let Some((_, claim)) = rival {
                     return Ok(Some(claim.mac));
@@ -85,7 +86,8 @@ impl Announcer {
         Ok(None)
     }
 
-    /// What was heard since the last look, with the interface where that is known. Never waits.
+    /// The claims received since the last call, with the interface where that is known. Never
+    /// waits.
     pub(super) fn claims(&self) -> Vec<(Option<u32>, Claim)> {
         let mut buffer = [0; 256];
         let mut claims = Vec::new();
@@ -121,8 +123,8 @@ impl Announcer {
         }
     }
 
-    fn send(&mut self, link: &Interface, frame: &[u8]) -> io::Result<()> {
-        let to = self.destination(link.index).ok_or(Errno::ENODEV)?;
+    fn send(&mut self, interface: &Interface, frame: &[u8]) -> io::Result<()> {
+        let to = self.destination(interface.index).ok_or(Errno::ENODEV)?;
         sendto(self.packet.as_raw_fd(), frame, &to, MsgFlags::MSG_DONTWAIT)?;
         Ok(())
     }
@@ -146,7 +148,7 @@ fn listen(family: AddressFamily, protocol: Protocol) -> Result<OwnedFd, VipError
         }
         Err(error) => return Err(VipError::System { purpose, source: error.into() }),
     };
-    // The default would do as well, it would only pin more memory.
+    // The default size works too; it only takes more kernel memory.
     let _ = set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
     Ok(socket)
 }

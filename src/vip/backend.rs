@@ -1,4 +1,4 @@
-//! The floor a holder stands on: a host's addresses and links, or a pretence of them.
+//! What a holder needs of its host: addresses, interfaces and the network.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,114 +10,116 @@ use super::address::{InterfaceName, MacAddress, VirtualAddress};
 use super::error::Fault;
 use super::policy::Lifetime;
 
-/// A network interface as it is at this moment.
+/// A network interface at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Interface {
-    /// The kernel's index; another one after the interface was removed and made again.
+    /// The kernel's index. An interface that is removed and created again has another one.
     pub index: u32,
-    /// The link-layer address, where it is one of Ethernet and the interface does ARP. Without
-    /// one an address is held but not announced (`lo`, tunnels).
+    /// The link-layer address, if it is one of Ethernet and the interface does ARP. Without one an
+    /// address is held but not announced (`lo`, tunnels).
     pub mac: Option<MacAddress>,
     /// Whether frames can be sent: up, and with a carrier.
     pub running: bool,
-    /// How often the carrier came or went; a change means that neighbours may have forgotten us.
+    /// How many times the carrier came or went. After a change the neighbours may have forgotten
+    /// the address.
     pub carrier_changes: u32,
 }
 
-/// An address as it stands on an interface.
+/// An address on an interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Assigned {
-    /// The interface that has it.
+    /// The index of the interface.
     pub index: u32,
     /// Its prefix length.
     pub prefix: u8,
-    /// Whether it bears this library's mark.
+    /// Whether it has this library's mark.
     pub marked: bool,
-    /// When it was created, in hundredths of a second of an arbitrary origin (`cstamp` of
-    /// `struct ifa_cacheinfo`): tells one instance of an address from the next.
+    /// When it was created, in hundredths of a second from an arbitrary origin (`cstamp` of
+    /// `struct ifa_cacheinfo`). It tells one instance of an address from the next.
     pub created: u32,
-    /// What is left of its lifetimes.
+    /// Its remaining lifetimes.
     pub lifetime: Lifetime,
 }
 
-/// A host that was seen using an address.
+/// Another host that uses an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sighting {
-    /// The interface it was seen on; `None` where that is not known.
+    /// The interface that received its frame; `None` where that is not known.
     pub index: Option<u32>,
-    /// The address it uses.
+    /// The address that it uses.
     pub ip: IpAddr,
-    /// Which host.
+    /// The host's link-layer address.
     pub mac: MacAddress,
 }
 
-/// What a [`Holder`](super::Holder) needs of a host.
+/// The host under a [`Holder`](super::Holder).
 ///
-/// [`Holder::new`](super::Holder::new) uses the kernel's. [`Memory`](super::Memory) is one for
-/// tests and dry runs. Methods may block for as long as the kernel holds its routing lock, a
-/// probe for its wait; none is called from a thread that renews a lease.
+/// [`Holder::new`](super::Holder::new) uses [`Kernel`](super::Kernel). [`Memory`](super::Memory) is
+/// for tests and dry runs. Methods may block while the kernel holds its routing lock, and a probe
+/// for its wait. None is called from a thread that renews a lease.
 pub trait Backend: Send + fmt::Debug {
-    /// The clock that kernel lifetimes run by: one that stands still while the machine sleeps.
+    /// The clock of the kernel's lifetimes, which stops while the machine sleeps.
     fn uptime(&self) -> Timestamp;
 
     /// The interface of that name.
     ///
     /// # Errors
     /// [`Fault::NoSuchInterface`], or the kernel's answer.
-    fn link(&mut self, name: &InterfaceName) -> Result<Interface, Fault>;
+    fn interface(&mut self, name: &InterfaceName) -> Result<Interface, Fault>;
 
-    /// Where this exact address stands: on the interface with index `on`, or on every interface.
+    /// The instances of this exact address: on the interface with index `on`, or on all interfaces.
     ///
     /// # Errors
     /// The kernel's answer.
     fn find(&mut self, ip: IpAddr, on: Option<u32>) -> Result<Vec<Assigned>, Fault>;
 
-    /// Puts an address on an interface, with the mark, and only if it is not there.
+    /// Adds an address to an interface, with the mark, and only if it is not there.
     ///
     /// # Errors
     /// [`Fault::AlreadyAssigned`] when it is there, else the kernel's answer.
     fn add(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault>;
 
-    /// Sets the lifetimes of an address that was just found to be ours.
+    /// Sets the lifetimes of an address that the holder owns, as a look just before has shown.
     ///
     /// # Errors
     /// The kernel's answer.
     fn refresh(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault>;
 
-    /// Removes an address that was just found to be ours. One that is gone is no error.
+    /// Removes an address that the holder owns, as a look just before has shown. It is no error
+    /// when the address is gone.
     ///
     /// # Errors
     /// The kernel's answer.
     fn remove(&mut self, ip: IpAddr, assigned: &Assigned) -> Result<(), Fault>;
 
-    /// Tells the network where the address is now.
+    /// Announces to the network where the address is.
     ///
     /// # Errors
     /// The kernel's answer.
-    fn announce(&mut self, link: &Interface, ip: IpAddr) -> Result<(), Fault>;
+    fn announce(&mut self, interface: &Interface, ip: IpAddr) -> Result<(), Fault>;
 
-    /// Asks the network who has the address, and waits up to `wait` for another host to answer.
+    /// Asks the network which host has the address, and waits up to `wait` for a response.
     ///
     /// # Errors
     /// The kernel's answer.
     fn probe(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         ip: IpAddr,
         wait: Duration,
     ) -> Result<Option<MacAddress>, Fault>;
 
-    /// What other hosts were seen to say about addresses since the last look, any addresses: the
-    /// holder picks its own. Never waits.
+    /// Other hosts' uses of any addresses since the last call; the holder picks its own addresses.
+    /// Never waits.
     fn sightings(&mut self) -> Vec<Sighting>;
 }

@@ -1,8 +1,8 @@
-//! Rtnetlink requests and answers as bytes; no socket here.
+//! Rtnetlink requests and responses as bytes, without a socket.
 //!
-//! Answers are read strictly where they frame other messages and leniently inside one: attributes
-//! that mean nothing to us are stepped over, known ones must be whole. A message with another
-//! sequence number or port is the answer to a request that was given up, and is passed over.
+//! The framing of messages is parsed strictly, and their contents leniently: unknown attributes are
+//! skipped, known ones must be whole. A message with another sequence number or port answers a
+//! request that was given up, and is skipped.
 
 use std::net::IpAddr;
 
@@ -24,8 +24,8 @@ use super::address::{InterfaceName, MacAddress, VirtualAddress};
 use super::backend::{Assigned, Interface};
 use super::policy::Lifetime;
 
-/// The mark: `IFA_PROTO` of every address put there by this library (76 is `L`). Values from 4
-/// on are free for applications; see `/etc/iproute2/rt_addrprotos`.
+/// The mark: `IFA_PROTO` of every address that this library adds (76 is `L`). Values from 4 on are
+/// free for applications, see `/etc/iproute2/rt_addrprotos`.
 pub(super) const MARK: u8 = 76;
 
 const RTM_NEWLINK: u16 = 16;
@@ -42,7 +42,7 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_CARRIER_CHANGES: u16 = 35;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
-/// What to ask of the kernel.
+/// A request to the kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Request<'a> {
     /// One interface, by name.
@@ -52,13 +52,13 @@ pub(super) enum Request<'a> {
         ip: IpAddr,
         on: Option<u32>,
     },
-    /// Put there if absent.
+    /// Adds an address that is not there.
     Add {
         index: u32,
         address: &'a VirtualAddress,
         lifetime: Lifetime,
     },
-    /// Set the lifetimes of what is there.
+    /// Sets the lifetimes of an address that is there.
     Refresh {
         index: u32,
         address: &'a VirtualAddress,
@@ -96,7 +96,7 @@ impl Request<'_> {
 
     fn body(self) -> RouteNetlinkMessage {
         match self {
-            Self::Interface(name) => RouteNetlinkMessage::GetLink(link_query(name)),
+            Self::Interface(name) => RouteNetlinkMessage::GetLink(interface_query(name)),
             Self::Addresses { ip, on } => {
                 RouteNetlinkMessage::GetAddress(bare(ip, 0, on.unwrap_or(0)))
             }
@@ -126,7 +126,7 @@ fn bare(ip: IpAddr, prefix: u8, index: u32) -> AddressMessage {
     message
 }
 
-fn link_query(name: &InterfaceName) -> LinkMessage {
+fn interface_query(name: &InterfaceName) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes = vec![
         LinkAttribute::IfName(name.as_str().to_owned()),
@@ -159,50 +159,50 @@ fn assignment(index: u32, address: &VirtualAddress, lifetime: Lifetime) -> Addre
     message
 }
 
-/// Why an answer holds no result.
+/// Why a response has no result.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Refusal {
-    /// The kernel refused: errno, and its own words where it gave any.
+pub(super) enum ResponseError {
+    /// The kernel refused: its errno, and its text if it gave one.
     Kernel { errno: i32, detail: String },
-    /// The table changed while it was being read: ask again.
+    /// The table changed while it was read: send the request again.
     Interrupted,
-    /// Bytes that are not an answer.
+    /// The bytes cannot be parsed.
     Malformed(String),
 }
 
-impl Refusal {
+impl ResponseError {
     fn malformed<E: std::error::Error>(error: E) -> Self {
         Self::Malformed(error.to_string())
     }
 }
 
-/// One request's answer as it comes in, datagram by datagram.
+/// Parses the response to one request, datagram by datagram.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ResponseReader {
     sequence: u32,
     port: u32,
     interrupted: bool,
     complete: bool,
 }
 
-impl Answer {
+impl ResponseReader {
     pub(super) const fn to(sequence: u32, port: u32) -> Self {
         Self { sequence, port, interrupted: false, complete: false }
     }
 
-    /// Whether nothing more is to come.
+    /// Whether the response is complete.
     pub(super) const fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// Reads one datagram, handing type and payload of each message of the answer to `take`.
+    /// Parses one datagram, and gives type and payload of each message of the response to `take`.
     pub(super) fn read(
         &mut self,
         mut datagram: &[u8],
-        mut take: impl FnMut(u16, &[u8]) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
+        mut take: impl FnMut(u16, &[u8]) -> Result<(), ResponseError>,
+    ) -> Result<(), ResponseError> {
         while !datagram.is_empty() && !self.complete {
-            let message = NetlinkBuffer::new_checked(datagram).map_err(Refusal::malformed)?;
+            let message = NetlinkBuffer::new_checked(datagram).map_err(ResponseError::malformed)?;
             if message.sequence_number() == self.sequence && message.port_number() == self.port {
                 self.message(&message, &mut take)?;
             }
@@ -215,18 +215,20 @@ impl Answer {
     fn message(
         &mut self,
         message: &NetlinkBuffer<&[u8]>,
-        take: &mut impl FnMut(u16, &[u8]) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
+        take: &mut impl FnMut(u16, &[u8]) -> Result<(), ResponseError>,
+    ) -> Result<(), ResponseError> {
         let flags = message.flags();
         match message.message_type() {
             NLMSG_NOOP => return Ok(()),
-            NLMSG_OVERRUN => return Err(Refusal::Malformed("the answer was overrun".into())),
+            NLMSG_OVERRUN => {
+                return Err(ResponseError::Malformed("the response was overrun".into()));
+            }
             NLMSG_ERROR => check(message.payload(), flags)?,
             NLMSG_DONE => {
                 check(message.payload(), 0)?;
                 self.interrupted |= flags & NLM_F_DUMP_INTR != 0;
                 if self.interrupted {
-                    return Err(Refusal::Interrupted);
+                    return Err(ResponseError::Interrupted);
                 }
             }
             kind => {
@@ -242,23 +244,23 @@ impl Answer {
     }
 }
 
-/// Reads the result code at the start of an error or an end-of-dump message. The kernel leaves
-/// it out at the end of an empty dump of old.
-fn check(payload: &[u8], flags: u16) -> Result<(), Refusal> {
+/// Checks the result code at the start of an error or end-of-dump message. Older kernels leave it
+/// out at the end of an empty dump.
+fn check(payload: &[u8], flags: u16) -> Result<(), ResponseError> {
     let Some(code) = payload.first_chunk() else {
         return Ok(());
     };
     match i32::from_ne_bytes(*code) {
         0.. => Ok(()),
-        code => Err(Refusal::Kernel {
+        code => Err(ResponseError::Kernel {
             errno: code.checked_neg().unwrap_or(i32::MAX),
-            detail: kernel_words(payload, flags).unwrap_or_default(),
+            detail: kernel_text(payload, flags).unwrap_or_default(),
         }),
     }
 }
 
-/// The text of an extended acknowledgement: it stands behind the echo of our request's header.
-fn kernel_words(payload: &[u8], flags: u16) -> Option<String> {
+/// The text of an extended acknowledgement, which follows the echo of the request's header.
+fn kernel_text(payload: &[u8], flags: u16) -> Option<String> {
     if flags & NLM_F_ACK_TLVS == 0 {
         return None;
     }
@@ -279,48 +281,52 @@ fn kernel_words(payload: &[u8], flags: u16) -> Option<String> {
 }
 
 /// The interface in an `RTM_NEWLINK` message; `None` for any other message.
-pub(super) fn link(kind: u16, payload: &[u8]) -> Result<Option<Interface>, Refusal> {
+pub(super) fn interface(kind: u16, payload: &[u8]) -> Result<Option<Interface>, ResponseError> {
     if kind != RTM_NEWLINK {
         return Ok(None);
     }
-    let header = LinkHeader::parse(payload).map_err(Refusal::malformed)?;
+    let header = LinkHeader::parse(payload).map_err(ResponseError::malformed)?;
     let announces = header.link_layer_type == LinkLayerType::Ether
         && !header.flags.contains(LinkFlags::Noarp)
         && !header.flags.contains(LinkFlags::Loopback);
     let running = header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
-    let mut link = Interface { index: header.index, mac: None, running, carrier_changes: 0 };
+    let mut interface = Interface { index: header.index, mac: None, running, carrier_changes: 0 };
     for attribute in NlasIterator::new(payload.get(LINK_HEADER..).unwrap_or_default()) {
-        let attribute = attribute.map_err(Refusal::malformed)?;
+        let attribute = attribute.map_err(ResponseError::malformed)?;
         match attribute.kind() {
             IFLA_ADDRESS if announces => {
-                link.mac = attribute.value().try_into().ok().map(MacAddress);
+                interface.mac = attribute.value().try_into().ok().map(MacAddress);
             }
             IFLA_CARRIER_CHANGES => {
                 let bytes = attribute.value().first_chunk().copied().unwrap_or_default();
-                link.carrier_changes = u32::from_ne_bytes(bytes);
+                interface.carrier_changes = u32::from_ne_bytes(bytes);
             }
             _ => {}
         }
     }
-    Ok(Some(link))
+    Ok(Some(interface))
 }
 
 /// The address in an `RTM_NEWADDR` message if it is exactly `ip`; `None` for any other.
-pub(super) fn assigned(kind: u16, payload: &[u8], ip: IpAddr) -> Result<Option<Assigned>, Refusal> {
+pub(super) fn assigned(
+    kind: u16,
+    payload: &[u8],
+    ip: IpAddr,
+) -> Result<Option<Assigned>, ResponseError> {
     if kind != RTM_NEWADDR {
         return Ok(None);
     }
-    let header = AddressHeader::parse(payload).map_err(Refusal::malformed)?;
+    let header = AddressHeader::parse(payload).map_err(ResponseError::malformed)?;
     let lifetime = Lifetime { valid: Lifetime::FOREVER, preferred: Lifetime::FOREVER };
     let (index, prefix) = (header.index, header.prefix_len);
     let mut found = Assigned { index, prefix, marked: false, created: 0, lifetime };
     let (mut local, mut address) = (None, None);
     for attribute in NlasIterator::new(payload.get(ADDRESS_HEADER..).unwrap_or_default()) {
-        let attribute = attribute.map_err(Refusal::malformed)?;
+        let attribute = attribute.map_err(ResponseError::malformed)?;
         if !matches!(attribute.kind(), IFA_ADDRESS | IFA_LOCAL | IFA_CACHEINFO | IFA_PROTO) {
             continue;
         }
-        match AddressAttribute::parse(&attribute).map_err(Refusal::malformed)? {
+        match AddressAttribute::parse(&attribute).map_err(ResponseError::malformed)? {
             AddressAttribute::Local(ip) => local = Some(ip),
             AddressAttribute::Address(ip) => address = Some(ip),
             AddressAttribute::Protocol(mark) => found.marked = u8::from(mark) == MARK,

@@ -31,7 +31,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The payload of `RTM_NEWADDR` for a /32, ours or not, with an attribute nobody knows.
+/// The payload of `RTM_NEWADDR` for a /32 with any mark, and with an unknown attribute.
 fn address(last: u8, mark: u8) -> Vec<u8> {
     let mut payload = vec![2, 32, 0x80, 0, 7, 0, 0, 0];
     payload[4..8].copy_from_slice(&7_u32.to_ne_bytes());
@@ -49,20 +49,20 @@ fn done() -> Vec<u8> {
     message(NLMSG_DONE, NLM_F_MULTIPART, 1, PORT, &[0; 4])
 }
 
-/// Reads datagrams as the answer to request 1, looking for 10.0.0.10.
-fn read(datagrams: &[Vec<u8>]) -> (Result<Vec<Assigned>, Refusal>, bool) {
-    let mut answer = Answer::to(1, PORT);
+/// Parses datagrams as the response to request 1, looking for 10.0.0.10.
+fn read(datagrams: &[Vec<u8>]) -> (Result<Vec<Assigned>, ResponseError>, bool) {
+    let mut response = ResponseReader::to(1, PORT);
     let mut taken = Vec::new();
     for datagram in datagrams {
-        let result = answer.read(datagram, |kind, payload| {
+        let result = response.read(datagram, |kind, payload| {
             taken.extend(assigned(kind, payload, ip("10.0.0.10"))?);
             Ok(())
         });
-        if let Err(refusal) = result {
-            return (Err(refusal), answer.is_complete());
+        if let Err(error) = result {
+            return (Err(error), response.is_complete());
         }
     }
-    (Ok(taken), answer.is_complete())
+    (Ok(taken), response.is_complete())
 }
 
 fn part(last: u8, mark: u8) -> Vec<u8> {
@@ -70,7 +70,7 @@ fn part(last: u8, mark: u8) -> Vec<u8> {
 }
 
 #[test]
-fn a_dump_in_several_parts_and_datagrams_is_read_to_its_end() {
+fn a_dump_in_several_parts_and_datagrams_is_parsed_to_its_end() {
     let first = [part(1, 0), part(10, MARK)].concat();
     let (found, complete) = read(&[first, part(100, 0), done()]);
     let found = found.unwrap();
@@ -92,13 +92,13 @@ fn only_the_exact_address_is_taken() {
 }
 
 #[test]
-fn a_mark_of_somebody_else_is_not_ours() {
+fn another_mark_is_not_ours() {
     let found = read(&[[part(10, MARK + 1), done()].concat()]).0.unwrap();
     assert!(!found[0].marked);
 }
 
 #[test]
-fn an_answer_to_another_request_or_socket_is_passed_over() {
+fn a_response_to_another_request_or_socket_is_skipped() {
     let stray = [
         message(RTM_NEWADDR, NLM_F_MULTIPART, 0, PORT, &address(10, 0)),
         message(RTM_NEWADDR, NLM_F_MULTIPART, 1, PORT + 1, &address(10, 0)),
@@ -110,30 +110,30 @@ fn an_answer_to_another_request_or_socket_is_passed_over() {
 }
 
 #[test]
-fn a_dump_that_was_interrupted_anywhere_is_to_be_asked_again() {
+fn an_interrupted_dump_is_to_be_requested_again() {
     let flags = NLM_F_MULTIPART | NLM_F_DUMP_INTR;
     let at_first = message(RTM_NEWADDR, flags, 1, PORT, &address(10, MARK));
     let at_end = message(NLMSG_DONE, flags, 1, PORT, &[0; 4]);
-    assert_eq!(read(&[at_first, part(1, 0), done()]).0, Err(Refusal::Interrupted));
-    assert_eq!(read(&[part(10, MARK), at_end]).0, Err(Refusal::Interrupted));
+    assert_eq!(read(&[at_first, part(1, 0), done()]).0, Err(ResponseError::Interrupted));
+    assert_eq!(read(&[part(10, MARK), at_end]).0, Err(ResponseError::Interrupted));
 }
 
 #[test]
-fn a_refusal_carries_errno_and_the_kernels_words() {
+fn a_refusal_carries_errno_and_the_text_of_the_kernel() {
     let mut payload = (-95_i32).to_ne_bytes().to_vec();
     payload.extend(message(20, 0, 1, 0, &[]));
     payload.extend(attribute(NLMSGERR_ATTR_MSG, b"ipv4: no such thing\0"));
     let capped = NLM_F_CAPPED | NLM_F_ACK_TLVS;
-    let refusal = Refusal::Kernel { errno: 95, detail: "ipv4: no such thing".into() };
-    let answer = message(NLMSG_ERROR, capped, 1, PORT, &payload);
-    assert_eq!(read(&[answer]).0, Err(refusal.clone()));
+    let error = ResponseError::Kernel { errno: 95, detail: "ipv4: no such thing".into() };
+    let response = message(NLMSG_ERROR, capped, 1, PORT, &payload);
+    assert_eq!(read(&[response]).0, Err(error.clone()));
 
-    // Without the cap the whole request is echoed before the words.
+    // Without the cap the whole request is echoed before the text.
     let mut payload = (-95_i32).to_ne_bytes().to_vec();
     payload.extend(message(20, 0, 1, 0, b"echoed request!!"));
     payload.extend(attribute(NLMSGERR_ATTR_MSG, b"ipv4: no such thing\0"));
-    let answer = message(NLMSG_ERROR, NLM_F_ACK_TLVS, 1, PORT, &payload);
-    assert_eq!(read(&[answer]).0, Err(refusal));
+    let response = message(NLMSG_ERROR, NLM_F_ACK_TLVS, 1, PORT, &payload);
+    assert_eq!(read(&[response]).0, Err(error));
 }
 
 #[test]
@@ -145,18 +145,18 @@ fn an_acknowledgement_completes_a_change() {
 }
 
 #[test]
-fn an_overrun_or_a_length_that_lies_is_malformed() {
+fn an_overrun_or_a_wrong_length_is_malformed() {
     let overrun = message(NLMSG_OVERRUN, 0, 1, PORT, &[]);
-    assert!(matches!(read(&[overrun]).0, Err(Refusal::Malformed(_))));
+    assert!(matches!(read(&[overrun]).0, Err(ResponseError::Malformed(_))));
     for length in [0_u32, 15, 1_000, u32::MAX] {
-        let mut lying = part(10, MARK);
-        lying[..4].copy_from_slice(&length.to_ne_bytes());
-        assert!(matches!(read(&[lying]).0, Err(Refusal::Malformed(_))), "{length}");
+        let mut wrong = part(10, MARK);
+        wrong[..4].copy_from_slice(&length.to_ne_bytes());
+        assert!(matches!(read(&[wrong]).0, Err(ResponseError::Malformed(_))), "{length}");
     }
 }
 
 #[test]
-fn a_dump_cut_anywhere_gives_no_complete_answer() {
+fn a_truncated_dump_gives_no_complete_response() {
     let whole = [part(1, 0), part(10, MARK), done()].concat();
     for cut in 0..whole.len() {
         let (result, complete) = read(&[whole[..cut].to_vec()]);
@@ -169,8 +169,8 @@ fn a_known_attribute_of_the_wrong_size_is_malformed() {
     for kind in [IFA_ADDRESS, IFA_LOCAL, IFA_CACHEINFO, IFA_PROTO] {
         let mut payload = address(10, MARK);
         payload.extend(attribute(kind, &[]));
-        let answer = message(RTM_NEWADDR, NLM_F_MULTIPART, 1, PORT, &payload);
-        assert!(matches!(read(&[answer]).0, Err(Refusal::Malformed(_))), "{kind}");
+        let response = message(RTM_NEWADDR, NLM_F_MULTIPART, 1, PORT, &payload);
+        assert!(matches!(read(&[response]).0, Err(ResponseError::Malformed(_))), "{kind}");
     }
 }
 
@@ -178,31 +178,32 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(5_000))]
 
     #[test]
-    fn no_bytes_make_the_reader_panic_or_run_for_ever(
+    fn parsing_never_panics_and_always_ends(
         changes in vec((any::<Index>(), any::<u8>()), 0..8),
         cut in any::<Index>(),
     ) {
-        let link = message(RTM_NEWLINK, NLM_F_MULTIPART, 1, PORT, &[[0; 16], [4; 16]].concat());
-        let mut bytes = [part(1, 0), part(10, MARK), link, done()].concat();
+        let payload = [[0; 16], [4; 16]].concat();
+        let interface = message(RTM_NEWLINK, NLM_F_MULTIPART, 1, PORT, &payload);
+        let mut bytes = [part(1, 0), part(10, MARK), interface, done()].concat();
         for (at, value) in changes {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
         bytes.truncate(cut.index(bytes.len() + 1));
-        let _ = Answer::to(1, PORT).read(&bytes, |kind, payload| {
-            let _ = (link_of(kind, payload), assigned(kind, payload, ip("10.0.0.10")));
-            let _ = (link_of(RTM_NEWLINK, payload), assigned(RTM_NEWADDR, payload, ip("::1")));
+        let _ = ResponseReader::to(1, PORT).read(&bytes, |kind, payload| {
+            let _ = (interface_of(kind, payload), assigned(kind, payload, ip("10.0.0.10")));
+            let _ = (interface_of(RTM_NEWLINK, payload), assigned(RTM_NEWADDR, payload, ip("::1")));
             Ok(())
         });
     }
 }
 
-fn link_of(kind: u16, payload: &[u8]) -> Result<Option<Interface>, Refusal> {
-    super::link(kind, payload)
+fn interface_of(kind: u16, payload: &[u8]) -> Result<Option<Interface>, ResponseError> {
+    super::interface(kind, payload)
 }
 
 #[test]
-fn of_two_addresses_on_a_point_to_point_link_the_local_one_is_ours() {
+fn the_local_address_of_a_point_to_point_interface_is_taken() {
     let mut payload = vec![10, 128, 0, 0, 1, 0, 0, 0];
     let (peer, local) = (ip("fd00::1"), ip("fd00::2"));
     for (kind, ip) in [(IFA_ADDRESS, peer), (IFA_LOCAL, local)] {
@@ -214,7 +215,7 @@ fn of_two_addresses_on_a_point_to_point_link_the_local_one_is_ours() {
 }
 
 #[test]
-fn a_request_says_what_was_meant() {
+fn a_request_parses_to_what_was_meant() {
     let address = VirtualAddress::new(ip("10.0.0.10"), "eth0").unwrap();
     let lifetime = Lifetime { valid: 6, preferred: 6 };
     let bytes = Request::Add { index: 7, address: &address, lifetime }.to_bytes(3);

@@ -1,4 +1,4 @@
-//! What can go wrong, and what the caller can do about it.
+//! Errors of virtual IPs, sorted by what the caller can do.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::address::{MacAddress, VirtualAddress};
 
-/// A Linux capability that holding a virtual IP needs (`capabilities(7)`).
+/// A Linux capability that a virtual IP needs (`capabilities(7)`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Capability {
     /// `CAP_NET_ADMIN`: to add and remove addresses.
@@ -37,7 +37,7 @@ pub enum VipError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Nothing was changed. Configure a prefix in range, or none.
+    /// Nothing was changed. Configure a prefix in its range, or none.
     #[error("prefix {prefix} of {ip} is out of range: 1 to {longest}")]
     InvalidPrefix {
         /// The address as configured.
@@ -59,96 +59,98 @@ pub enum VipError {
     /// Nothing was changed. Correct the policy.
     #[error("{what} of {given} is out of range: {range}")]
     InvalidPolicy {
-        /// Which part of the policy.
+        /// The part of the policy.
         what: &'static str,
         /// The value as configured.
         given: String,
-        /// What is accepted.
+        /// The accepted range.
         range: &'static str,
     },
-    /// Nothing was changed. Give a holder one address or more, each only once.
+    /// Nothing was changed. Give a holder at least one address, and each only once.
     #[error("{0}")]
     InvalidSet(String),
-    /// The process lacks a capability. Grant it (`setcap`, `AmbientCapabilities=`) and start again.
+    /// The process lacks a capability. Grant it (`setcap`, `AmbientCapabilities=`), then start
+    /// again.
     #[error("{capability} is missing: it is needed to {purpose}")]
     NotPermitted {
-        /// What is missing.
+        /// The missing capability.
         capability: Capability,
-        /// What it is for.
+        /// What the process needs it for.
         purpose: &'static str,
     },
-    /// A socket or thread could not be had: out of descriptors, or a kernel without the protocol.
+    /// A socket or thread could not be created: there are no more descriptors, or the kernel lacks
+    /// the protocol.
     #[error("cannot {purpose}: {source}")]
     System {
-        /// What it was for.
+        /// What the process needs it for.
         purpose: &'static str,
-        /// The kernel's answer.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// One address could not be held or removed; the fault says why, and what to do.
+    /// One address could not be held or removed. The fault says why, and what to do.
     #[error("{address}: {fault}")]
     Address {
-        /// Which address.
+        /// The address.
         address: VirtualAddress,
-        /// What happened to it.
+        /// Its fault.
         #[source]
         fault: Fault,
     },
 }
 
-/// What happened to one address.
+/// Why one address cannot be held or removed.
 #[derive(thiserror::Error, Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The host has this address already, and it is not ours to take: nothing was changed.
+    /// The host has this address already, and the holder does not own it. Nothing was changed.
     #[error(
         "the host has this address already on interface {interface} ({}); remove it there",
-        if *.marked { "put there by a virtual-IP holder" } else { "not put there by this library" }
+        if *.marked { "added by a virtual-IP holder" } else { "not added by this library" }
     )]
     AlreadyAssigned {
         /// Index of the interface that has it.
         interface: u32,
-        /// Whether it bears this library's mark.
+        /// Whether it has this library's mark.
         marked: bool,
     },
-    /// Somebody replaced the address under us; it is theirs now and is left alone.
-    #[error("somebody replaced the address by one that is not ours; it is left alone")]
+    /// Another program replaced the address. The new one belongs to that program and stays.
+    #[error("another program replaced the address; it is left alone")]
     Replaced,
-    /// Another host on the network answers for this address. Find out which one.
+    /// Another host on the network answers for this address. Find that host.
     #[error("another host on the network has this address: {mac}")]
     Conflict {
-        /// Who answered.
+        /// The host's link-layer address.
         mac: MacAddress,
     },
-    /// Too little of the lease is left to hold the address for; it is not on the interface.
+    /// Too little of the lease is left to hold the address. It is not on the interface.
     #[error("only {remaining:?} of the lease are left, too little to hold the address")]
     DeadlineTooNear {
         /// What is left of the lease.
         remaining: Duration,
     },
-    /// There is no such interface (`ENODEV`). It is tried again at the next extension.
+    /// There is no such interface (`ENODEV`). The next extension tries again.
     #[error("there is no such interface")]
     NoSuchInterface,
-    /// The interface has IPv6 switched off (`EACCES`): see `net.ipv6.conf.*.disable_ipv6`.
+    /// IPv6 is disabled on the interface (`EACCES`): see `net.ipv6.conf.*.disable_ipv6`.
     #[error("IPv6 is disabled on the interface")]
     Ipv6Disabled,
-    /// The kernel does not take such an address there (`EINVAL`): a prefix out of range, or an
-    /// interface with an MTU below 1280, on which IPv6 is impossible.
+    /// The kernel refuses the address on this interface (`EINVAL`): a prefix out of range, or IPv6
+    /// on an interface with an MTU below 1280.
     #[error("the kernel refuses the address{}", Detail(.0))]
     Invalid(String),
     /// The process lacks a capability (`EPERM`).
     #[error("{0} is missing")]
     NotPermitted(Capability),
-    /// The kernel answered with another error.
+    /// The kernel returned another error.
     #[error("the kernel answers: {}{}", io::Error::from_raw_os_error(*.errno), Detail(.detail))]
     Kernel {
-        /// Its error number, see `errno(3)`.
+        /// The error number, see `errno(3)`.
         errno: i32,
-        /// The kernel's own words, where it gave any.
+        /// The kernel's text, if it gave one.
         detail: String,
     },
-    /// The kernel's answer makes no sense or did not come; whether it took effect is not known.
-    #[error("no usable answer from the kernel: {0}")]
+    /// The kernel's response cannot be parsed or did not come. The request may have had an effect.
+    #[error("no usable response from the kernel: {0}")]
     NoAnswer(String),
 }
 

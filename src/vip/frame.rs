@@ -1,14 +1,14 @@
 //! The frames that move an address: ARP (RFC 826, RFC 5227) and neighbour discovery (RFC 4861).
 //!
-//! Pure functions between bytes and meaning. What comes from the network is hostile: anything
-//! that is not exactly such a frame is nothing at all.
+//! Pure functions that write and parse frames. Bytes from the network may be hostile: anything that
+//! is not exactly such a frame is ignored.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::address::MacAddress;
 
 const BROADCAST: MacAddress = MacAddress([0xff; 6]);
-const NOBODY: MacAddress = MacAddress([0; 6]);
+const UNKNOWN: MacAddress = MacAddress([0; 6]);
 
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
@@ -31,23 +31,23 @@ enum ArpOperation {
     Reply = 2,
 }
 
-/// The frames that announce `ip` as being at `mac`.
+/// The frames that announce that `ip` is at `mac`.
 pub(super) fn announcement(mac: MacAddress, ip: IpAddr) -> Vec<Vec<u8>> {
     match ip {
         IpAddr::V4(ip) => vec![
-            arp(ArpOperation::Request, (mac, ip), (NOBODY, ip)),
-            // A reply whose target is not its own sender is ignored by a Linux host that has a
-            // fresh entry for the address.
+            arp(ArpOperation::Request, (mac, ip), (UNKNOWN, ip)),
+            // A Linux host with a fresh entry for the address ignores a reply whose target is not
+            // its sender.
             arp(ArpOperation::Reply, (mac, ip), (mac, ip)),
         ],
         IpAddr::V6(ip) => vec![advertisement(mac, ip)],
     }
 }
 
-/// The frame that asks who has `ip`, without saying that we mean to.
+/// The frame that asks which host has `ip`, without claiming the address.
 pub(super) fn probe(mac: MacAddress, ip: IpAddr) -> Vec<u8> {
     match ip {
-        IpAddr::V4(ip) => arp(ArpOperation::Request, (mac, Ipv4Addr::UNSPECIFIED), (NOBODY, ip)),
+        IpAddr::V4(ip) => arp(ArpOperation::Request, (mac, Ipv4Addr::UNSPECIFIED), (UNKNOWN, ip)),
         IpAddr::V6(ip) => solicitation(mac, ip),
     }
 }
@@ -76,7 +76,7 @@ fn advertisement(mac: MacAddress, ip: Ipv6Addr) -> Vec<u8> {
     icmpv6(mac, ip, ALL_NODES, icmp)
 }
 
-/// Solicitation from the unspecified address, to which a holder answers all nodes (RFC 4862).
+/// Solicitation from the unspecified address; its responses go to all nodes (RFC 4862).
 fn solicitation(mac: MacAddress, ip: Ipv6Addr) -> Vec<u8> {
     let mut icmp = vec![NEIGHBOUR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
     icmp.extend(ip.octets());
@@ -106,7 +106,7 @@ fn ethernet(to: MacAddress, from: MacAddress, ethertype: [u8; 2], payload: usize
     frame
 }
 
-/// The multicast group in which every holder of `ip` listens (RFC 4291, section 2.7.1).
+/// The multicast group to which every host with `ip` listens (RFC 4291, section 2.7.1).
 fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = ip.octets();
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]))
@@ -135,16 +135,16 @@ fn checksum(from: Ipv6Addr, to: Ipv6Addr, icmp: &[u8]) -> u16 {
     !u16::try_from(sum).unwrap_or(0)
 }
 
-/// What another host says about an address.
+/// Another host's claim to an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Claim {
     pub(super) ip: IpAddr,
     pub(super) mac: MacAddress,
-    /// Whether it only asks before taking the address.
+    /// Whether the host only probes for the address before it takes it.
     pub(super) probing: bool,
 }
 
-/// Reads an Ethernet frame with ARP in it. `None` for anything else.
+/// Parses an Ethernet frame with ARP in it. `None` for anything else.
 pub(super) fn arp_claim(frame: &[u8]) -> Option<Claim> {
     let body = frame.get(ETHERNET_LEN..ETHERNET_LEN + ARP_LEN)?;
     let operation = body.get(7)?;
@@ -167,8 +167,8 @@ fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
     Some(octets.into())
 }
 
-/// Reads an `ICMPv6` message, without its IPv6 header: a neighbour advertisement that says where
-/// its target is. `None` for anything else.
+/// Parses an `ICMPv6` message without its IPv6 header: a neighbour advertisement with the
+/// link-layer address of its target. `None` for anything else.
 pub(super) fn advertisement_claim(message: &[u8]) -> Option<Claim> {
     if message.first() != Some(&NEIGHBOUR_ADVERTISEMENT) || message.get(1) != Some(&0) {
         return None;
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv4_is_announced_in_both_forms_and_the_reply_names_itself_as_target() {
+    fn ipv4_is_announced_in_both_forms_and_the_reply_has_its_sender_as_target() {
         let frames = announcement(OURS, ip("10.0.0.10"));
         assert_eq!(frames.len(), 2);
         let expected = [
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_reads_back_as_a_claim() {
+    fn an_announcement_parses_as_a_claim() {
         for frame in announcement(OURS, ip("10.0.0.10")) {
             let claim = Claim { ip: ip("10.0.0.10"), mac: OURS, probing: false };
             assert_eq!(arp_claim(&frame), Some(claim));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_claims_nothing_but_says_what_it_is_after() {
+    fn a_probe_parses_as_a_probe_not_as_a_claim() {
         let claim = Claim { ip: ip("10.0.0.10"), mac: OURS, probing: true };
         assert_eq!(arp_claim(&probe(OURS, ip("10.0.0.10"))), Some(claim));
         assert_eq!(advertisement_claim(&probe(OURS, ip("fd00::10"))[54..]), None);
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(frame[21], 255);
         let icmp = &frame[54..];
         assert_eq!(usize::from(u16::from_be_bytes([frame[18], frame[19]])), icmp.len());
-        // Summed with its checksum in place, a message gives zero.
+        // With its checksum in place, the sum of a message is zero.
         assert_eq!(checksum("fd00::10".parse().unwrap(), ALL_NODES, icmp), 0);
     }
 
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_cut_anywhere_or_with_any_byte_changed_never_panics() {
+    fn parsing_a_truncated_or_changed_frame_never_panics() {
         let arp = announcement(OURS, ip("10.0.0.10")).remove(1);
         let icmp = announcement(OURS, ip("fd00::10")).remove(0)[54..].to_vec();
         for whole in [arp, icmp] {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_of_length_zero_ends_the_reading() {
+    fn an_option_of_length_zero_makes_the_message_invalid() {
         let mut message = announcement(OURS, ip("fd00::10")).remove(0)[54..].to_vec();
         message[25] = 0;
         assert_eq!(advertisement_claim(&message), None);

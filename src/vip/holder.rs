@@ -1,4 +1,4 @@
-//! The holder: a set of virtual IPs that belong together, and the lease they are held under.
+//! The holder: a set of virtual IPs that are held together, under one lease.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use super::address::VirtualAddress;
 use super::backend::Backend;
 use super::error::{Fault, VipError};
 use super::kernel::Kernel;
-use super::managed::{Context, Found, ManagedAddress};
+use super::managed::{Context, ManagedAddress, Review};
 use super::policy::Policy;
 use super::report::{Report, VipEvent, VipStats};
 
-/// Addresses are removed this long before the deadline, so that they are gone when it comes.
+/// Addresses are removed this long before the deadline, so that none is left at the deadline.
 const REMOVAL_LEAD: Duration = Duration::from_millis(10);
 
-/// The longest a holder goes without a look at its addresses.
+/// The longest time between two looks at the addresses.
 const REVIEW_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A jump of the boot-time clock against the kernel's by more than this is a suspend.
+/// A longer jump of the boot-time clock against the kernel's clock is a suspend.
 const SUSPEND: Duration = Duration::from_millis(100);
 
-/// How an extension found the addresses.
+/// The result of an extension.
 #[derive(Debug)]
-#[must_use = "an address that was lost is held by nobody"]
+#[must_use = "a lost address is held by no node"]
 pub enum Extension {
-    /// Every address was as we left it; its lifetime was renewed.
+    /// Every address was unchanged, and its lifetime was renewed.
     Refreshed,
-    /// At least one address had gone; it was put back and announced.
+    /// At least one address was gone; it was put back and announced.
     Recreated,
     /// At least one address is not held, for this reason. The next extension tries again.
     Lost(VipError),
@@ -38,36 +38,36 @@ pub enum Extension {
 /// Holds virtual IPs until a deadline.
 ///
 /// A holder has no thread: [`tick`](Self::tick) does what is due and says when to call it again.
-/// [`Worker`](super::Worker) runs a holder on a thread of its own. Dropping a holder removes its
+/// [`Worker`](super::Worker) runs a holder on its own thread. Dropping a holder removes its
 /// addresses. It belongs to the network namespace of the thread that built it, and must be used
 /// from threads of that namespace.
 ///
-/// Every method may block while the kernel holds its routing lock (usually for microseconds), and
-/// [`acquire`](Self::acquire) and [`extend`](Self::extend) for the time of a probe, if the policy
-/// asks for one. Do not call them from a thread that renews a lease.
+/// Every method may block while the kernel holds its routing lock, usually for microseconds.
+/// [`acquire`](Self::acquire) and [`extend`](Self::extend) also block for a probe, if the policy
+/// has one. Do not call them from a thread that renews a lease.
 #[derive(Debug)]
 pub struct Holder {
-    host: Context,
-    managed: Vec<ManagedAddress>,
-    /// How long the machine has slept since boot, as far as we know.
+    context: Context,
+    addresses: Vec<ManagedAddress>,
+    /// How long the machine has slept since boot, as of the last look.
     slept: Duration,
 }
 
 impl Holder {
-    /// A holder of addresses of this host. Opens every socket it will need, and holds nothing yet.
+    /// A holder for this host. Opens every socket that it needs, and holds nothing yet.
     ///
     /// # Errors
     /// [`VipError::NotPermitted`] without `CAP_NET_ADMIN` or `CAP_NET_RAW`, naming which;
-    /// [`VipError::InvalidSet`] without addresses or with one given twice; [`VipError::System`].
+    /// [`VipError::InvalidSet`] without addresses or with a repeated one; [`VipError::System`].
     pub fn new(addresses: Vec<VirtualAddress>, policy: Policy) -> Result<Self, VipError> {
         let ipv6 = addresses.iter().any(|address| address.ip().is_ipv6());
         Self::with_backend(addresses, policy, Clock::boot(), Kernel::open(ipv6)?)
     }
 
-    /// A holder over another backend and clock: [`Memory`](super::Memory) for tests and dry runs.
+    /// A holder with another backend and clock: [`Memory`](super::Memory) for tests and dry runs.
     ///
     /// # Errors
-    /// [`VipError::InvalidSet`] without addresses or with one given twice.
+    /// [`VipError::InvalidSet`] without addresses or with a repeated one.
     pub fn with_backend(
         addresses: Vec<VirtualAddress>,
         policy: Policy,
@@ -75,56 +75,57 @@ impl Holder {
         backend: impl Backend + 'static,
     ) -> Result<Self, VipError> {
         check_set(&addresses)?;
-        let managed = addresses.into_iter().map(ManagedAddress::new).collect();
+        let addresses = addresses.into_iter().map(ManagedAddress::new).collect();
         let (backend, report) = (Box::new(backend), Report::new());
-        let host = Context { backend, policy, clock, report, deadline: None };
-        let mut holder = Self { host, managed, slept: Duration::ZERO };
+        let context = Context { backend, policy, clock, report, deadline: None };
+        let mut holder = Self { context, addresses, slept: Duration::ZERO };
         holder.slept = (0..3).map(|_| holder.time_asleep()).max().unwrap_or_default();
         Ok(holder)
     }
 
-    /// Puts every address on its interface until `deadline` and announces it.
+    /// Adds every address to its interface until `deadline`, and announces it.
     ///
-    /// Addresses held already keep their lifetime; use [`extend`](Self::extend) for these.
+    /// Addresses that are held already keep their lifetime; [`extend`](Self::extend) renews it.
     ///
     /// # Errors
-    /// The first address that could not be held. The others are; [`extend`](Self::extend) tries
-    /// again, [`release`](Self::release) gives up.
+    /// The first address that could not be held; the others are held. [`extend`](Self::extend)
+    /// tries again, and [`release`](Self::release) gives all up.
     pub fn acquire(&mut self, deadline: Timestamp) -> Result<(), VipError> {
-        self.host.deadline = Some(deadline);
-        // What was heard so far comes from who had the addresses before, and is no conflict.
-        self.watch();
+        self.context.deadline = Some(deadline);
+        // Frames received so far come from the previous holder, and are no conflict.
+        self.look_for_rivals();
         let mut first = Ok(());
-        self.each(|slot, host| {
-            if let Err(fault) = slot.acquire(host, deadline) {
-                slot.fail(host, &fault);
-                keep_first(&mut first, slot, fault);
+        self.each(|managed, context| {
+            if let Err(fault) = managed.acquire(context, deadline) {
+                managed.fail(context, &fault);
+                keep_first(&mut first, managed, fault);
             }
         });
         first
     }
 
-    /// Takes note of a renewed lease: every address lives until `deadline`.
+    /// Holds every address until `deadline`, after a renewal of the lease.
     ///
-    /// Each is looked at first. One that has gone is put back and announced; one that somebody
-    /// replaced is left alone and counts as lost; one that could not be had before is tried again.
+    /// It looks at each address first. An address that is gone is put back and announced. An
+    /// address that another program replaced is left alone and counts as lost. An address that
+    /// could not be acquired before is tried again.
     pub fn extend(&mut self, deadline: Timestamp) -> Extension {
-        self.host.deadline = Some(deadline);
-        self.wake_up();
-        self.watch();
+        self.context.deadline = Some(deadline);
+        self.remove_after_suspend();
+        self.look_for_rivals();
         let mut recreated = false;
         let mut first = Ok(());
-        self.each(|slot, host| {
-            let result = if slot.is_held() {
-                slot.review(host, deadline, true)
+        self.each(|managed, context| {
+            let result = if managed.is_held() {
+                managed.review(context, deadline, true)
             } else {
-                slot.acquire(host, deadline).map(|()| Found::Recreated)
+                managed.acquire(context, deadline).map(|()| Review::Recreated)
             };
             match result {
-                Ok(found) => recreated |= found == Found::Recreated,
+                Ok(review) => recreated |= review == Review::Recreated,
                 Err(fault) => {
-                    slot.fail(host, &fault);
-                    keep_first(&mut first, slot, fault);
+                    managed.fail(context, &fault);
+                    keep_first(&mut first, managed, fault);
                 }
             }
         });
@@ -135,146 +136,155 @@ impl Holder {
         }
     }
 
-    /// Does what is due: removal at the deadline, announcements, repair of addresses that have
-    /// gone. Returns when to call it again at the latest; `None` when nothing is held.
+    /// Does what is due: removal at the deadline, announcements, repair of lost addresses. Returns
+    /// the latest time of the next call; `None` when nothing is held.
     pub fn tick(&mut self) -> Option<Timestamp> {
-        let now = self.host.clock.now();
-        let Some(deadline) = self.host.deadline.filter(|deadline| now + REMOVAL_LEAD < *deadline)
+        let now = self.context.clock.now();
+        let Some(deadline) =
+            self.context.deadline.filter(|deadline| now + REMOVAL_LEAD < *deadline)
         else {
-            // What cannot be removed stays held and was told; the next tick tries again.
+            // An address that cannot be removed counts as held; the next tick tries again.
             let _ = self.release();
-            return self.managed.iter().any(ManagedAddress::is_held).then(|| now + REVIEW_INTERVAL);
+            return self
+                .addresses
+                .iter()
+                .any(ManagedAddress::is_held)
+                .then(|| now + REVIEW_INTERVAL);
         };
-        if self.wake_up() {
+        if self.remove_after_suspend() {
             let _ = self.extend(deadline);
         }
-        self.each(|slot, host| {
-            if slot.is_held() {
-                if let Err(fault) = slot.review(host, deadline, false) {
-                    slot.fail(host, &fault);
+        self.each(|managed, context| {
+            if managed.is_held() {
+                if let Err(fault) = managed.review(context, deadline, false) {
+                    managed.fail(context, &fault);
                 }
-                slot.announce(host);
+                managed.announce(context);
             }
         });
-        self.watch();
-        let announcements =
-            self.managed.iter().filter_map(|s| s.next_announcement(&self.host.policy));
+        self.look_for_rivals();
+        let announcements = self
+            .addresses
+            .iter()
+            .filter_map(|managed| managed.next_announcement(&self.context.policy));
         announcements.chain([now + REVIEW_INTERVAL, deadline - REMOVAL_LEAD]).min()
     }
 
-    /// Removes every address that is still ours. What is gone already is no error.
+    /// Removes every address that this holder owns. It is no error when an address is gone already.
     ///
     /// # Errors
-    /// The first address that could not be removed. It counts as held and is tried again by the
-    /// next call; the kernel removes it in the end, unless the policy is permanent.
+    /// The first address that could not be removed. It counts as held, and the next call tries
+    /// again. The kernel removes it in the end, unless the policy is permanent.
     pub fn release(&mut self) -> Result<(), VipError> {
-        let now = self.host.clock.now();
-        let over = self.host.deadline.take().is_some_and(|deadline| now + REMOVAL_LEAD >= deadline);
+        let now = self.context.clock.now();
+        let over =
+            self.context.deadline.take().is_some_and(|deadline| now + REMOVAL_LEAD >= deadline);
         self.remove_all(|address| {
             if over { VipEvent::Expired { address } } else { VipEvent::Released { address } }
         })
     }
 
-    /// Whether every address is held and the lease is not over.
+    /// Whether every address is held and the deadline has not passed.
     #[must_use]
     pub fn is_acquired(&self) -> bool {
-        let alive = self.host.deadline.is_some_and(|deadline| self.host.clock.now() < deadline);
-        alive && self.managed.iter().all(ManagedAddress::is_held)
+        let alive =
+            self.context.deadline.is_some_and(|deadline| self.context.clock.now() < deadline);
+        alive && self.addresses.iter().all(ManagedAddress::is_held)
     }
 
-    /// Whether no address is held, nor may be left on an interface after a failed removal.
+    /// Whether no address is held, and none may be left on an interface after a failed removal.
     #[must_use]
     pub fn is_released(&self) -> bool {
-        !self.managed.iter().any(ManagedAddress::is_held)
+        !self.addresses.iter().any(ManagedAddress::is_held)
     }
 
-    /// Removes what an earlier holder of these addresses left behind, on any interface: only
-    /// addresses that bear this library's mark, and permanent ones only under a permanent policy.
-    /// Returns how many.
+    /// Removes the addresses that an earlier holder left behind on any interface: only instances of
+    /// these addresses with this library's mark, and permanent ones only under a permanent policy.
+    /// Returns the number of removed addresses.
     ///
     /// # Errors
-    /// The first address that could not be looked for or removed.
+    /// The first address for which looking or removing failed.
     pub fn sweep_stale(&mut self) -> Result<usize, VipError> {
         let mut swept = 0;
         let mut first = Ok(());
-        self.each(|slot, host| match slot.sweep(host) {
+        self.each(|managed, context| match managed.sweep(context) {
             Ok(count) => swept += count,
-            Err(fault) => keep_first(&mut first, slot, fault),
+            Err(fault) => keep_first(&mut first, managed, fault),
         });
         first.map(|()| swept)
     }
 
-    /// The addresses, in the order given.
+    /// The addresses, in the order in which they were given.
     pub fn addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
-        self.managed.iter().map(|slot| &slot.address)
+        self.addresses.iter().map(|managed| &managed.address)
     }
 
-    /// What happens to the addresses. At most 64 events wait; then the oldest give way. Every
-    /// receiver takes events away from the others.
+    /// The events of the addresses. At most 64 events wait; then the oldest is dropped. All
+    /// receivers share one queue: an event goes to one of them.
     #[must_use]
     pub fn events(&self) -> Receiver<VipEvent> {
-        self.host.report.events()
+        self.context.report.events()
     }
 
-    /// Counts since the holder was built.
+    /// Counters since the holder was built.
     #[must_use]
     pub const fn stats(&self) -> VipStats {
-        self.host.report.stats
+        self.context.report.stats
     }
 
     pub(super) fn is_permanent(&self) -> bool {
-        self.host.policy.is_permanent()
+        self.context.policy.is_permanent()
     }
 
     pub(super) fn clock(&self) -> Clock {
-        self.host.clock.clone()
+        self.context.clock.clone()
     }
 
     fn each(&mut self, mut work: impl FnMut(&mut ManagedAddress, &mut Context)) {
-        for slot in &mut self.managed {
-            work(slot, &mut self.host);
+        for managed in &mut self.addresses {
+            work(managed, &mut self.context);
         }
     }
 
     fn remove_all(&mut self, event: impl Fn(VirtualAddress) -> VipEvent) -> Result<(), VipError> {
         let mut first = Ok(());
-        self.each(|slot, host| match slot.remove(host) {
-            Ok(true) => host.report.tell(event(slot.address.clone())),
+        self.each(|managed, context| match managed.remove(context) {
+            Ok(true) => context.report.event(event(managed.address.clone())),
             Ok(false) => {}
             Err(fault) => {
-                slot.fail(host, &fault);
-                keep_first(&mut first, slot, fault);
+                managed.fail(context, &fault);
+                keep_first(&mut first, managed, fault);
             }
         });
         first
     }
 
-    /// Looks whether the machine slept. Lifetimes in the kernel stood still meanwhile and would
-    /// outlast the lease, so every address goes, to be put back under what is left of it.
-    fn wake_up(&mut self) -> bool {
+    /// Checks whether the machine has slept. The kernel's lifetimes stood still and would outlast
+    /// the lease, so every address is removed, to be put back with what is left of the lease.
+    fn remove_after_suspend(&mut self) -> bool {
         let asleep = self.time_asleep();
         let jump = asleep.saturating_sub(self.slept);
         self.slept = self.slept.max(asleep);
         if jump <= SUSPEND {
             return false;
         }
-        self.host.report.tell(VipEvent::Suspended { slept: jump });
+        self.context.report.event(VipEvent::Suspended { slept: jump });
         let _ = self.remove_all(|address| VipEvent::Released { address });
         true
     }
 
-    /// Read in this order, a pause between the two readings can only make it too small.
+    /// In this order, a pause between the two readings can only make the result too small.
     fn time_asleep(&self) -> Duration {
-        let boot = self.host.clock.now();
-        boot.since(self.host.backend.uptime())
+        let boot = self.context.clock.now();
+        boot.since(self.context.backend.uptime())
     }
 
-    /// Looks for other hosts that use our addresses.
-    fn watch(&mut self) {
-        for seen in self.host.backend.sightings() {
-            self.each(|slot, host| {
-                if slot.address.ip() == seen.ip {
-                    slot.contest(host, seen.index, seen.mac);
+    /// Looks for other hosts that use these addresses.
+    fn look_for_rivals(&mut self) {
+        for sighting in self.context.backend.sightings() {
+            self.each(|managed, context| {
+                if managed.address.ip() == sighting.ip {
+                    managed.defend(context, sighting.index, sighting.mac);
                 }
             });
         }
@@ -282,15 +292,15 @@ impl Holder {
 }
 
 impl Drop for Holder {
-    /// Removes the addresses; what cannot be removed is told in the log.
+    /// Removes the addresses; the log says which could not be removed.
     fn drop(&mut self) {
         let _ = self.release();
     }
 }
 
-fn keep_first(first: &mut Result<(), VipError>, slot: &ManagedAddress, fault: Fault) {
+fn keep_first(first: &mut Result<(), VipError>, managed: &ManagedAddress, fault: Fault) {
     if first.is_ok() {
-        *first = Err(fault.of(&slot.address));
+        *first = Err(fault.of(&managed.address));
     }
 }
 

@@ -79,7 +79,7 @@ fn lost(extension: Extension) -> Fault {
 }
 
 #[test]
-fn the_kernel_gets_what_is_left_of_the_lease_less_two_seconds() {
+fn the_kernel_lifetime_is_the_remaining_lease_less_two_seconds() {
     let mut bench = Bench::new();
     bench.acquire(8).unwrap();
     assert_eq!(bench.host.lifetime(vip().ip()).unwrap().valid, 6);
@@ -89,7 +89,7 @@ fn the_kernel_gets_what_is_left_of_the_lease_less_two_seconds() {
 }
 
 #[test]
-fn a_holder_that_is_never_heard_of_again_leaves_nothing_behind() {
+fn a_holder_that_stops_extending_leaves_nothing_behind() {
     let mut bench = Bench::new();
     bench.acquire(8).unwrap();
     bench.clock.advance(ms(5_999));
@@ -99,7 +99,7 @@ fn a_holder_that_is_never_heard_of_again_leaves_nothing_behind() {
 }
 
 #[test]
-fn with_a_permanent_policy_it_is_the_holder_that_removes_at_the_deadline() {
+fn with_a_permanent_policy_the_holder_removes_at_the_deadline() {
     let mut bench = Bench::with(Policy::default().permanent(), vec![vip()]);
     bench.acquire(2).unwrap();
     bench.clock.advance(ms(1_989));
@@ -146,7 +146,7 @@ fn after_too_many_lost_requests_the_next_renewal_puts_the_address_back() {
 }
 
 #[test]
-fn an_address_removed_by_hand_is_put_back_announced_counted_and_told() {
+fn an_address_removed_by_hand_is_put_back_announced_counted_and_reported() {
     let mut bench = Bench::new();
     bench.acquire(8).unwrap();
     bench.host.unassign(vip().ip());
@@ -183,7 +183,7 @@ fn an_administrators_address_is_refused_and_never_touched() {
 }
 
 #[test]
-fn an_address_that_somebody_replaced_is_theirs() {
+fn an_address_replaced_by_another_program_is_left_alone() {
     let mut bench = Bench::new();
     bench.acquire(8).unwrap();
     bench.host.unassign(vip().ip());
@@ -194,7 +194,7 @@ fn an_address_that_somebody_replaced_is_theirs() {
 }
 
 #[test]
-fn a_replaced_address_is_not_removed_even_when_nobody_looked_before() {
+fn a_replaced_address_is_not_removed_without_a_look_before() {
     let mut bench = Bench::new();
     bench.acquire(8).unwrap();
     bench.host.unassign(vip().ip());
@@ -204,7 +204,7 @@ fn a_replaced_address_is_not_removed_even_when_nobody_looked_before() {
 }
 
 #[test]
-fn what_a_dead_holder_left_is_adopted_or_refused_as_the_policy_says() {
+fn a_leftover_address_is_adopted_or_refused_as_the_policy_says() {
     let mut dead = Bench::new();
     dead.acquire(8).unwrap();
     let mut strict = dead.another(Policy::default().existing(Existing::Refuse));
@@ -216,7 +216,7 @@ fn what_a_dead_holder_left_is_adopted_or_refused_as_the_policy_says() {
 }
 
 #[test]
-fn what_a_dead_holder_left_on_another_interface_goes_before_the_address_comes() {
+fn a_leftover_address_on_another_interface_is_removed_first() {
     let elsewhere = VirtualAddress::new(vip().ip(), "eth1").unwrap();
     let mut dead = Bench::with(Policy::default(), vec![elsewhere]);
     dead.acquire(8).unwrap();
@@ -228,17 +228,17 @@ fn what_a_dead_holder_left_on_another_interface_goes_before_the_address_comes() 
 }
 
 #[test]
-fn a_sweep_removes_what_is_marked_and_not_held() {
+fn a_sweep_removes_marked_addresses_that_are_not_held() {
     let mut dead = Bench::new();
     dead.acquire(8).unwrap();
-    assert_eq!(dead.holder.sweep_stale().unwrap(), 0, "its own is no leftover");
+    assert_eq!(dead.holder.sweep_stale().unwrap(), 0, "its own address is no leftover");
     assert_eq!(dead.another(Policy::default()).holder.sweep_stale().unwrap(), 1);
     assert!(!dead.has());
 }
 
 /// IPv4 keeps the mark of an address that is changed in place.
 #[test]
-fn a_marked_address_with_a_longer_life_than_we_gave_it_is_somebody_elses() {
+fn a_marked_address_with_a_longer_lifetime_than_given_belongs_to_another() {
     let mut bench = Bench::new();
     bench.acquire(8).unwrap();
     let mut other = bench.another(Policy::default());
@@ -253,7 +253,7 @@ fn a_marked_address_with_a_longer_life_than_we_gave_it_is_somebody_elses() {
 }
 
 #[test]
-fn announcements_follow_the_schedule_and_start_again_when_the_link_changes() {
+fn announcements_follow_the_schedule_and_restart_when_the_interface_changes() {
     let mut bench = Bench::new();
     bench.acquire(30).unwrap();
     let start = bench.clock.now();
@@ -274,7 +274,7 @@ fn announcements_follow_the_schedule_and_start_again_when_the_link_changes() {
     bench.host.set_running("eth0", true);
     bench.holder.tick();
     assert!(bench.holder.stats().announced > 6);
-    assert!(bench.events().contains(&VipEvent::LinkChanged { address: vip(), running: true }));
+    assert!(bench.events().contains(&VipEvent::InterfaceChanged { address: vip(), running: true }));
 }
 
 impl Extension {
@@ -304,7 +304,7 @@ fn without_a_schedule_nothing_is_announced() {
 }
 
 #[test]
-fn a_rival_is_told_and_answered_but_not_in_a_contest_of_shouting() {
+fn a_rival_is_reported_and_answered_at_most_once_in_ten_seconds() {
     let mut bench = Bench::new();
     bench.acquire(100).unwrap();
     for _ in 0..5 {
@@ -321,9 +321,9 @@ fn a_rival_is_told_and_answered_but_not_in_a_contest_of_shouting() {
     assert!(bench.events().contains(&conflict));
 }
 
-/// The socket that listens was open all the time, and is full of what the holder before announced.
+/// The socket was open all the time, and is full of announcements of the previous holder.
 #[test]
-fn what_was_heard_before_the_address_was_ours_is_no_conflict() {
+fn frames_received_before_the_address_was_acquired_are_no_conflict() {
     let mut bench = Bench::new();
     bench.host.rival(vip().ip(), RIVAL);
     bench.acquire(8).unwrap();
@@ -333,11 +333,11 @@ fn what_was_heard_before_the_address_was_ours_is_no_conflict() {
 }
 
 #[test]
-fn what_was_heard_before_a_later_attempt_is_no_conflict() {
+fn frames_received_before_a_later_attempt_are_no_conflict() {
     let mut bench = Bench::new();
-    bench.host.delete_link("eth0");
+    bench.host.delete_interface("eth0");
     assert_eq!(fault(bench.acquire(8)), Fault::NoSuchInterface);
-    bench.host.create_link("eth0");
+    bench.host.create_interface("eth0");
     bench.host.rival(vip().ip(), RIVAL);
     assert!(matches!(bench.extend(8), Extension::Recreated));
     assert_eq!(bench.holder.stats().conflicts, 0);
@@ -352,7 +352,7 @@ fn a_probe_that_is_answered_keeps_the_address_off_the_interface() {
 }
 
 #[test]
-fn sleep_takes_the_address_away_and_what_is_left_of_the_lease_puts_it_back() {
+fn after_a_suspend_the_address_is_put_back_for_the_remaining_lease() {
     let mut bench = Bench::new();
     bench.acquire(20).unwrap();
     bench.host.suspend(s(10));
@@ -363,7 +363,7 @@ fn sleep_takes_the_address_away_and_what_is_left_of_the_lease_puts_it_back() {
 }
 
 #[test]
-fn sleep_past_the_deadline_takes_the_address_away_for_good() {
+fn after_a_suspend_past_the_deadline_the_address_is_removed() {
     let mut bench = Bench::new();
     bench.acquire(20).unwrap();
     bench.host.suspend(s(30));
@@ -373,31 +373,31 @@ fn sleep_past_the_deadline_takes_the_address_away_for_good() {
 }
 
 #[test]
-fn an_interface_that_comes_later_gets_its_address_with_the_next_renewal() {
+fn an_interface_created_later_gets_its_address_with_the_next_renewal() {
     let mut bench = Bench::new();
-    bench.host.delete_link("eth0");
+    bench.host.delete_interface("eth0");
     assert_eq!(fault(bench.acquire(8)), Fault::NoSuchInterface);
     assert_eq!(lost(bench.extend(8)), Fault::NoSuchInterface);
-    bench.host.create_link("eth0");
+    bench.host.create_interface("eth0");
     assert!(matches!(bench.extend(8), Extension::Recreated));
     assert!(bench.has());
     let failures = bench.events();
     let failures = failures.iter().filter(|event| matches!(event, VipEvent::Failed { .. }));
-    assert_eq!(failures.count(), 1, "one lasting fault is told once");
+    assert_eq!(failures.count(), 1, "one lasting fault is reported once");
 }
 
 #[test]
-fn an_interface_that_is_made_anew_gets_its_address_again() {
+fn a_recreated_interface_gets_its_address_again() {
     let mut bench = Bench::new();
     bench.acquire(8).unwrap();
-    bench.host.create_link("eth0");
+    bench.host.create_interface("eth0");
     bench.holder.tick();
     assert!(bench.has());
     assert_eq!(bench.holder.stats().recreated, 1);
 }
 
 #[test]
-fn one_address_that_fails_does_not_keep_the_others_from_being_held() {
+fn the_other_addresses_are_held_when_one_fails() {
     let missing = VirtualAddress::new("fd00::10".parse().unwrap(), "eth9").unwrap();
     let mut bench = Bench::with(Policy::default(), vec![missing, vip()]);
     assert_eq!(fault(bench.acquire(8)), Fault::NoSuchInterface);
@@ -409,7 +409,7 @@ fn one_address_that_fails_does_not_keep_the_others_from_being_held() {
 }
 
 #[test]
-fn a_removal_that_fails_is_tried_again() {
+fn a_failed_removal_is_tried_again() {
     let mut bench = Bench::with(Policy::default().permanent(), vec![vip()]);
     bench.acquire(8).unwrap();
     bench.host.fail_next(Fault::NoAnswer("busy".into()));
@@ -421,7 +421,7 @@ fn a_removal_that_fails_is_tried_again() {
 }
 
 #[test]
-fn an_addition_without_an_answer_counts_as_held_and_is_removed() {
+fn an_addition_without_a_response_counts_as_held_and_is_removed() {
     let mut bench = Bench::new();
     bench.host.fail_next(Fault::NoAnswer("no time".into()));
     assert!(bench.acquire(8).is_err());
@@ -431,7 +431,7 @@ fn an_addition_without_an_answer_counts_as_held_and_is_removed() {
 }
 
 #[test]
-fn acquire_and_release_may_be_said_twice() {
+fn acquire_and_release_are_idempotent() {
     let mut bench = Bench::new();
     bench.acquire(8).unwrap();
     bench.acquire(8).unwrap();
@@ -450,7 +450,7 @@ fn dropping_a_holder_removes_its_addresses() {
 }
 
 #[test]
-fn a_holder_needs_addresses_and_each_only_once() {
+fn a_holder_refuses_an_empty_set_and_repeated_addresses() {
     for addresses in [vec![], vec![vip(), vip()]] {
         let clock = Clock::boot();
         let host = Memory::new(clock.clone(), ["eth0"]);

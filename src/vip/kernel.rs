@@ -13,7 +13,7 @@ use super::announcer::Announcer;
 use super::backend::{Assigned, Backend, Interface, Sighting};
 use super::codec::{self, Request};
 use super::error::{Capability, Fault, VipError};
-use super::netlink::{Failure, Netlink};
+use super::netlink::{Netlink, NetlinkError};
 use super::policy::Lifetime;
 
 /// The addresses and interfaces of this host, by rtnetlink.
@@ -27,12 +27,12 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Opens every socket that will be needed, with `ipv6` also those for IPv6 addresses, and finds
-    /// out whether the process may use them.
+    /// Opens every socket that will be needed, with `ipv6` also those for IPv6 addresses, and
+    /// checks the permission to use them.
     ///
     /// # Errors
     /// [`VipError::NotPermitted`] without `CAP_NET_ADMIN` or `CAP_NET_RAW`, naming which;
-    /// [`VipError::System`] when there is no socket to be had.
+    /// [`VipError::System`] when a socket cannot be opened.
     pub fn open(ipv6: bool) -> Result<Self, VipError> {
         let purpose = "talk to rtnetlink";
         let netlink = Netlink::open().map_err(|source| VipError::System { purpose, source })?;
@@ -41,13 +41,13 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Asks for the removal of an address from an interface that cannot exist: the kernel looks
-    /// at the capability first.
+    /// Requests the removal of an address from an interface that cannot exist: the kernel checks
+    /// the capability first.
     fn check_permission(&mut self) -> Result<(), VipError> {
         let ip = IpAddr::from([192, 0, 2, 1]);
         let request = Request::Remove { index: i32::MAX.unsigned_abs(), ip, prefix: 32 };
         match self.netlink.change(request) {
-            Err(failure) if failure.errno() == EPERM => Err(VipError::NotPermitted {
+            Err(error) if error.errno() == EPERM => Err(VipError::NotPermitted {
                 capability: Capability::NetAdmin,
                 purpose: "add and remove a virtual IP",
             }),
@@ -58,19 +58,21 @@ impl Kernel {
     fn change(&mut self, request: Request<'_>, ip: IpAddr) -> Result<(), Fault> {
         match self.netlink.change(request) {
             Ok(()) => Ok(()),
-            Err(failure) => Err(fault(failure, ip)),
+            Err(error) => Err(fault(error, ip)),
         }
     }
 }
 
-/// The errors of `rtnetlink(7)` that an address can meet, by errno.
-fn fault(failure: Failure, ip: IpAddr) -> Fault {
-    match (failure.errno(), failure) {
+/// The fault of an address for an error of `rtnetlink(7)`.
+fn fault(error: NetlinkError, ip: IpAddr) -> Fault {
+    match (error.errno(), error) {
         (ENODEV, _) => Fault::NoSuchInterface,
         (EPERM, _) => Fault::NotPermitted(Capability::NetAdmin),
         (EACCES, _) if ip.is_ipv6() => Fault::Ipv6Disabled,
-        (EINVAL, Failure::Refused(codec::Refusal::Kernel { detail, .. })) => Fault::Invalid(detail),
-        (_, failure) => failure.into_fault(),
+        (EINVAL, NetlinkError::Response(codec::ResponseError::Kernel { detail, .. })) => {
+            Fault::Invalid(detail)
+        }
+        (_, error) => error.into_fault(),
     }
 }
 
@@ -81,73 +83,73 @@ impl Backend for Kernel {
         Timestamp::ZERO + seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
     }
 
-    fn link(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
-        let links = self.netlink.ask(Request::Interface(name), codec::link);
-        let links = links.map_err(|failure| match failure.errno() {
+    fn interface(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
+        let interfaces = self.netlink.request(Request::Interface(name), codec::interface);
+        let interfaces = interfaces.map_err(|error| match error.errno() {
             ENODEV => Fault::NoSuchInterface,
-            _ => failure.into_fault(),
+            _ => error.into_fault(),
         })?;
-        links.into_iter().next().ok_or(Fault::NoSuchInterface)
+        interfaces.into_iter().next().ok_or(Fault::NoSuchInterface)
     }
 
     fn find(&mut self, ip: IpAddr, on: Option<u32>) -> Result<Vec<Assigned>, Fault> {
         let take = |kind, payload: &[u8]| codec::assigned(kind, payload, ip);
-        match self.netlink.ask(Request::Addresses { ip, on }, take) {
-            // Without strict checking the kernel ignores the interface and shows all.
+        match self.netlink.request(Request::Addresses { ip, on }, take) {
+            // Without strict checking the kernel ignores the interface and returns all addresses.
             Ok(found) => {
                 Ok(found.into_iter().filter(|at| on.is_none_or(|on| at.index == on)).collect())
             }
-            // The interface went between the two looks; so did its addresses.
-            Err(failure) if failure.errno() == ENODEV => Ok(Vec::new()),
-            Err(failure) => Err(failure.into_fault()),
+            // The interface was removed after it was looked up, and its addresses with it.
+            Err(error) if error.errno() == ENODEV => Ok(Vec::new()),
+            Err(error) => Err(error.into_fault()),
         }
     }
 
     fn add(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
-        let request = Request::Add { index: link.index, address, lifetime };
+        let request = Request::Add { index: interface.index, address, lifetime };
         match self.netlink.change(request) {
-            Err(failure) if failure.errno() == EEXIST => {
-                Err(Fault::AlreadyAssigned { interface: link.index, marked: false })
+            Err(error) if error.errno() == EEXIST => {
+                Err(Fault::AlreadyAssigned { interface: interface.index, marked: false })
             }
-            Err(failure) => Err(fault(failure, address.ip())),
+            Err(error) => Err(fault(error, address.ip())),
             Ok(()) => Ok(()),
         }
     }
 
     fn refresh(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
-        self.change(Request::Refresh { index: link.index, address, lifetime }, address.ip())
+        self.change(Request::Refresh { index: interface.index, address, lifetime }, address.ip())
     }
 
     fn remove(&mut self, ip: IpAddr, assigned: &Assigned) -> Result<(), Fault> {
         let request = Request::Remove { index: assigned.index, ip, prefix: assigned.prefix };
         match self.netlink.change(request) {
-            Err(failure) if matches!(failure.errno(), EADDRNOTAVAIL | ENODEV) => Ok(()),
-            Err(failure) => Err(fault(failure, ip)),
+            Err(error) if matches!(error.errno(), EADDRNOTAVAIL | ENODEV) => Ok(()),
+            Err(error) => Err(fault(error, ip)),
             Ok(()) => Ok(()),
         }
     }
 
-    fn announce(&mut self, link: &Interface, ip: IpAddr) -> Result<(), Fault> {
-        self.announcer.announce(link, ip).map_err(|error| unsent(&error))
+    fn announce(&mut self, interface: &Interface, ip: IpAddr) -> Result<(), Fault> {
+        self.announcer.announce(interface, ip).map_err(|error| unsent(&error))
     }
 
     fn probe(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         ip: IpAddr,
         wait: Duration,
     ) -> Result<Option<MacAddress>, Fault> {
-        self.announcer.probe(link, ip, wait).map_err(|error| unsent(&error))
+        self.announcer.probe(interface, ip, wait).map_err(|error| unsent(&error))
     }
 
     fn sightings(&mut self) -> Vec<Sighting> {

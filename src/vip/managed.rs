@@ -1,4 +1,4 @@
-//! One address of a holder: whether it is held, and the steps that make it so.
+//! One address of a holder: whether it is held, and the steps to hold and release it.
 
 use std::time::Duration;
 
@@ -10,17 +10,18 @@ use super::error::Fault;
 use super::policy::{Existing, Lifetime, Policy};
 use super::report::{Report, VipEvent};
 
-/// A rival is answered at most this often (`DEFEND_INTERVAL` of RFC 5227, section 1.1).
+/// The shortest time between two announcements against a rival (`DEFEND_INTERVAL` of RFC 5227,
+/// section 1.1).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What every slot of a holder works with.
+/// What all addresses of a holder have in common.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) backend: Box<dyn Backend>,
     pub(super) policy: Policy,
     pub(super) clock: Clock,
     pub(super) report: Report,
-    /// Until when the addresses may be held.
+    /// The end of the lease under which the addresses are held.
     pub(super) deadline: Option<Timestamp>,
 }
 
@@ -31,44 +32,45 @@ impl Context {
         lifetime.ok_or(Fault::DeadlineTooNear { remaining: deadline.since(now) })
     }
 
-    /// Whether a holder of this policy can have left this address. IPv4 keeps the mark when an
-    /// administrator makes an address permanent, so that the mark alone is not enough.
+    /// Whether a holder with this policy can have left this address behind. The mark alone does not
+    /// show it: IPv4 keeps the mark when an administrator makes an address permanent.
     fn may_have_left(&self, found: &Assigned) -> bool {
         let permanent = found.lifetime.valid == Lifetime::FOREVER;
         found.marked && permanent == self.policy.is_permanent()
     }
 }
 
-/// How a held address was found.
+/// The result of a look at a held address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Found {
-    AsLeft,
+pub(super) enum Review {
+    Unchanged,
     Recreated,
 }
 
 #[derive(Debug)]
 pub(super) struct ManagedAddress {
     pub(super) address: VirtualAddress,
-    held: Option<Held>,
-    /// The fault last told, so that a lasting one is not told twice a second.
-    told: Option<Fault>,
+    held: Option<Placement>,
+    /// The fault reported last, so that a lasting one is not reported twice a second.
+    reported: Option<Fault>,
 }
 
+/// The address on its interface, as this holder added or took it over.
 #[derive(Debug)]
-struct Held {
-    link: Interface,
-    /// The instance we put there; unknown until the kernel has shown it to us.
+struct Placement {
+    interface: Interface,
+    /// The instance of the address; unknown until the kernel has shown it.
     created: Option<u32>,
-    /// The lifetime we gave it last, in seconds.
+    /// The lifetime that it was given last, in seconds.
     given: u32,
     announced_from: Timestamp,
     announced: usize,
     defended: Option<Timestamp>,
 }
 
-impl Held {
-    /// An address as we left it: marked, or (a kernel without marks) the instance we made, and
-    /// not given a longer life by somebody else.
+impl Placement {
+    /// Whether an address is still the one of this holder: marked, or on a kernel without marks
+    /// the same instance, and without a longer lifetime than this holder gave it.
     fn is_ours(&self, found: &Assigned) -> bool {
         (found.marked || self.created == Some(found.created)) && found.lifetime.valid <= self.given
     }
@@ -76,213 +78,226 @@ impl Held {
 
 impl ManagedAddress {
     pub(super) const fn new(address: VirtualAddress) -> Self {
-        Self { address, held: None, told: None }
+        Self { address, held: None, reported: None }
     }
 
     pub(super) const fn is_held(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Acquires the address; one that is held already is left as it is.
-    pub(super) fn acquire(&mut self, host: &mut Context, deadline: Timestamp) -> Result<(), Fault> {
+    /// Acquires the address. An address that is held already stays as it is.
+    pub(super) fn acquire(
+        &mut self,
+        context: &mut Context,
+        deadline: Timestamp,
+    ) -> Result<(), Fault> {
         if self.is_held() {
             return Ok(());
         }
-        host.lifetime(&self.address, deadline)?;
-        let link = host.backend.link(self.address.interface())?;
-        let leftover = self.leftover(host, &link)?;
+        context.lifetime(&self.address, deadline)?;
+        let interface = context.backend.interface(self.address.interface())?;
+        let leftover = self.leftover(context, &interface)?;
         if leftover.is_none() {
-            self.probe(host, &link)?;
+            self.probe(context, &interface)?;
         }
-        self.place(host, link, deadline, leftover.is_some())?;
-        host.report.tell(VipEvent::Acquired { address: self.address.clone() });
+        self.place(context, interface, deadline, leftover.is_some())?;
+        context.report.event(VipEvent::Acquired { address: self.address.clone() });
         Ok(())
     }
 
-    /// Looks for the address on all interfaces: an error if somebody else put it there, else what
-    /// an earlier holder left in the right place. What it left elsewhere is removed.
-    fn leftover(&self, host: &mut Context, link: &Interface) -> Result<Option<Assigned>, Fault> {
+    /// Looks for the address on all interfaces. Fails if another program added it. Returns an
+    /// address that an earlier holder left in the right place, and removes those in other places.
+    fn leftover(
+        &self,
+        context: &mut Context,
+        interface: &Interface,
+    ) -> Result<Option<Assigned>, Fault> {
         let ip = self.address.ip();
-        let found = host.backend.find(ip, None)?;
-        let adopts = host.policy.existing == Existing::AdoptOurs;
-        if let Some(at) = found.iter().find(|at| !adopts || !host.may_have_left(at)) {
+        let found = context.backend.find(ip, None)?;
+        let adopts = context.policy.existing == Existing::AdoptOurs;
+        if let Some(at) = found.iter().find(|at| !adopts || !context.may_have_left(at)) {
             return Err(Fault::AlreadyAssigned { interface: at.index, marked: at.marked });
         }
         let mut leftover = None;
         for at in found {
-            if at.index == link.index && at.prefix == self.address.prefix() {
+            if at.index == interface.index && at.prefix == self.address.prefix() {
                 leftover = Some(at);
             } else {
-                host.backend.remove(ip, &at)?;
+                context.backend.remove(ip, &at)?;
             }
         }
         Ok(leftover)
     }
 
-    fn probe(&self, host: &mut Context, link: &Interface) -> Result<(), Fault> {
-        let Some(wait) = host.policy.probe else {
+    fn probe(&self, context: &mut Context, interface: &Interface) -> Result<(), Fault> {
+        let Some(wait) = context.policy.probe else {
             return Ok(());
         };
-        match host.backend.probe(link, self.address.ip(), wait)? {
+        match context.backend.probe(interface, self.address.ip(), wait)? {
             Some(mac) => {
-                host.report.stats.conflicts += 1;
+                context.report.stats.conflicts += 1;
                 Err(Fault::Conflict { mac })
             }
             None => Ok(()),
         }
     }
 
-    /// Puts the address there (or takes over what is there), announces it, and only then looks at
-    /// what the kernel made of it: clients wait for the announcement.
+    /// Adds the address, or takes over the one that is there, and announces it. Only then it asks
+    /// the kernel for the instance, as clients wait for the announcement.
     fn place(
         &mut self,
-        host: &mut Context,
-        link: Interface,
+        context: &mut Context,
+        interface: Interface,
         deadline: Timestamp,
         there: bool,
     ) -> Result<(), Fault> {
-        // Read as late as can be: looks and probes take time, and the process may be stopped.
-        let lifetime = host.lifetime(&self.address, deadline)?;
+        // Computed as late as possible: looks and probes take time, and the process may be stopped.
+        let lifetime = context.lifetime(&self.address, deadline)?;
         let result = if there {
-            host.backend.refresh(&link, &self.address, lifetime)
+            context.backend.refresh(&interface, &self.address, lifetime)
         } else {
-            host.backend.add(&link, &self.address, lifetime)
+            context.backend.add(&interface, &self.address, lifetime)
         };
         if !matches!(result, Ok(()) | Err(Fault::NoAnswer(_))) {
             return result;
         }
-        // Without an answer it may well be there: count it as held, so that it gets removed.
-        let index = link.index;
-        let announced_from = host.clock.now();
+        // Without a response the address may be there: it counts as held, so that it is removed.
+        let index = interface.index;
+        let announced_from = context.clock.now();
         let (created, given, announced, defended) = (None, lifetime.valid, 0, None);
-        let held = Held { link, created, given, announced_from, announced, defended };
-        self.held = Some(held);
+        let placement =
+            Placement { interface, created, given, announced_from, announced, defended };
+        self.held = Some(placement);
         result?;
-        self.keep_unless_late(host, deadline)?;
-        self.announce(host);
-        if let Some(found) = self.find_on(host, index)? {
+        self.keep_unless_late(context, deadline)?;
+        self.announce(context);
+        if let Some(found) = self.find_on(context, index)? {
             if !found.marked {
                 let address = &self.address;
                 log::warn!(address:%; "this kernel does not mark addresses (before 5.18)");
             }
-            self.held.iter_mut().for_each(|held| held.created = Some(found.created));
+            self.held.iter_mut().for_each(|placement| placement.created = Some(found.created));
         }
         Ok(())
     }
 
-    /// A change may have waited for the kernel, or the process have been stopped in it, while the
-    /// lease ran out. The lifetime that was given counts from the change: too much, then.
-    fn keep_unless_late(&mut self, host: &mut Context, deadline: Timestamp) -> Result<(), Fault> {
-        let Err(late) = host.lifetime(&self.address, deadline) else {
+    /// Removes the address if the lease has ended. A change may have waited for the kernel, or the
+    /// process may have been stopped, and the lifetime counts from the change: it is too long then.
+    fn keep_unless_late(
+        &mut self,
+        context: &mut Context,
+        deadline: Timestamp,
+    ) -> Result<(), Fault> {
+        let Err(late) = context.lifetime(&self.address, deadline) else {
             return Ok(());
         };
-        self.remove(host)?;
+        self.remove(context)?;
         Err(late)
     }
 
-    fn find_on(&self, host: &mut Context, index: u32) -> Result<Option<Assigned>, Fault> {
-        let found = host.backend.find(self.address.ip(), Some(index))?;
+    fn find_on(&self, context: &mut Context, index: u32) -> Result<Option<Assigned>, Fault> {
+        let found = context.backend.find(self.address.ip(), Some(index))?;
         Ok(found.into_iter().find(|at| at.prefix == self.address.prefix()))
     }
 
-    /// Looks whether the address is still as we left it, and repairs what is not. With `refresh`
-    /// its lifetimes are set anew, without it they run on.
+    /// Checks that the address is as this holder left it, and repairs it. With `refresh` its
+    /// lifetimes are renewed.
     pub(super) fn review(
         &mut self,
-        host: &mut Context,
+        context: &mut Context,
         deadline: Timestamp,
         refresh: bool,
-    ) -> Result<Found, Fault> {
+    ) -> Result<Review, Fault> {
         if refresh {
-            self.keep_unless_late(host, deadline)?;
+            self.keep_unless_late(context, deadline)?;
         }
-        let link = match host.backend.link(self.address.interface()) {
+        let interface = match context.backend.interface(self.address.interface()) {
             Err(Fault::NoSuchInterface) => {
                 self.held = None;
                 return Err(Fault::NoSuchInterface);
             }
-            link => link?,
+            interface => interface?,
         };
-        let Some(found) = self.find_on(host, link.index)? else {
+        let Some(found) = self.find_on(context, interface.index)? else {
             self.held = None;
-            self.place(host, link, deadline, false)?;
-            host.report.tell(VipEvent::Recreated { address: self.address.clone() });
-            return Ok(Found::Recreated);
+            self.place(context, interface, deadline, false)?;
+            context.report.event(VipEvent::Recreated { address: self.address.clone() });
+            return Ok(Review::Recreated);
         };
-        if !self.held.as_ref().is_some_and(|held| held.is_ours(&found)) {
+        if !self.held.as_ref().is_some_and(|placement| placement.is_ours(&found)) {
             self.held = None;
             return Err(Fault::Replaced);
         }
         if refresh {
-            self.refresh(host, &link, deadline)?;
+            self.refresh(context, &interface, deadline)?;
         }
-        Ok(self.notice(host, link, found.created))
+        Ok(self.notice(context, interface, found.created))
     }
 
     fn refresh(
         &mut self,
-        host: &mut Context,
-        link: &Interface,
+        context: &mut Context,
+        interface: &Interface,
         deadline: Timestamp,
     ) -> Result<(), Fault> {
-        let to = host.lifetime(&self.address, deadline)?;
-        let result = host.backend.refresh(link, &self.address, to);
-        if let (Some(held), Ok(()) | Err(Fault::NoAnswer(_))) = (&mut self.held, &result) {
-            held.given = to.valid;
+        let to = context.lifetime(&self.address, deadline)?;
+        let result = context.backend.refresh(interface, &self.address, to);
+        if let (Some(placement), Ok(()) | Err(Fault::NoAnswer(_))) = (&mut self.held, &result) {
+            placement.given = to.valid;
         }
         result?;
-        host.report.stats.refreshed += 1;
-        self.keep_unless_late(host, deadline)
+        context.report.stats.refreshed += 1;
+        self.keep_unless_late(context, deadline)
     }
 
-    /// Compares the address and its link with what they were; a change is announced.
-    fn notice(&mut self, host: &mut Context, link: Interface, created: u32) -> Found {
-        let Some(held) = &mut self.held else {
-            return Found::AsLeft;
+    /// Compares the address and its interface with the last look, and announces after a change.
+    fn notice(&mut self, context: &mut Context, interface: Interface, created: u32) -> Review {
+        let Some(placement) = &mut self.held else {
+            return Review::Unchanged;
         };
-        let recreated = held.created.replace(created).is_some_and(|before| before != created);
-        let relinked = held.link != link;
-        let running = link.running;
-        held.link = link;
-        if recreated || relinked {
-            (held.announced_from, held.announced) = (host.clock.now(), 0);
+        let recreated = placement.created.replace(created).is_some_and(|before| before != created);
+        let changed = placement.interface != interface;
+        let running = interface.running;
+        placement.interface = interface;
+        if recreated || changed {
+            (placement.announced_from, placement.announced) = (context.clock.now(), 0);
             let address = self.address.clone();
-            host.report.tell(if recreated {
+            context.report.event(if recreated {
                 VipEvent::Recreated { address }
             } else {
-                VipEvent::LinkChanged { address, running }
+                VipEvent::InterfaceChanged { address, running }
             });
-            self.announce(host);
+            self.announce(context);
         }
-        if recreated { Found::Recreated } else { Found::AsLeft }
+        if recreated { Review::Recreated } else { Review::Unchanged }
     }
 
-    /// Removes the address if it is there and still ours. On an error it counts as held, so that
-    /// the next attempt tries again.
-    pub(super) fn remove(&mut self, host: &mut Context) -> Result<bool, Fault> {
-        let Some(held) = &self.held else {
+    /// Removes the address if it is there and this holder owns it. After an error it counts as
+    /// held, so that the next call tries again. True when an address was held.
+    pub(super) fn remove(&mut self, context: &mut Context) -> Result<bool, Fault> {
+        let Some(placement) = &self.held else {
             return Ok(false);
         };
         let ip = self.address.ip();
-        let found = self.find_on(host, held.link.index)?;
-        if let Some(found) = found.filter(|found| held.is_ours(found)) {
-            host.backend.remove(ip, &found)?;
+        let found = self.find_on(context, placement.interface.index)?;
+        if let Some(found) = found.filter(|found| placement.is_ours(found)) {
+            context.backend.remove(ip, &found)?;
         }
         self.held = None;
-        self.told = None;
+        self.reported = None;
         Ok(true)
     }
 
-    /// Removes what a holder of this address left behind on any interface.
-    pub(super) fn sweep(&self, host: &mut Context) -> Result<usize, Fault> {
+    /// Removes the instances of this address that an earlier holder left behind on any interface.
+    pub(super) fn sweep(&self, context: &mut Context) -> Result<usize, Fault> {
         if self.is_held() {
             return Ok(0);
         }
         let ip = self.address.ip();
         let mut swept = 0;
-        for at in host.backend.find(ip, None)? {
-            if host.may_have_left(&at) {
-                host.backend.remove(ip, &at)?;
+        for at in context.backend.find(ip, None)? {
+            if context.may_have_left(&at) {
+                context.backend.remove(ip, &at)?;
                 swept += 1;
             }
         }
@@ -291,66 +306,66 @@ impl ManagedAddress {
 
     /// When the next announcement is due.
     pub(super) fn next_announcement(&self, policy: &Policy) -> Option<Timestamp> {
-        let held = self.held.as_ref()?;
-        Some(held.announced_from + *policy.announcements.get(held.announced)?)
+        let placement = self.held.as_ref()?;
+        Some(placement.announced_from + *policy.announcements.get(placement.announced)?)
     }
 
-    /// Sends the announcement that is due; of several that are overdue, one.
-    pub(super) fn announce(&mut self, host: &mut Context) {
-        let now = host.clock.now();
-        let Some(held) = &mut self.held else {
+    /// Sends the announcement that is due. Of several overdue announcements it sends one.
+    pub(super) fn announce(&mut self, context: &mut Context) {
+        let now = context.clock.now();
+        let Some(placement) = &mut self.held else {
             return;
         };
-        let due = host.policy.announcements.iter();
-        let due = due.take_while(|after| held.announced_from + **after <= now).count();
-        if due <= held.announced {
+        let due = context.policy.announcements.iter();
+        let due = due.take_while(|after| placement.announced_from + **after <= now).count();
+        if due <= placement.announced {
             return;
         }
-        held.announced = due;
-        send(host, &held.link, &self.address);
+        placement.announced = due;
+        send(context, &placement.interface, &self.address);
     }
 
-    /// Another host was seen with an address: if it is this one, say so and answer.
-    pub(super) fn contest(&mut self, host: &mut Context, index: Option<u32>, mac: MacAddress) {
-        let Some(held) = &mut self.held else {
+    /// Reports another host that uses this address, and announces against it.
+    pub(super) fn defend(&mut self, context: &mut Context, index: Option<u32>, mac: MacAddress) {
+        let Some(placement) = &mut self.held else {
             return;
         };
-        let here = index.is_none_or(|index| index == held.link.index);
-        if !here || held.link.mac == Some(mac) {
+        let here = index.is_none_or(|index| index == placement.interface.index);
+        if !here || placement.interface.mac == Some(mac) {
             return;
         }
-        host.report.stats.conflicts += 1;
-        let now = host.clock.now();
-        if held.defended.is_some_and(|last| now.since(last) < DEFEND_INTERVAL) {
+        context.report.stats.conflicts += 1;
+        let now = context.clock.now();
+        if placement.defended.is_some_and(|last| now.since(last) < DEFEND_INTERVAL) {
             return;
         }
-        held.defended = Some(now);
-        send(host, &held.link, &self.address);
-        host.report.tell(VipEvent::Conflict { address: self.address.clone(), mac });
+        placement.defended = Some(now);
+        send(context, &placement.interface, &self.address);
+        context.report.event(VipEvent::Conflict { address: self.address.clone(), mac });
     }
 
-    /// Tells a fault, unless it is the one told last.
-    pub(super) fn fail(&mut self, host: &mut Context, fault: &Fault) {
+    /// Reports a fault, unless the last report was of the same kind.
+    pub(super) fn fail(&mut self, context: &mut Context, fault: &Fault) {
         use std::mem::discriminant;
-        host.report.stats.failed += 1;
-        if self.told.as_ref().map(discriminant) != Some(discriminant(fault)) {
-            self.told = Some(fault.clone());
+        context.report.stats.failed += 1;
+        if self.reported.as_ref().map(discriminant) != Some(discriminant(fault)) {
+            self.reported = Some(fault.clone());
             let address = self.address.clone();
-            host.report.tell(VipEvent::Failed { address, fault: fault.clone() });
+            context.report.event(VipEvent::Failed { address, fault: fault.clone() });
         }
     }
 }
 
-/// A frame that cannot be sent is no reason to give the address up: the link may be down, and is
-/// announced on when it comes back.
+/// Announces an address. If that fails the address is held all the same: the interface may be down,
+/// and gets an announcement when it is up again.
 ///
-/// Past the deadline nothing is sent: clients would be led away from the next holder.
-fn send(host: &mut Context, link: &Interface, address: &VirtualAddress) {
-    if host.deadline.is_none_or(|deadline| deadline <= host.clock.now()) {
+/// Nothing is sent after the deadline, as it would lead clients away from the next holder.
+fn send(context: &mut Context, interface: &Interface, address: &VirtualAddress) {
+    if context.deadline.is_none_or(|deadline| deadline <= context.clock.now()) {
         return;
     }
-    match host.backend.announce(link, address.ip()) {
-        Ok(()) => host.report.stats.announced += 1,
+    match context.backend.announce(interface, address.ip()) {
+        Ok(()) => context.report.stats.announced += 1,
         Err(fault) => log::debug!(address:%, fault:%; "virtual IP not announced"),
     }
 }

@@ -1,4 +1,4 @@
-//! A host that exists in memory: for tests of applications, and for dry runs.
+//! A host in memory: for tests of applications, and for dry runs.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -15,11 +15,11 @@ use super::backend::{Assigned, Backend, Interface, Sighting};
 use super::error::Fault;
 use super::policy::Lifetime;
 
-/// A host with interfaces and addresses, of which nothing is real but the expiry.
+/// A host in memory, with interfaces, and addresses that expire by a clock as the kernel's do.
 ///
-/// Clones are handles to one host: give one to [`Holder::with_backend`] and keep another to play
-/// administrator, cable and rival. Addresses expire by the clock as the kernel's do. Every change
-/// is noted in [`log`](Self::log), which makes it a dry run: what would have been done.
+/// Clones are handles to one host. Give one to [`Holder::with_backend`], and use another to act as
+/// an administrator, a cable or a rival. [`log`](Self::log) has every change that a real host would
+/// have got.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,7 +35,7 @@ use super::policy::Lifetime;
 ///
 /// holder.acquire(clock.now() + Duration::from_secs(8))?;
 /// assert!(host.has(ip));
-/// clock.advance(Duration::from_secs(7)); // nobody renews: the kernel takes it away
+/// clock.advance(Duration::from_secs(7)); // without a renewal the address expires
 /// assert!(!host.has(ip));
 /// # Ok::<(), leasehold::vip::VipError>(())
 /// ```
@@ -44,19 +44,19 @@ use super::policy::Lifetime;
 #[derive(Clone)]
 pub struct Memory {
     clock: Clock,
-    host: Arc<Mutex<State>>,
+    host: Arc<Mutex<HostState>>,
 }
 
 #[derive(Default)]
-struct State {
-    links: BTreeMap<InterfaceName, Interface>,
+struct HostState {
+    interfaces: BTreeMap<InterfaceName, Interface>,
     addresses: Vec<Entry>,
     sightings: Vec<Sighting>,
-    /// Who answers probes.
+    /// The hosts that answer probes.
     rivals: BTreeMap<IpAddr, MacAddress>,
     faults: VecDeque<Fault>,
     log: Vec<String>,
-    /// Indexes and creation stamps come from here, so that none is used twice.
+    /// The source of indexes and creation stamps, so that none is used twice.
     counter: u32,
     slept: Duration,
 }
@@ -75,32 +75,32 @@ impl Entry {
     }
 }
 
-impl State {
+impl HostState {
     fn next(&mut self) -> u32 {
         self.counter += 1;
         self.counter
     }
 
-    fn sees(&mut self, ip: IpAddr, index: u32, prefix: u8) -> Option<&mut Entry> {
+    fn entry(&mut self, ip: IpAddr, index: u32, prefix: u8) -> Option<&mut Entry> {
         let mut entries = self.addresses.iter_mut();
         entries.find(|e| e.ip == ip && e.at.index == index && e.at.prefix == prefix)
     }
 }
 
 impl Memory {
-    /// A host with these interfaces, all of them up. Names that cannot be are left out.
+    /// A host with these interfaces, all of them up. Invalid names are left out.
     #[must_use]
     pub fn new<'a>(clock: Clock, interfaces: impl IntoIterator<Item = &'a str>) -> Self {
         let memory = Self { clock, host: Arc::default() };
         for name in interfaces {
-            memory.create_link(name);
+            memory.create_interface(name);
         }
         memory
     }
 
-    /// Creates an interface, or creates it again under another index: its addresses are gone.
-    pub fn create_link(&self, name: &str) {
-        self.delete_link(name);
+    /// Creates an interface, or creates it again with another index and without its addresses.
+    pub fn create_interface(&self, name: &str) {
+        self.delete_interface(name);
         let Ok(name) = InterfaceName::new(name) else {
             return;
         };
@@ -108,59 +108,59 @@ impl Memory {
         let index = host.next();
         let [a, b, c, d] = index.to_be_bytes();
         let mac = Some(MacAddress([2, 0, a, b, c, d]));
-        host.links.insert(name, Interface { index, mac, running: true, carrier_changes: 0 });
+        host.interfaces.insert(name, Interface { index, mac, running: true, carrier_changes: 0 });
     }
 
     /// Deletes an interface with its addresses.
-    pub fn delete_link(&self, name: &str) {
+    pub fn delete_interface(&self, name: &str) {
         let Ok(name) = InterfaceName::new(name) else {
             return;
         };
         let mut host = self.host.lock();
-        if let Some(link) = host.links.remove(&name) {
-            host.addresses.retain(|entry| entry.at.index != link.index);
+        if let Some(interface) = host.interfaces.remove(&name) {
+            host.addresses.retain(|entry| entry.at.index != interface.index);
         }
     }
 
-    /// Takes an interface down or up. Down flushes its IPv6 addresses, as the kernel does.
+    /// Sets an interface down or up. Setting it down removes its IPv6 addresses, as in the kernel.
     pub fn set_running(&self, name: &str, running: bool) {
         let mut host = self.host.lock();
-        let mut links = host.links.iter_mut();
-        let Some((_, link)) = links.find(|(key, _)| key.as_str() == name) else {
+        let mut interfaces = host.interfaces.iter_mut();
+        let Some((_, interface)) = interfaces.find(|(key, _)| key.as_str() == name) else {
             return;
         };
-        link.running = running;
-        link.carrier_changes += 1;
-        let index = link.index;
+        interface.running = running;
+        interface.carrier_changes += 1;
+        let index = interface.index;
         if !running {
             host.addresses.retain(|entry| entry.at.index != index || entry.ip.is_ipv4());
         }
     }
 
-    /// Puts an address on an interface as an administrator does: permanent and unmarked.
+    /// Adds an address as an administrator does: permanent and unmarked.
     pub fn assign(&self, address: &VirtualAddress) {
         let lifetime = Lifetime { valid: Lifetime::FOREVER, preferred: Lifetime::FOREVER };
         self.put(address, lifetime, false);
     }
 
-    /// Removes an address by hand, from whatever interface.
+    /// Removes an address from all interfaces, as an administrator does.
     pub fn unassign(&self, ip: IpAddr) {
         self.host.lock().addresses.retain(|entry| entry.ip != ip);
     }
 
-    /// Lets another host be seen with an address, and answer probes for it.
+    /// Lets another host use an address, and answer probes for it.
     pub fn rival(&self, ip: IpAddr, mac: MacAddress) {
         let mut host = self.host.lock();
         host.sightings.push(Sighting { index: None, ip, mac });
         host.rivals.insert(ip, mac);
     }
 
-    /// Makes the next change fail with `fault`; several wait in line.
+    /// Makes the next change fail with `fault`. Several calls make as many changes fail.
     pub fn fail_next(&self, fault: Fault) {
         self.host.lock().faults.push_back(fault);
     }
 
-    /// Lets the machine sleep: the clock moves on, lifetimes stand still.
+    /// Lets the machine sleep: the clock advances, and the lifetimes stand still.
     pub fn suspend(&self, time: Duration) {
         self.host.lock().slept += time;
         self.clock.advance(time);
@@ -172,7 +172,7 @@ impl Memory {
         self.lifetime(ip).is_some()
     }
 
-    /// The lifetimes that an address was given last; `None` when it is not there.
+    /// The lifetimes that an address was last given; `None` when it is not there.
     #[must_use]
     pub fn lifetime(&self, ip: IpAddr) -> Option<Lifetime> {
         let uptime = self.uptime();
@@ -191,16 +191,16 @@ impl Memory {
         let refreshed = self.uptime();
         let mut host = self.host.lock();
         let created = host.next();
-        let Some(link) = host.links.get(address.interface()) else {
+        let Some(interface) = host.interfaces.get(address.interface()) else {
             return;
         };
-        let (index, prefix) = (link.index, address.prefix());
+        let (index, prefix) = (interface.index, address.prefix());
         let at = Assigned { index, prefix, marked, created, lifetime };
         host.addresses.push(Entry { ip: address.ip(), at, refreshed });
     }
 
-    /// Notes a change that is about to be made, unless it is to fail.
-    fn note(&self, line: impl fmt::Display) -> Result<(), Fault> {
+    /// Logs a change before it is made, unless it is to fail.
+    fn record(&self, line: impl fmt::Display) -> Result<(), Fault> {
         let mut host = self.host.lock();
         if let Some(fault) = host.faults.pop_front() {
             return Err(fault);
@@ -222,8 +222,8 @@ impl Backend for Memory {
         self.clock.now() - self.host.lock().slept
     }
 
-    fn link(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
-        self.host.lock().links.get(name).cloned().ok_or(Fault::NoSuchInterface)
+    fn interface(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
+        self.host.lock().interfaces.get(name).cloned().ok_or(Fault::NoSuchInterface)
     }
 
     fn find(&mut self, ip: IpAddr, on: Option<u32>) -> Result<Vec<Assigned>, Fault> {
@@ -236,28 +236,28 @@ impl Backend for Memory {
 
     fn add(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
-        if let Some(at) = self.find(address.ip(), Some(link.index))?.first() {
+        if let Some(at) = self.find(address.ip(), Some(interface.index))?.first() {
             return Err(Fault::AlreadyAssigned { interface: at.index, marked: at.marked });
         }
-        self.note(format_args!("add {address} for {} s", lifetime.valid))?;
+        self.record(format_args!("add {address} for {} s", lifetime.valid))?;
         self.put(address, lifetime, true);
         Ok(())
     }
 
     fn refresh(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
-        self.note(format_args!("refresh {address} for {} s", lifetime.valid))?;
+        self.record(format_args!("refresh {address} for {} s", lifetime.valid))?;
         let refreshed = self.uptime();
         let mut host = self.host.lock();
-        if let Some(entry) = host.sees(address.ip(), link.index, address.prefix()) {
+        if let Some(entry) = host.entry(address.ip(), interface.index, address.prefix()) {
             entry.at.lifetime = lifetime;
             entry.refreshed = refreshed;
         } else {
@@ -268,20 +268,20 @@ impl Backend for Memory {
     }
 
     fn remove(&mut self, ip: IpAddr, assigned: &Assigned) -> Result<(), Fault> {
-        self.note(format_args!("remove {ip}/{}", assigned.prefix))?;
+        self.record(format_args!("remove {ip}/{}", assigned.prefix))?;
         let place = (ip, assigned.index, assigned.prefix);
         let mut host = self.host.lock();
         host.addresses.retain(|entry| (entry.ip, entry.at.index, entry.at.prefix) != place);
         Ok(())
     }
 
-    fn announce(&mut self, _link: &Interface, ip: IpAddr) -> Result<(), Fault> {
-        self.note(format_args!("announce {ip}"))
+    fn announce(&mut self, _interface: &Interface, ip: IpAddr) -> Result<(), Fault> {
+        self.record(format_args!("announce {ip}"))
     }
 
     fn probe(
         &mut self,
-        _link: &Interface,
+        _interface: &Interface,
         ip: IpAddr,
         _wait: Duration,
     ) -> Result<Option<MacAddress>, Fault> {

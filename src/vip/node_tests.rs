@@ -8,7 +8,7 @@ use crate::store::memory::MemoryServer;
 use crate::timing::TimingError;
 use crate::{Config, Node, StartError};
 
-/// A node in memory that is to lead with a virtual IP.
+/// A node in memory with a virtual IP.
 fn start(ttl_ms: u64, policy: Policy) -> Result<Node, StartError> {
     let ttl = Duration::from_millis(ttl_ms);
     let config = Config::builder("orders", "first", ["127.0.0.1:4222"]).lease_ttl(ttl);
@@ -21,9 +21,9 @@ fn start(ttl_ms: u64, policy: Policy) -> Result<Node, StartError> {
 }
 
 #[test]
-fn a_lease_too_short_for_the_kernel_is_refused_with_one_that_is_not() {
+fn a_lease_too_short_for_the_kernel_is_refused_with_the_smallest_ttl() {
     let Err(StartError::Vip(error)) = start(3_000, Policy::default()) else {
-        panic!("a lease of three seconds has no room for the kernel's margin");
+        panic!("a lease of 3 s has no room for the margin of the kernel");
     };
     let error = error.downcast_ref::<TimingError>().expect("the reason");
     let TimingError::TtlTooShortForVirtualIp { smallest, .. } = error else { panic!("{error}") };
@@ -32,6 +32,6 @@ fn a_lease_too_short_for_the_kernel_is_refused_with_one_that_is_not() {
 }
 
 #[test]
-fn without_the_kernel_any_lease_will_do() {
+fn with_a_permanent_policy_any_lease_is_accepted() {
     assert!(start(3_000, Policy::default().permanent()).is_ok());
 }

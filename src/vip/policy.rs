@@ -1,4 +1,4 @@
-//! What a holder does where there is a choice, and how long the kernel may keep an address.
+//! The choices of a holder, and how long the kernel may keep an address.
 //!
 //! The kernel removes an address by itself when its valid lifetime is over: after `SIGKILL`, under
 //! `SIGSTOP`, in a hang. Lifetimes are whole seconds, and the removal comes between 0.02 s early
@@ -18,20 +18,20 @@ use super::error::VipError;
 /// Taken off the remaining lease before it is given to the kernel as a lifetime.
 pub const KERNEL_MARGIN: Duration = Duration::from_secs(2);
 
-/// What to do when the host already has the address on the interface at acquisition.
+/// What to do when the interface already has the address at acquisition.
 ///
-/// An address without this library's mark is never taken over, whatever this says.
+/// An address without this library's mark is never taken over.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Existing {
-    /// Take it over if a holder of the same policy left it: it bears the mark of this library, and
-    /// is permanent only if the policy is.
+    /// Take it over if a holder with the same policy left it: it has this library's mark, and is
+    /// permanent exactly if the policy is.
     #[default]
     AdoptOurs,
-    /// Refuse, marked or not.
+    /// Refuse it, marked or not.
     Refuse,
 }
 
-/// What a holder does where there is a choice. The default is right for most.
+/// The choices of a holder. The default is right for most.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,10 +46,11 @@ pub struct Policy {
     pub(crate) existing: Existing,
     pub(crate) probe: Option<Duration>,
     pub(crate) announcements: Vec<Duration>,
+    /// Whether an IPv6 address may be a source.
     source: bool,
 }
 
-/// First at once, then for caches that missed it: frames are lost while a switch relearns.
+/// Later announcements are for hosts that missed the first: a switch that relearns loses frames.
 const SCHEDULE: [Duration; 6] = [
     Duration::ZERO,
     Duration::from_millis(100),
@@ -64,8 +65,9 @@ const LAST_ANNOUNCEMENT: Duration = Duration::from_secs(60);
 const MOST_ANNOUNCEMENTS: usize = 16;
 
 impl Default for Policy {
-    /// Kernel lifetimes follow the lease, marked leftovers are adopted, no probe, announcements at
-    /// 0, 100 ms, 500 ms, 1 s, 2 s and 5 s, IPv6 addresses usable as a source.
+    /// Kernel lifetimes that follow the lease, adoption of marked leftovers, no probe,
+    /// announcements at 0, 100 ms, 500 ms, 1 s, 2 s and 5 s, and IPv6 addresses that may be a
+    /// source.
     fn default() -> Self {
         let announcements = SCHEDULE.to_vec();
         let existing = Existing::default();
@@ -74,10 +76,10 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Gives the address to the kernel for good: only this process removes it.
+    /// Adds the address without a kernel lifetime: only this process removes it.
     ///
-    /// A process that is killed, stopped or hung then leaves the address behind. Only for leases
-    /// that are too short for the kernel, see
+    /// A process that is killed, is stopped or hangs then leaves the address behind. Use this only
+    /// for a lease that is too short for the kernel, see
     /// [`Timing::check_virtual_ip`](crate::timing::Timing::check_virtual_ip).
     #[must_use]
     pub const fn permanent(mut self) -> Self {
@@ -92,12 +94,12 @@ impl Policy {
         self
     }
 
-    /// Asks the network for another holder before the address is taken, and waits `wait` for an
-    /// answer: ARP probes with sender 0.0.0.0 (RFC 5227, section 2.1), neighbour solicitations
+    /// Probes for another host with the address before it is acquired, and waits `wait` for a
+    /// response: ARP probes with sender 0.0.0.0 (RFC 5227, section 2.1), neighbour solicitations
     /// with an unspecified source (RFC 4862, section 5.4). Off by default.
     ///
-    /// Acquiring takes that much longer, one address after the other. The RFCs' own waits of
-    /// seconds are for hosts at boot; a holder on the same network answers within milliseconds.
+    /// Acquiring takes that much longer for each address. The RFCs wait for seconds, for hosts that
+    /// boot; a host on the same network answers within milliseconds.
     ///
     /// # Errors
     /// [`VipError::InvalidPolicy`] unless 10 ms to 3 s.
@@ -110,7 +112,8 @@ impl Policy {
         Ok(self)
     }
 
-    /// When to announce an address, counted from its acquisition; none switches announcing off.
+    /// When to announce an address, counted from its acquisition; an empty list turns announcing
+    /// off.
     ///
     /// Each announcement is two ARP frames (request and reply form) or one unsolicited neighbour
     /// advertisement.
@@ -134,17 +137,17 @@ impl Policy {
         self.permanent
     }
 
-    /// Gives IPv6 addresses a preferred lifetime of 0: the host then never picks one as the source
-    /// of its own connections, which would break when the address moves on (RFC 6724, rule 3).
-    /// It has no effect on IPv4, where the full-length prefix does the same.
+    /// Gives IPv6 addresses a preferred lifetime of 0: the host then never uses one as the source
+    /// of its own connections, which would break when the address moves (RFC 6724, rule 3). It has
+    /// no effect on IPv4, where the full-length prefix does the same.
     #[must_use]
     pub const fn never_a_source(mut self) -> Self {
         self.source = false;
         self
     }
 
-    /// The kernel lifetimes of an address whose lease ends at `deadline`; `None` when too little
-    /// is left and it must go.
+    /// The kernel lifetimes of an address whose lease ends at `deadline`; `None` when too little is
+    /// left, and the address must be removed.
     pub(crate) fn lifetime(
         &self,
         ipv6: bool,
@@ -161,12 +164,12 @@ impl Policy {
     }
 }
 
-/// An address's lifetimes as the kernel takes them (`struct ifa_cacheinfo`), in seconds.
+/// The lifetimes of an address in the kernel (`struct ifa_cacheinfo`), in seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Lifetime {
-    /// After this the kernel removes the address. Never 0; [`FOREVER`](Self::FOREVER) is no end.
+    /// After this the kernel removes the address. Never 0; [`FOREVER`](Self::FOREVER) has no end.
     pub valid: u32,
-    /// After this the host does not choose the address as a source. At most `valid`.
+    /// After this the host does not use the address as a source. At most `valid`.
     pub preferred: u32,
 }
 
@@ -176,7 +179,7 @@ impl Lifetime {
 }
 
 /// Whole seconds to give to the kernel so that it removes the address before `deadline`; `None`
-/// when less than one is left, and the address must go now.
+/// when less than one is left, and the address must be removed now.
 fn kernel_seconds(deadline: Timestamp, now: Timestamp) -> Option<u32> {
     let seconds = deadline.since(now).checked_sub(KERNEL_MARGIN)?.as_secs();
     // u32::MAX means "for ever" to the kernel.
@@ -211,7 +214,7 @@ mod tests {
     const TEN: Timestamp = Timestamp::from_nanos(15_000_000_000);
 
     #[test]
-    fn the_kernel_lifetime_follows_the_lease_unless_permanent_was_asked_for() {
+    fn the_kernel_lifetime_follows_the_lease_unless_the_policy_is_permanent() {
         let leased = Policy::default().lifetime(false, TEN, NOW);
         assert_eq!(leased, Some(Lifetime { valid: 8, preferred: 8 }));
         let permanent = Policy::default().permanent().lifetime(false, TEN, NOW);

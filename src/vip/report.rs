@@ -1,4 +1,4 @@
-//! What a holder tells: events to who listens, lines to the log, figures to who asks.
+//! The reports of a holder: events, log lines and counters.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::address::{MacAddress, VirtualAddress};
 use super::error::Fault;
 
-/// Something that happened to a virtual IP.
+/// An event of a virtual IP.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum VipEvent {
@@ -16,73 +16,75 @@ pub enum VipEvent {
         /// Which address.
         address: VirtualAddress,
     },
-    /// The address had gone, by somebody's hand or the kernel's, and was put back and announced.
+    /// The address was gone, removed by another program or the kernel. It was put back and
+    /// announced.
     Recreated {
         /// Which address.
         address: VirtualAddress,
     },
-    /// The link changed under the address (carrier, hardware address): it was announced again.
-    LinkChanged {
+    /// The interface changed (its carrier or hardware address), and the address was announced
+    /// again.
+    InterfaceChanged {
         /// Which address.
         address: VirtualAddress,
-        /// Whether the link can carry frames now.
+        /// Whether the interface can send frames now.
         running: bool,
     },
-    /// The address was removed because its holder said so.
+    /// The address was removed because the holder was told to release it.
     Released {
         /// Which address.
         address: VirtualAddress,
     },
-    /// The address was removed because its lease is over.
+    /// The address was removed because its lease has ended.
     Expired {
         /// Which address.
         address: VirtualAddress,
     },
-    /// The address could not be held, or not be removed. The same fault is told once in a row.
+    /// The address could not be held or removed. The same kind of fault is reported once in a row.
     Failed {
         /// Which address.
         address: VirtualAddress,
-        /// What happened.
+        /// Why.
         fault: Fault,
     },
-    /// Another host uses the address while we hold it. We announced it again, at most every 10 s
-    /// (RFC 5227, section 2.4).
+    /// Another host uses the held address. It was announced again, at most once in 10 s (RFC 5227,
+    /// section 2.4).
     Conflict {
         /// Which address.
         address: VirtualAddress,
-        /// The other host.
+        /// The other host's link-layer address.
         mac: MacAddress,
     },
-    /// The machine slept. Every address was removed and is put back if the lease still holds.
+    /// The machine slept. Every address was removed, and is put back if the lease still holds.
     Suspended {
-        /// For how long.
+        /// How long it slept.
         slept: Duration,
     },
 }
 
-/// Counts since a holder was built.
+/// Counters since a holder was built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct VipStats {
-    /// Addresses put on an interface, or adopted, at acquisition.
+    /// Addresses added to an interface, or adopted, at acquisition.
     pub acquired: u64,
     /// Lifetimes renewed.
     pub refreshed: u64,
-    /// Addresses put back after they had gone.
+    /// Addresses put back after they were gone.
     pub recreated: u64,
-    /// Addresses removed by us.
+    /// Addresses that the holder removed.
     pub removed: u64,
     /// Announcements sent.
     pub announced: u64,
-    /// Sightings of another host with one of our addresses.
+    /// Frames of other hosts that use one of the addresses.
     pub conflicts: u64,
     /// Operations that failed.
     pub failed: u64,
-    /// Events dropped, oldest first, because nobody read them.
+    /// Events that were dropped, oldest first, because no receiver took them.
     pub events_missed: u64,
 }
 
-/// Events kept for a reader that does not come; older ones give way.
+/// The length of the event queue; then the oldest event is dropped.
 const MOST_EVENTS: usize = 64;
 
 #[derive(Debug)]
@@ -102,7 +104,7 @@ impl Report {
         self.receiver.clone()
     }
 
-    pub(super) fn tell(&mut self, event: VipEvent) {
+    pub(super) fn event(&mut self, event: VipEvent) {
         self.count(&event);
         write_log(&event);
         let mut event = event;
@@ -119,7 +121,7 @@ impl Report {
             VipEvent::Acquired { .. } => self.stats.acquired += 1,
             VipEvent::Recreated { .. } => self.stats.recreated += 1,
             VipEvent::Released { .. } | VipEvent::Expired { .. } => self.stats.removed += 1,
-            VipEvent::LinkChanged { .. }
+            VipEvent::InterfaceChanged { .. }
             | VipEvent::Suspended { .. }
             | VipEvent::Conflict { .. }
             | VipEvent::Failed { .. } => {}
@@ -132,16 +134,20 @@ fn write_log(event: &VipEvent) {
     match event {
         VipEvent::Acquired { address } => info!(address:%; "virtual IP acquired"),
         VipEvent::Released { address } => info!(address:%; "virtual IP released"),
-        VipEvent::Recreated { address } => warn!(address:%; "virtual IP had gone, put back"),
-        VipEvent::Expired { address } => warn!(address:%; "virtual IP removed, lease over"),
-        VipEvent::LinkChanged { address, running } => {
-            info!(address:%, running; "link of virtual IP changed");
+        VipEvent::Recreated { address } => warn!(address:%; "virtual IP was gone, put back"),
+        VipEvent::Expired { address } => {
+            warn!(address:%; "virtual IP removed, its lease has ended");
+        }
+        VipEvent::InterfaceChanged { address, running } => {
+            info!(address:%, running; "interface of virtual IP changed");
         }
         VipEvent::Failed { address, fault } => warn!(address:%, fault:%; "virtual IP failed"),
         VipEvent::Conflict { address, mac } => {
-            warn!(address:%, mac:%; "another host uses our virtual IP");
+            warn!(address:%, mac:%; "another host uses the virtual IP");
         }
-        VipEvent::Suspended { slept } => warn!(slept:?; "machine slept, virtual IPs re-checked"),
+        VipEvent::Suspended { slept } => {
+            warn!(slept:?; "the machine slept, virtual IPs are checked");
+        }
     }
 }
 
@@ -150,10 +156,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_reader_the_newest_events_are_kept_and_the_rest_is_counted() {
+    fn without_a_receiver_the_newest_events_are_kept_and_the_others_counted() {
         let mut report = Report::new();
         for seconds in 0..100 {
-            report.tell(VipEvent::Suspended { slept: Duration::from_secs(seconds) });
+            report.event(VipEvent::Suspended { slept: Duration::from_secs(seconds) });
         }
         let kept: Vec<_> = report.events().try_iter().collect();
         assert_eq!(kept.len(), MOST_EVENTS);

@@ -1,4 +1,4 @@
-//! A process that is stopped in the midst of its work, and goes on when another node leads.
+//! A process that is stopped (SIGSTOP) during a step, and continues when another node leads.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::super::super::backend::{Assigned, Interface, Sighting};
 use super::super::super::policy::Lifetime;
 use super::*;
 
-/// A host on which the process is stopped for a while, in the midst of the next call of one kind.
+/// A host on which the process is stopped for a while during the next call of one kind.
 #[derive(Debug)]
 struct Stopping {
     host: Memory,
@@ -30,9 +30,9 @@ impl Backend for Stopping {
         self.host.uptime()
     }
 
-    fn link(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
-        self.within("link");
-        self.host.link(name)
+    fn interface(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
+        self.within("interface");
+        self.host.interface(name)
     }
 
     fn find(&mut self, ip: IpAddr, on: Option<u32>) -> Result<Vec<Assigned>, Fault> {
@@ -41,39 +41,39 @@ impl Backend for Stopping {
 
     fn add(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         to: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
         self.within("add");
-        self.host.add(link, to, lifetime)
+        self.host.add(interface, to, lifetime)
     }
 
     fn refresh(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         address: &VirtualAddress,
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
         self.within("refresh");
-        self.host.refresh(link, address, lifetime)
+        self.host.refresh(interface, address, lifetime)
     }
 
     fn remove(&mut self, ip: IpAddr, assigned: &Assigned) -> Result<(), Fault> {
         self.host.remove(ip, assigned)
     }
 
-    fn announce(&mut self, link: &Interface, ip: IpAddr) -> Result<(), Fault> {
-        self.host.announce(link, ip)
+    fn announce(&mut self, interface: &Interface, ip: IpAddr) -> Result<(), Fault> {
+        self.host.announce(interface, ip)
     }
 
     fn probe(
         &mut self,
-        link: &Interface,
+        interface: &Interface,
         ip: IpAddr,
         wait: Duration,
     ) -> Result<Option<MacAddress>, Fault> {
-        self.host.probe(link, ip, wait)
+        self.host.probe(interface, ip, wait)
     }
 
     fn sightings(&mut self) -> Vec<Sighting> {
@@ -82,8 +82,8 @@ impl Backend for Stopping {
     }
 }
 
-/// Has a holder with a lease of eight seconds do `work`, in which it is stopped for ten within
-/// `call`; the address must not be there afterwards, nor be announced in the next holder's time.
+/// Runs `work` of a holder with a lease of 8 s, which is stopped for 10 s during `call`. Afterwards
+/// the address must be gone, and must not have been announced.
 fn stopped_within(call: &'static str, prepare: fn(&mut Bench), work: fn(&mut Bench, Timestamp)) {
     let mut bench = Bench::new();
     let stop = Arc::default();
@@ -106,8 +106,8 @@ fn acquire_for_8_s(bench: &mut Bench) {
 }
 
 #[test]
-fn stopped_while_it_acquires_a_holder_does_not_have_the_address_afterwards() {
-    for call in ["link", "add"] {
+fn a_holder_stopped_while_it_acquires_does_not_hold_the_address() {
+    for call in ["interface", "add"] {
         stopped_within(
             call,
             |_| {},
@@ -119,10 +119,10 @@ fn stopped_while_it_acquires_a_holder_does_not_have_the_address_afterwards() {
     }
 }
 
-/// The kernel takes the address away meanwhile, and it must not be taken for an accident.
+/// The kernel removes the address meanwhile, which must not look like a removal by hand.
 #[test]
-fn stopped_while_it_looks_a_holder_does_not_put_the_address_back() {
-    for call in ["link", "sightings"] {
+fn a_holder_stopped_while_it_looks_does_not_put_the_address_back() {
+    for call in ["interface", "sightings"] {
         stopped_within(call, acquire_for_8_s, |bench, _| {
             bench.host.rival(vip().ip(), RIVAL);
             bench.holder.tick();
@@ -131,8 +131,8 @@ fn stopped_while_it_looks_a_holder_does_not_put_the_address_back() {
 }
 
 #[test]
-fn stopped_while_it_extends_a_holder_does_not_have_the_address_afterwards() {
-    for call in ["link", "refresh"] {
+fn a_holder_stopped_while_it_extends_does_not_hold_the_address() {
+    for call in ["interface", "refresh"] {
         stopped_within(call, acquire_for_8_s, |bench, deadline| {
             let late = lost(bench.holder.extend(deadline));
             assert_eq!(late, Fault::DeadlineTooNear { remaining: Duration::ZERO });

@@ -14,7 +14,7 @@ fn vip() -> VirtualAddress {
     VirtualAddress::new("10.0.0.10".parse().unwrap(), "eth0").unwrap()
 }
 
-/// A deadline that a test moves; 0 is a term that is over.
+/// A deadline that a test moves; 0 is a term that has ended.
 #[derive(Clone, Default)]
 struct Lease(Arc<AtomicU64>);
 
@@ -60,7 +60,7 @@ fn acquired() -> VipEvent {
     VipEvent::Acquired { address: vip() }
 }
 
-/// Says so when it is dropped, and whether the address had gone by then.
+/// Reports its drop, and whether the address was gone by then.
 struct Guard(Memory, Sender<bool>);
 
 impl Drop for Guard {
@@ -70,7 +70,7 @@ impl Drop for Guard {
 }
 
 #[test]
-fn a_term_holds_the_address_and_its_end_takes_it_away() {
+fn a_term_holds_the_address_and_its_end_removes_it() {
     let (host, worker) = start(Policy::default());
     let lease = Lease::ending_in(Duration::from_secs(60));
     acquire(&worker, 1, &lease);
@@ -83,7 +83,7 @@ fn a_term_holds_the_address_and_its_end_takes_it_away() {
 }
 
 #[test]
-fn the_address_goes_at_the_deadline_though_nobody_says_a_word() {
+fn the_address_is_removed_at_the_deadline_without_a_command() {
     let (host, worker) = start(Policy::default().permanent());
     let lease = Lease::ending_in(Duration::from_millis(300));
     acquire(&worker, 1, &lease);
@@ -94,7 +94,7 @@ fn the_address_goes_at_the_deadline_though_nobody_says_a_word() {
 }
 
 #[test]
-fn a_renewal_extends_what_the_kernel_knows() {
+fn a_renewal_extends_the_kernel_lifetime() {
     let (host, worker) = start(Policy::default());
     let lease = Lease::ending_in(Duration::from_secs(10));
     acquire(&worker, 1, &lease);
@@ -109,7 +109,7 @@ fn a_renewal_extends_what_the_kernel_knows() {
 }
 
 #[test]
-fn a_guard_is_dropped_when_the_address_is_gone_and_not_before() {
+fn a_guard_is_dropped_only_when_the_address_is_gone() {
     let (host, worker) = start(Policy::default());
     acquire(&worker, 1, &Lease::ending_in(Duration::from_secs(60)));
     expect(&worker, &acquired());
@@ -130,10 +130,10 @@ fn a_guard_waits_for_a_removal_that_fails_at_first() {
     assert!(matches!(worker.events().recv_timeout(EVENT), Ok(VipEvent::Failed { .. })));
 }
 
-/// A term that is resigned has no deadline any more, and the worker may come to see that before it
-/// is told to release.
+/// A resigned term has no deadline any more, and the worker may see that before the command to
+/// release.
 #[test]
-fn a_guard_that_comes_after_the_end_of_the_term_waits_for_the_removal_all_the_same() {
+fn a_guard_after_the_end_of_the_term_waits_for_the_removal() {
     let (host, worker) = start(Policy::default().permanent());
     let lease = Lease::ending_in(Duration::from_secs(60));
     acquire(&worker, 1, &lease);
@@ -179,7 +179,7 @@ fn after_a_step_down_renewals_do_not_bring_the_address_back() {
     assert_eq!(dropped.recv_timeout(EVENT), Ok(true));
     lease.renew(Duration::from_secs(90));
     worker.look();
-    // A second guard comes back only after the look was taken.
+    // A second guard is dropped only after the look.
     worker.release(Guard(host.clone(), sender));
     assert_eq!(dropped.recv_timeout(EVENT), Ok(true));
     assert!(!host.has(vip().ip()));
@@ -209,7 +209,7 @@ fn dropping_a_worker_removes_the_address_before_it_returns() {
 }
 
 #[test]
-fn what_was_left_behind_is_swept_at_start() {
+fn a_leftover_address_is_removed_at_start() {
     let clock = Clock::boot();
     let host = Memory::new(clock.clone(), ["eth0"]);
     let holder = || {
@@ -223,7 +223,7 @@ fn what_was_left_behind_is_swept_at_start() {
     assert!(!host.has(vip().ip()));
 }
 
-/// A kernel that never answers: it holds every call until the test lets go of the lock.
+/// A kernel that hangs: it holds every call until the test releases the lock.
 #[derive(Debug)]
 struct Hung(Memory, Arc<parking_lot::Mutex<()>>);
 
@@ -231,9 +231,9 @@ impl Backend for Hung {
     fn uptime(&self) -> Timestamp {
         self.0.uptime()
     }
-    fn link(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
+    fn interface(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
         drop(self.1.lock());
-        self.0.link(name)
+        self.0.interface(name)
     }
     fn find(&mut self, ip: std::net::IpAddr, on: Option<u32>) -> Result<Vec<Assigned>, Fault> {
         drop(self.1.lock());
@@ -248,8 +248,8 @@ impl Backend for Hung {
     fn remove(&mut self, ip: std::net::IpAddr, assigned: &Assigned) -> Result<(), Fault> {
         self.0.remove(ip, assigned)
     }
-    fn announce(&mut self, link: &Interface, ip: std::net::IpAddr) -> Result<(), Fault> {
-        self.0.announce(link, ip)
+    fn announce(&mut self, interface: &Interface, ip: std::net::IpAddr) -> Result<(), Fault> {
+        self.0.announce(interface, ip)
     }
     fn probe(
         &mut self,
@@ -265,7 +265,7 @@ impl Backend for Hung {
 }
 
 #[test]
-fn a_kernel_that_hangs_delays_no_renewal_and_piles_nothing_up() {
+fn a_hanging_kernel_delays_no_renewal_and_the_queue_stays_short() {
     let clock = Clock::boot();
     let host = Memory::new(clock.clone(), ["eth0"]);
     let lock = Arc::new(parking_lot::Mutex::new(()));
@@ -278,7 +278,7 @@ fn a_kernel_that_hangs_delays_no_renewal_and_piles_nothing_up() {
     for _ in 0..100_000 {
         worker.look();
     }
-    assert!(worker.orders.len() <= 2, "one look waits, however many were asked for");
+    assert!(worker.commands.len() <= 2, "one command to look waits, however many were sent");
     assert!(!worker.is_acquired());
     drop(held);
     expect(&worker, &acquired());

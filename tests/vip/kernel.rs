@@ -308,7 +308,7 @@ fn an_interface_that_goes_down_and_up_has_its_addresses_and_is_announced_again()
         assert!(shown(V4, "eth0").is_some() && shown(V6, "eth0").is_some());
         assert!(holder.is_acquired());
         assert!(holder.stats().announced >= announced + 2, "{:?}", holder.stats());
-        let up = VipEvent::LinkChanged { address: address(V4), running: true };
+        let up = VipEvent::InterfaceChanged { address: address(V4), running: true };
         assert!(holder.events().try_iter().any(|event| event == up));
     });
 }

@@ -235,7 +235,7 @@ fn a_carrier_that_comes_back_is_announced_on() {
         });
         ip("link set port1 up");
         server.run(move || {
-            let up = |event| matches!(event, VipEvent::LinkChanged { running: true, .. });
+            let up = |event| matches!(event, VipEvent::InterfaceChanged { running: true, .. });
             eventually("the carrier is noticed", LIMIT, || {
                 holder.tick();
                 holder.events().try_iter().any(up)

@@ -68,10 +68,10 @@ fn compare(ip: IpAddr, rounds: u32) -> f64 {
 
 /// The three operations of the kernel, once each.
 fn change(kernel: &mut Kernel, address: &VirtualAddress, times: &mut [Vec<Duration>; 4]) {
-    let link = kernel.link(address.interface()).unwrap();
-    times[0].push(timed(|| kernel.add(&link, address, LIFETIME).unwrap()));
-    times[1].push(timed(|| kernel.refresh(&link, address, LIFETIME).unwrap()));
-    let found = kernel.find(address.ip(), Some(link.index)).unwrap();
+    let interface = kernel.interface(address.interface()).unwrap();
+    times[0].push(timed(|| kernel.add(&interface, address, LIFETIME).unwrap()));
+    times[1].push(timed(|| kernel.refresh(&interface, address, LIFETIME).unwrap()));
+    let found = kernel.find(address.ip(), Some(interface.index)).unwrap();
     times[2].push(timed(|| kernel.remove(address.ip(), &found[0]).unwrap()));
 }
 
