@@ -6,8 +6,9 @@
 //! ```
 //!
 //! A leader checks its token and then stalls before it writes: its process is suspended, or a
-//! packet is held up. Meanwhile it loses its connection, and another node leads and writes. No lease
-//! can stop the first node from writing after its check. The epoch can, if the resource compares it.
+//! packet is held up. Meanwhile it loses its connection, and another node leads and writes. No
+//! lease can stop the first node from writing after its check. The epoch can, if the resource
+//! compares it.
 
 mod link;
 

@@ -132,10 +132,10 @@ pub unsafe extern "C" fn leasehold_config_set_flag(
     call(|| unsafe { set(config, key, |_| Ok(value.into())) })
 }
 
-/// As `leasehold_config_set_text`, for any value in JSON: `"election.meta"`, `"nats.servers"`, which
-/// is a list of texts, or a whole section. A section replaces the one before: settings that it does
-/// not name get their default. So `"nats"` without `servers` is accepted here, and refused by
-/// `leasehold_config_check` and `leasehold_start`. `null` means the default.
+/// As `leasehold_config_set_text`, for any value in JSON: `"election.meta"`, `"nats.servers"`,
+/// which is a list of texts, or a whole section. A section replaces the one before: settings that
+/// it does not name get their default. So `"nats"` without `servers` is accepted here, and refused
+/// by `leasehold_config_check` and `leasehold_start`. `null` means the default.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn leasehold_config_set_json(
     config: *mut leasehold_config,
@@ -160,7 +160,8 @@ unsafe fn set(
     Ok(object.0.lock().set(key, value)?)
 }
 
-/// Checks a configuration as `leasehold_start` does. Blocks only while it reads the file of an nkey.
+/// Checks a configuration as `leasehold_start` does. Blocks only while it reads the file of an
+/// nkey.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_config_check(config: *const leasehold_config) -> leasehold_code {
     call(|| handle::get(config)?.build().map(drop))

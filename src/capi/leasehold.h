@@ -347,15 +347,16 @@ enum leasehold_code leasehold_config_set_flag(struct leasehold_config *config,
                                               const char *key,
                                               bool value);
 
-// As `leasehold_config_set_text`, for any value in JSON: `"election.meta"`, `"nats.servers"`, which
-// is a list of texts, or a whole section. A section replaces the one before: settings that it does
-// not name get their default. So `"nats"` without `servers` is accepted here, and refused by
-// `leasehold_config_check` and `leasehold_start`. `null` means the default.
+// As `leasehold_config_set_text`, for any value in JSON: `"election.meta"`, `"nats.servers"`,
+// which is a list of texts, or a whole section. A section replaces the one before: settings that
+// it does not name get their default. So `"nats"` without `servers` is accepted here, and refused
+// by `leasehold_config_check` and `leasehold_start`. `null` means the default.
 enum leasehold_code leasehold_config_set_json(struct leasehold_config *config,
                                               const char *key,
                                               const char *value);
 
-// Checks a configuration as `leasehold_start` does. Blocks only while it reads the file of an nkey.
+// Checks a configuration as `leasehold_start` does. Blocks only while it reads the file of an
+// nkey.
 enum leasehold_code leasehold_config_check(const struct leasehold_config *config);
 
 // Frees a configuration. Nodes that were started with it keep running. Null is ignored.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use crate::support::process::without_package;
+
 /// The target folder of this run; its builds of the dependencies are reused.
 pub(crate) fn target() -> PathBuf {
     let test = env::current_exe().expect("a test knows its own path");
@@ -37,14 +39,7 @@ pub(crate) fn make(goal: &str, prefix: &Path) -> Command {
     // Other flags would rebuild the dependencies.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     command.env_remove("MAKEFLAGS").env_remove("CARGO_MAKEFLAGS");
-    // Nor is what it tells its tests: a build script that looks at it would run again, and once
-    // more after the tests, and all that depends on it would be built anew each time.
-    let told = |name: &str| {
-        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|kind| name.starts_with(kind))
-    };
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
-        command.env_remove(name);
-    }
+    without_package(&mut command);
     command
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 
 use crate::site::{PATIENCE, PROGRAM, Site};
-use crate::support::process::{Process, bound_command};
+use crate::support::process::{Process, bound_command, without_package};
 use crate::support::version::Version;
 
 /// Commands that need no daemon, and the test that runs each.
@@ -44,7 +44,7 @@ fn every_command_of_the_readme_is_run_by_a_test() {
 fn the_first_command_of_the_readme_needs_nothing() {
     let mut shell = Command::new("sh");
     shell.args(["-c", ALONE[0]]).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    let output = shell.output().expect("a shell");
+    let output = without_package(&mut shell).output().expect("a shell");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("never two leaders"), "{output:?}");
 }

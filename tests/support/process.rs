@@ -330,6 +330,19 @@ fn read_lines(
     })
 }
 
+/// Takes out of a command's environment what cargo tells a test about its package. A cargo that is
+/// started by a test must not see it: build scripts that look at it would run again, and once more
+/// after the tests, and all that depends on them would be built anew each time.
+pub fn without_package(command: &mut Command) -> &mut Command {
+    let told = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|kind| name.starts_with(kind))
+    };
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// Where cargo puts an example, beside the folder of the test binaries.
 ///
 /// # Panics
