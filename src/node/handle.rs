@@ -28,7 +28,8 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 /// renewal thread has carried them out, which takes one turn of its loop, and for at most 5 s when
 /// that thread hangs.
 ///
-/// An [`Observer`](crate::Observer) has a handle too. It never leads, and refuses commands.
+/// An [`Observer`](crate::Observer) has a handle too. It never leads: it refuses to step down, to
+/// transfer and to be promoted, and other commands have no effect.
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
     pub(super) config: Arc<Config>,
