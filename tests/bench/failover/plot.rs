@@ -10,7 +10,9 @@ const LEFT: f64 = 46.0;
 const RIGHT: f64 = 300.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 40.0;
-const COLOURS: [&str; 6] = ["#0072b2", "#999999", "#d55e00", "#cc79a7", "#009e73", "#e69f00"];
+/// One for each line of a panel.
+const COLOURS: [&str; 8] =
+    ["#0072b2", "#999999", "#d55e00", "#cc79a7", "#009e73", "#e69f00", "#000000", "#56b4e9"];
 
 /// The axis, in milliseconds and on a log scale.
 const LEAST: f64 = 0.1;
@@ -56,8 +58,8 @@ fn panel(svg: &mut String, top: f64, server: &str, series: &[&(String, Series)])
         top + 18.0
     );
     grid(svg, top);
-    for (at, (name, values)) in series.iter().enumerate() {
-        let colour = COLOURS[at % COLOURS.len()];
+    assert!(series.len() <= COLOURS.len(), "each line has a colour of its own");
+    for (at, ((name, values), colour)) in series.iter().zip(COLOURS).enumerate() {
         let _ = writeln!(
             svg,
             "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" points=\"{}\"/>",
