@@ -83,8 +83,8 @@ impl World {
         let session = node.session().bits();
         let cell = node.cell();
         let term = model.term.map(Epoch::as_u64);
-        let told = cell.is_none_or(|(epoch, _)| Some(epoch) == term && !model.resigning);
-        self.demand(Rule::I6, told, || {
+        let reported = cell.is_none_or(|(epoch, _)| Some(epoch) == term && !model.resigning);
+        self.demand(Rule::I6, reported, || {
             format!("n{at}: {cell:?} is in force, {term:?} was reported")
         });
         let held = term.zip(node.election.held_until());

@@ -122,8 +122,8 @@ impl World {
         let validity = node.timing.validity();
         let cell = node.cell(&self.origin);
         let (term, resigning) = (model.term.map(Epoch::as_u64), model.resigning);
-        let told = cell.is_none_or(|(epoch, _)| Some(epoch) == term && !resigning);
-        self.verdict.demand(Rule::I6, told, || {
+        let reported = cell.is_none_or(|(epoch, _)| Some(epoch) == term && !resigning);
+        self.verdict.demand(Rule::I6, reported, || {
             format!("p{process}: {cell:?} is in force, {term:?} was reported")
         });
         let held = node.election.held_until().zip(term).map(|(until, epoch)| (epoch, until));
@@ -264,8 +264,8 @@ impl World {
             let released = |w: &Write| w.epoch == write.epoch && !w.challenges;
             model.writes.iter().any(released)
         };
-        let stands = |write: &Write| model.newest_is(write);
-        let cleaned = abandoned.is_none_or(|write| !stands(&write) || released(write));
+        let current = |write: &Write| model.newest_is(write);
+        let cleaned = abandoned.is_none_or(|write| !current(&write) || released(write));
         self.verdict.demand(Rule::I2, epoch > seen.max(readable) || repeats, || {
             format!(
                 "p{process} challenges with {epoch}, has seen {seen} and could have read {readable}"

@@ -32,9 +32,12 @@ fn number(name: &str) -> Option<u64> {
 
 /// The only rule to check, if the environment names one.
 fn only_rule() -> Option<Rule> {
-    let text = std::env::var("LEASEHOLD_RULE").ok()?;
+    std::env::var("LEASEHOLD_RULE").ok().map(|text| rule(&text))
+}
+
+fn rule(text: &str) -> Rule {
     let unknown = || panic!("LEASEHOLD_RULE is {text:?}, must be one of {}", Rule::list());
-    Some(Rule::parse(&text).unwrap_or_else(unknown))
+    Rule::parse(text).unwrap_or_else(unknown)
 }
 
 /// Runs one seed or many, as the environment asks for.
@@ -137,4 +140,16 @@ fn report(seed: u64, only: Option<Rule>, world: &World) -> String {
 /// Prints past the test harness, which does not show the output of a passing test.
 fn print(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+#[test]
+fn a_rule_is_named_by_its_code_or_its_name() {
+    assert_eq!(rule("I7"), Rule::I7);
+    assert_eq!(rule("HeldRecordWaits"), Rule::I7);
+}
+
+#[test]
+#[should_panic(expected = "must be one of I1 SingleLeader, I2 EpochsRise")]
+fn an_unknown_rule_is_refused() {
+    rule("I77");
 }
