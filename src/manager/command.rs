@@ -89,6 +89,7 @@ impl Manager {
     /// [`ManagerError::NoDaemon`], [`ManagerError::TimedOut`], [`ManagerError::NodeId`] when the
     /// text is no node id, [`ManagerError::Store`] without a server.
     pub fn query(&self, node_id: &str, timeout: Duration) -> Result<NodeView, ManagerError> {
+        check_node_id(node_id)?;
         let mut operation = self.operation(timeout);
         let deadline = operation.deadline;
         operation.client()?.status(node_id, deadline.left())

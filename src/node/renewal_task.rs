@@ -134,7 +134,7 @@ impl RenewalTask {
         let until = self.handle.clock.now() + timeout;
         self.handle.commands.send(Input::Stop { until });
         // A thread that hangs is left behind: its term ends at the deadline.
-        if !task.join(timeout + CLOSE_TIMEOUT + GRACE) {
+        if !task.join(timeout.saturating_add(CLOSE_TIMEOUT + GRACE)) {
             log::error!("the renewal thread does not end; it is left behind");
         }
         self.handle.cell.end();

@@ -71,6 +71,7 @@ fn without_a_server_a_status_says_why_and_commands_fail() {
     let short = Duration::from_millis(300);
     let status = manager.status(short).unwrap();
     assert!(!status.connected && !status.daemon);
+    assert!(matches!(manager.query("a b", short), Err(ManagerError::NodeId(_))), "not sent");
     assert!(status.problem.unwrap().starts_with("no connection to nats://127.0.0.1:"));
     let config = manager.config().to_builder().connect_timeout(short).build().unwrap();
     let quick = Manager::new(config);

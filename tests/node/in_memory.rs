@@ -96,6 +96,14 @@ fn a_stop_waits_for_the_drain_guards_in_a_clone_of_the_events_only() {
 }
 
 #[test]
+fn the_longest_stop_timeout_is_accepted() {
+    let server = MemoryServer::new();
+    let node = start(&server, "node");
+    became(&node);
+    assert!(!node.stop_within(Duration::MAX).left_to_expire);
+}
+
+#[test]
 fn a_drain_that_never_ends_delays_a_stop_until_its_timeout_and_leaves_the_lease_to_expire() {
     let server = MemoryServer::new();
     let node = start(&server, "first");
