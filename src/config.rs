@@ -132,7 +132,7 @@ impl Config {
     }
 
     /// Reads a configuration from a file of at most 1 MiB. Logs a warning when the file holds a
-    /// secret and everybody may read it.
+    /// secret and every user may read it.
     ///
     /// # Errors
     /// The file cannot be read, or as [`from_json`](Self::from_json), with the file's name.
@@ -144,7 +144,7 @@ impl Config {
             source: Box::new(source),
         })?;
         if config.given.settings.holds_secret() && file::everybody_may_read(file) {
-            log::warn!(file:% = file.display(); "everybody may read a file that holds a secret");
+            log::warn!(file:% = file.display(); "every user may read a file that holds a secret");
         }
         Ok(config)
     }

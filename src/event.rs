@@ -122,7 +122,7 @@ impl fmt::Display for Event {
             Self::Resigning { epoch, reason, .. } => write!(f, "resigns epoch {epoch}: {reason}"),
             Self::LostLeadership { epoch, cause } => write!(f, "has lost epoch {epoch}: {cause}"),
             Self::LeaderChanged { leader: Some(leader), epoch: Some(epoch) } => {
-                write!(f, "hears that {leader} leads, epoch {epoch}")
+                write!(f, "learns that {leader} leads, epoch {epoch}")
             }
             Self::LeaderChanged { .. } => f.write_str("knows no leader"),
             Self::Connected { server } => write!(f, "is connected to {server}"),
@@ -277,7 +277,7 @@ mod tests {
             let leader = leader.map(str::to_owned);
             Event::LeaderChanged { epoch: leader.as_ref().map(|_| epoch), leader }.to_string()
         };
-        assert_eq!(told(Some("b")), "hears that b leads, epoch 7");
+        assert_eq!(told(Some("b")), "learns that b leads, epoch 7");
         assert_eq!(told(None), "knows no leader");
         let lost = Event::LostLeadership { epoch, cause: Cause::Resigned(Reason::StepDown) };
         assert_eq!(lost.to_string(), "has lost epoch 7: resigned: step-down");

@@ -154,7 +154,7 @@ on_both_servers!(basic_hands_over_when_it_is_ended, |version| {
     let mut first = start("first");
     wait_for(&first, "working in epoch 1");
     let mut second = start("second");
-    wait_for(&second, "second hears that first leads, epoch 1");
+    wait_for(&second, "second learns that first leads, epoch 1");
     first.signal(Signal::TERM);
     assert!(first.exited(PATIENCE).success());
     wait_for(&second, "second leads, epoch 2");

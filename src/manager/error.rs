@@ -18,54 +18,54 @@ pub enum ManagerError {
     /// The daemon's node did not start.
     #[error(transparent)]
     Start(StartError),
-    /// No server, or none that will do.
+    /// No server can be reached, or its bucket cannot be used.
     #[error(transparent)]
     Store(StoreError),
-    /// The virtual IP cannot be had.
+    /// The virtual IP cannot be used on this host.
     #[error("virtual IP: {0}")]
     Vip(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Only the leader can do that.
     #[error("{node} is not the leader{}", leader.as_ref().map_or_else(
-        || ", and nobody is known to be".to_owned(), |leader| format!(", {leader} is")))]
+        || ", and no leader is known".to_owned(), |leader| format!(", {leader} is")))]
     NotLeader {
-        /// Who was asked.
+        /// The node that was asked.
         node: String,
-        /// Who leads, as far as is known.
+        /// The leader, if one is known.
         leader: Option<String>,
     },
-    /// Another node leads. Forced, a promotion asks it to hand over.
+    /// Another node leads. A forced promotion asks it to hand over.
     #[error("{leader} leads; transfer the lead, or force the promotion")]
     OtherLeader {
-        /// It.
+        /// The leader.
         leader: String,
     },
     /// No daemon answers for the node.
-    #[error("no daemon of node {node} answers; start it, or ask on a host where it is reached")]
+    #[error("no daemon of node {node} answers; start it, or check the cluster id, node id and servers")]
     NoDaemon {
         /// The node.
         node: String,
     },
-    /// What was asked for has not happened in time; it may yet.
+    /// The request did not take effect in time; it may still do so.
     #[error("timed out waiting for {waiting_for}")]
     TimedOut {
         /// What was waited for.
         waiting_for: String,
     },
-    /// A daemon of this node runs already: here, or elsewhere and answers.
+    /// A daemon of this node already runs, in this process or in another one that answers.
     #[error("a daemon of node {node} runs already; every daemon needs a node id of its own")]
     AlreadyRunning {
         /// The node.
         node: String,
     },
-    /// The daemon does not do it.
+    /// The daemon refused the request.
     #[error("{node} refuses: {reason}")]
     Refused {
-        /// Who was asked.
+        /// The node that was asked.
         node: String,
-        /// Its words.
+        /// Why it refused.
         reason: String,
     },
-    /// The server's permissions do not allow to ask.
+    /// The server's permissions do not allow the request.
     #[error("{0}; `leasehold help permissions` has an authorization block")]
     NotPermitted(StoreError),
 }

@@ -230,20 +230,20 @@ impl ServiceHandler {
 
     fn command(&self, command: &str, body: &[u8]) -> Result<(), Refusal> {
         check_length(body).map_err(unreadable)?;
-        let command = match command {
+        let parsed = match command {
             "stepdown" => ControlCommand::StepDown,
             "transfer" => {
                 ControlCommand::Transfer { to: parse_transfer(body).map_err(unreadable)? }
             }
             "promote" => self.promotion(parse_promote(body).map_err(unreadable)?)?,
             _ => {
-                log::info!("told to stop, over NATS");
+                log::info!("stop requested over NATS");
                 self.options.on_stop.iter().for_each(|stop| stop());
                 return Ok(());
             }
         };
-        log::info!("command over NATS: {command:?}");
-        self.node.control(command, CONTROL_TIMEOUT).map_err(refused)
+        log::info!("{command} requested over NATS");
+        self.node.control(parsed, CONTROL_TIMEOUT).map_err(refused)
     }
 
     fn promotion(&self, force: bool) -> Result<ControlCommand, Refusal> {

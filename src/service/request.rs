@@ -33,7 +33,7 @@ pub fn parse_transfer(body: &[u8]) -> Result<String, RequestError> {
     struct Transfer {
         to: String,
     }
-    const WANTED: &str = "a node id is wanted, as text or as {\"to\":\"node-2\"}";
+    const WANTED: &str = "the body must be a node id, as text or as {\"to\":\"node-2\"}";
     let text = bounded_text(body)?;
     let to = if text.starts_with('{') {
         let parsed = serde_json::from_str::<Transfer>(text);
@@ -47,8 +47,8 @@ pub fn parse_transfer(body: &[u8]) -> Result<String, RequestError> {
     Ok(to)
 }
 
-/// Whether a promotion is wanted although somebody leads: `{"force":true}`; an empty body is no.
-/// Nothing is taken from a leader that lives: the promoted node then takes part, and waits.
+/// Whether a promotion is forced, for use while another node leads: `{"force":true}`. An empty body
+/// means no. A live leader keeps its lease: the promoted node takes part in the election and waits.
 ///
 /// # Errors
 /// [`RequestError`] when it is too long or something else.
@@ -65,7 +65,7 @@ pub fn parse_promote(body: &[u8]) -> Result<bool, RequestError> {
     // An array would do for the parser.
     let object = Some(text).filter(|text| text.starts_with('{'));
     let promote = object.and_then(|text| serde_json::from_str::<Promote>(text).ok());
-    let wanted = RequestError::Unreadable("nothing is wanted, or {\"force\":true}");
+    let wanted = RequestError::Unreadable("the body must be empty or {\"force\":true}");
     promote.map(|promote| promote.force).ok_or(wanted)
 }
 

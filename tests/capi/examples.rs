@@ -147,7 +147,7 @@ pub(crate) fn check_quick_start(link: &[String], checker: Checker) {
     wait_for(&first, "leads, epoch 1");
     wait_for(&first, "leading");
     let mut second = program.start(checker, &["node-2", &server.url()]);
-    wait_for(&second, "hears that node-1 leads, epoch 1");
+    wait_for(&second, "learns that node-1 leads, epoch 1");
     first.signal(Signal::INT);
     assert!(first.exited(PATIENCE).success(), "{}", first.transcript());
     wait_for(&second, "leads, epoch 2");

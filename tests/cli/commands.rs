@@ -227,7 +227,7 @@ on_both_servers!(without_a_daemon_only_status_and_join_succeed, |version| {
     for command in [&["promote"][..], &["demote"], &["leave"], &["status", "--node", "n9"]] {
         site.of("n1", command).failed(4, "no daemon of node n");
     }
-    site.of("n1", &["transfer", "n9"]).failed(3, "nobody is known");
+    site.of("n1", &["transfer", "n9"]).failed(3, "no leader is known");
 });
 
 on_both_servers!(daemons_answer_status_and_take_commands, |version| {
