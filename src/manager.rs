@@ -1,7 +1,7 @@
 //! A daemon from a configuration, and the commands that go with it.
 //!
 //! [`Manager::run`] is the daemon: a node, its virtual IP, health, and the control service, until
-//! it is told to stop. Everything else is what an operator does, from this process or another one:
+//! it is stopped. The other methods are for operators, in this process or another one:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -25,18 +25,18 @@
 //! go-cluster's commands start a node of the configured id beside the daemon's: its `status` can
 //! take the lease, and its `demote` deletes another process's. Here a command reads, as an observer
 //! that never writes, and *asks* the daemon, over the [service](crate::service). So `promote`,
-//! `demote`, `transfer` and `leave` need a daemon that runs, and say so when none answers; and
-//! [`leave`](Manager::leave) ends the daemon, where go-cluster's only steps down. When the daemon
+//! `demote`, `transfer` and `leave` need a daemon that runs, and fail when none answers.
+//! [`leave`](Manager::leave) ends the daemon; go-cluster's only steps down. When the daemon
 //! runs in the same [`Manager`], they command it directly.
 //!
 //! # Two daemons of one node
-//! A daemon first asks for its own node id, and does not start when somebody answers. Two that
-//! start at the same moment, or one that was asked while it hung, are settled by the record: one
-//! leads at most, and each is told of the other
+//! A daemon first asks whether another daemon answers for its node id, and does not start if one
+//! does. If two start at the same moment, or one hung when it was asked, the record decides: at
+//! most one leads, and each one reports the other
 //! ([`Event::DuplicateNodeId`](crate::Event::DuplicateNodeId)).
 //!
 //! # The virtual IP
-//! It has the netmask of the file, 24 when the file says nothing, as go-cluster has it. A netmask
+//! Its netmask is that of the file. Without one it is 24 (IPv6: 128), as in go-cluster. A netmask
 //! shorter than the address brings a route with it, and ties other addresses of that network to it;
 //! see [`VirtualAddress::with_prefix`](crate::vip::VirtualAddress::with_prefix). `"netmask": 32`
 //! (IPv6: 128) is right for nearly every virtual IP, and the safe choice.
@@ -119,11 +119,11 @@ impl Manager {
         &self.config
     }
 
-    /// Writes the configuration's file, in place of one that is there; missing folders are created.
-    /// Nobody is connected to.
+    /// Writes the configuration's file, and replaces an existing one. Creates missing folders.
+    /// Makes no connection.
     ///
     /// # Errors
-    /// [`ManagerError::Config`]: what was there before is there still.
+    /// [`ManagerError::Config`]: an existing file is unchanged.
     pub fn init(&self, file: impl AsRef<Path>) -> Result<(), ManagerError> {
         Ok(self.config.save(file)?)
     }

@@ -10,19 +10,18 @@
 //! | `status` | `cluster_<cluster>.status.<node>` | [`NodeStatus`] |
 //! | `status-all` | `cluster_<cluster>.status` | the same, by every node |
 //! | `ping` | `cluster_<cluster>.ping.<node>` | `{"ok":true,"timestamp":…}` |
-//! | `stepdown` | `cluster_<cluster>.control.<node>.stepdown` | gives the lead back |
-//! | `transfer` | `cluster_<cluster>.control.<node>.transfer` | to the node that the body names |
-//! | `promote` | `cluster_<cluster>.control.<node>.promote` | ends the cooldown, if nobody leads |
+//! | `stepdown` | `cluster_<cluster>.control.<node>.stepdown` | steps down |
+//! | `transfer` | `cluster_<cluster>.control.<node>.transfer` | hands over to the named node |
+//! | `promote` | `cluster_<cluster>.control.<node>.promote` | ends the cooldown |
 //! | `stop` | `cluster_<cluster>.control.<node>.stop` | ends the daemon |
 //!
-//! Those under `control` are there only with [`Options::control`]; `stop` also needs
-//! [`Options::on_stop`]. They answer `{"ok":true}` when the node has begun to do it, and
-//! `{"ok":false,"error":…,"leader":…}` with the protocol's two error headers when it refuses:
-//! 400 unreadable, 409 not now, 413 too long, 503 stopped or stuck.
+//! The endpoints under `control` exist only with [`Options::control`]; `stop` also needs
+//! [`Options::on_stop`]. They answer `{"ok":true}` when the node has begun. When it refuses,
+//! they answer `{"ok":false,"error":…,"leader":…}` with the protocol's two error headers: 400 unreadable, 409 not in this state, 413 too long, 503 stopped or stuck.
 //!
-//! Who may do what is the server's business: its permissions for these subjects decide; see
-//! [`guide::permissions`](crate::guide::permissions). What answers may be made to do is said in
-//! [`health`](crate::health).
+//! The server's permissions for these subjects decide which user may send a request; see
+//! [`guide::permissions`](crate::guide::permissions). The module [`health`](crate::health) says
+//! where responses may go.
 //!
 //! ```no_run
 //! use leasehold::{Config, Node, service};
@@ -52,7 +51,7 @@ pub fn name(cluster_id: &str) -> String {
     format!("cluster_{cluster_id}")
 }
 
-/// Where a node says how it is: `cluster_<cluster>.status.<node>`.
+/// The subject on which a node answers with its status: `cluster_<cluster>.status.<node>`.
 #[must_use]
 pub fn status_subject(cluster_id: &str, node_id: &str) -> String {
     format!("cluster_{cluster_id}.status.{node_id}")

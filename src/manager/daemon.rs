@@ -92,17 +92,17 @@ impl Drop for DaemonGuard<'_> {
 }
 
 impl Manager {
-    /// Runs the daemon: the node, its virtual IP, health and service, until something comes on
-    /// `stop` or nobody holds its other end any more, [`stop`](Self::stop) is called, or it is told
-    /// to over NATS. Then the virtual IP and the lease are given back.
+    /// Runs the daemon: the node, its virtual IP, health and service. It ends when `stop` receives
+    /// a message or is disconnected, when [`stop`](Self::stop) is called, or at a request over NATS.
+    /// Then it removes the virtual IP and releases the lease.
     ///
-    /// Blocks. Starting takes at most the connect timeout (default 5 s) twice; stopping the stop
-    /// timeout (default 5 s) and 5 s at the most, whatever hangs, beside the hooks of
-    /// [`DaemonHooks`] itself, which it calls; usually milliseconds.
+    /// Blocks. Starting takes at most twice the connect timeout (default 5 s). Stopping usually
+    /// takes milliseconds, and at most the stop timeout (default 5 s), plus 5 s if something hangs,
+    /// plus the time of the hooks of [`DaemonHooks`].
     ///
     /// # Errors
-    /// [`ManagerError::AlreadyRunning`] when this manager runs one, or a daemon of this node id
-    /// answers; otherwise why the node or its virtual IP could not be started. Nothing is left
+    /// [`ManagerError::AlreadyRunning`] when this manager already runs a daemon, or a daemon of
+    /// this node id answers. Otherwise the node or its virtual IP could not be started. Nothing is left
     /// running.
     pub fn run(&self, stop: &Receiver<()>) -> Result<Stopped, ManagerError> {
         let Some(_guard) = self.daemon.begin() else { return Err(self.already_running()) };

@@ -40,7 +40,7 @@ pub enum ManagerError {
         leader: String,
     },
     /// No daemon answers for the node.
-    #[error("no daemon of node {node} answers; start it, or check the cluster id, node id and servers")]
+    #[error("no daemon of node {node} answers; start it, or check cluster id, node id and servers")]
     NoDaemon {
         /// The node.
         node: String,

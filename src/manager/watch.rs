@@ -19,29 +19,29 @@ const DOWN_AFTER: u32 = 3;
 /// So many without, and it is forgotten.
 const FORGOTTEN_AFTER: u32 = 30;
 
-/// What a watch tells.
+/// A change that a [`ClusterWatch`] reports.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WatchEvent {
-    /// How everything is now. Comes each interval.
+    /// The state of the cluster. Reported once per interval.
     View(ClusterView),
-    /// Who leads, and the connection, as an observer hears of it, at once.
+    /// A change of the leader or of the connection, reported at once.
     Election(Event),
-    /// A node answers that did not.
+    /// A node answers that did not answer before.
     NodeUp {
-        /// It.
+        /// The node.
         node_id: String,
     },
     /// A node has not answered three times in a row.
     NodeDown {
-        /// It.
+        /// The node.
         node_id: String,
     },
-    /// A node says that it leads now, or no longer.
+    /// A node answers with another role than before.
     RoleChanged {
-        /// It.
+        /// The node.
         node_id: String,
-        /// What it is now.
+        /// Its new role.
         role: Role,
     },
 }
@@ -54,7 +54,7 @@ pub struct ClusterWatch {
     clock: Clock,
     next_at: Timestamp,
     latest: ClusterView,
-    /// Whose lease lasts until when, as its holder last said.
+    /// The leader, its epoch, and when its lease ends, from its latest response.
     lease: Option<(String, u64, Timestamp)>,
     waiting: VecDeque<WatchEvent>,
 }
