@@ -16,8 +16,9 @@
 //! | `stop` | `cluster_<cluster>.control.<node>.stop` | ends the daemon |
 //!
 //! The endpoints under `control` exist only with [`Options::control`]; `stop` also needs
-//! [`Options::on_stop`]. They answer `{"ok":true}` when the node has begun. When it refuses,
-//! they answer `{"ok":false,"error":…,"leader":…}` with the protocol's two error headers: 400 unreadable, 409 not in this state, 413 too long, 503 stopped or stuck.
+//! [`Options::on_stop`]. They answer `{"ok":true}` when the node has begun. A node that refuses
+//! answers `{"ok":false,"error":…,"leader":…}` with the protocol's two error headers: 400
+//! unreadable, 409 not in this state, 413 too long, 503 stopped or stuck.
 //!
 //! The server's permissions for these subjects decide which user may send a request; see
 //! [`guide::permissions`](crate::guide::permissions). The module [`health`](crate::health) says

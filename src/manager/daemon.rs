@@ -93,8 +93,8 @@ impl Drop for DaemonGuard<'_> {
 
 impl Manager {
     /// Runs the daemon: the node, its virtual IP, health and service. It ends when `stop` receives
-    /// a message or is disconnected, when [`stop`](Self::stop) is called, or at a request over NATS.
-    /// Then it removes the virtual IP and releases the lease.
+    /// a message or is disconnected, when [`stop`](Self::stop) is called, or at a request over
+    /// NATS. Then it removes the virtual IP and releases the lease.
     ///
     /// Blocks. Starting takes at most twice the connect timeout (default 5 s). Stopping usually
     /// takes milliseconds, and at most the stop timeout (default 5 s), plus 5 s if something hangs,
@@ -102,8 +102,8 @@ impl Manager {
     ///
     /// # Errors
     /// [`ManagerError::AlreadyRunning`] when this manager already runs a daemon, or a daemon of
-    /// this node id answers. Otherwise the node or its virtual IP could not be started. Nothing is left
-    /// running.
+    /// this node id answers. Otherwise the node or its virtual IP could not be started. Nothing is
+    /// left running.
     pub fn run(&self, stop: &Receiver<()>) -> Result<Stopped, ManagerError> {
         let Some(_guard) = self.daemon.begin() else { return Err(self.already_running()) };
         let hooks = self.options.hooks.as_ref();
