@@ -87,9 +87,8 @@ impl Run<'_> {
     pub(super) fn run(self) -> Result<(), Failed> {
         let mark = format!("{}-{:?}", std::process::id(), Instant::now());
         let mark: String = mark.chars().filter(|c| c.is_ascii_digit() || *c == '-').collect();
-        let (mut child, pipe) = self.start(&mark).map_err(Failed::Start)?;
+        let (mut child, registered, pipe) = self.start(&mark).map_err(Failed::Start)?;
         let pid = Pid::from_child(&child);
-        let registered = Registered::new(pid);
         let output = Output {
             pipe: Some(pipe),
             partial_line: Vec::new(),
@@ -111,8 +110,8 @@ impl Run<'_> {
         }
     }
 
-    /// The process, and the reading end of its output.
-    fn start(&self, mark: &str) -> io::Result<(Child, File)> {
+    /// The process, which is registered, and the reading end of its output.
+    fn start(&self, mark: &str) -> io::Result<(Child, Registered, File)> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(self.command).env(MARK, mark);
@@ -121,7 +120,8 @@ impl Run<'_> {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        Ok((command.process_group(0).spawn()?, reader.into()))
+        let (child, registered) = Registered::spawn(command.process_group(0))?;
+        Ok((child, registered, reader.into()))
     }
 }
 
@@ -129,10 +129,14 @@ impl Run<'_> {
 struct Registered(i32);
 
 impl Registered {
-    fn new(pid: Pid) -> Self {
-        let pid = pid.as_raw_nonzero().get();
-        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
-        Self(pid)
+    /// Starts and registers a process in one step. [`orphans`] must not see it in between: it has
+    /// no mark yet, or has ended already.
+    fn spawn(command: &mut Command) -> io::Result<(Child, Self)> {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child).as_raw_nonzero().get();
+        running.insert(pid);
+        Ok((child, Self(pid)))
     }
 }
 
@@ -289,7 +293,8 @@ impl Orphan {
 }
 
 fn orphans() -> Vec<Orphan> {
-    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    // Held to the end, so that no command starts meanwhile.
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     let Ok(folder) = fs::read_dir("/proc") else { return Vec::new() };
     let own = getpid().as_raw_nonzero().get();
     folder
@@ -315,4 +320,26 @@ fn mark_of(pid: i32) -> Option<String> {
     environment
         .split(|byte| *byte == 0)
         .find_map(|entry| Some(std::str::from_utf8(entry).ok()?.strip_prefix(&prefix)?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_starts_is_not_an_orphan_to_another_that_ends() {
+        let run = |_| {
+            let (environment, cancelled, mut line) = (&[], &|| false, |_: &str| {});
+            let limit = Duration::from_secs(60);
+            Run { command: "true", environment, limit, cancelled, line: &mut line }.run()
+        };
+        let runs = || (0..200).map(run).filter_map(Result::err).collect::<Vec<_>>();
+        std::thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(runs));
+            for thread in threads {
+                let failed = thread.join().expect("no panic");
+                assert!(failed.is_empty(), "{failed:?}");
+            }
+        });
+    }
 }
