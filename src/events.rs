@@ -144,6 +144,7 @@ impl Events {
     /// # Errors
     /// The process or the system has no descriptor left. A later call tries again.
     #[cfg(unix)]
+    #[allow(clippy::expect_used, reason = "the message names the invariant")]
     pub fn pollable(&self) -> io::Result<Pollable> {
         let slot = &self.shared.pollable;
         if slot.get().is_none() {

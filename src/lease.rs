@@ -126,6 +126,7 @@ impl Lease {
     /// The record as JSON. The two wall-clock times, of this write and of the first write of its
     /// term, are for people.
     #[must_use]
+    #[allow(clippy::expect_used, reason = "the message names the invariant")]
     pub fn encode(&self, wall: SystemTime, acquired_at: SystemTime) -> Vec<u8> {
         let ttl = self.ttl.unwrap_or(Duration::ZERO);
         let expires =

@@ -61,6 +61,8 @@
 //! Short-lived threads connect, and close dead connections. All of them block all signals. Every
 //! handle may be used from any thread.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
 #[cfg(all(feature = "capi", unix))]
 pub mod capi;
 pub mod clock;

@@ -114,6 +114,7 @@ mod memory {
     const PAGE_BYTES: usize = 4096;
     const LINES: usize = PAGE_BYTES / size_of::<Words>();
 
+    #[allow(clippy::expect_used, reason = "the message names the invariant")]
     pub(super) fn allocate() -> (&'static Words, bool) {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         if free.is_empty() {

@@ -172,6 +172,7 @@ pub extern "C" fn leasehold_last_error() -> *const c_char {
 }
 
 /// One line for C.
+#[allow(clippy::expect_used, reason = "the message names the invariant")]
 pub(super) fn c_line(text: &str) -> CString {
     CString::new(printable(text)).expect("invariant: printable text has no zero byte")
 }

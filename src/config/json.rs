@@ -138,6 +138,7 @@ fn edits(from: &str, to: &str) -> usize {
 
 /// Writes the settings of a built configuration as a file's text, in the order of the table.
 /// Defaults are left out, except where go-cluster writes them: it can read what it can express.
+#[allow(clippy::expect_used, reason = "the message names the invariant")]
 pub(super) fn write(settings: &Settings) -> String {
     let file = Written { path: "", settings };
     serde_json::to_string_pretty(&file).expect("invariant: keys are texts") + "\n"

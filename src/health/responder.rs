@@ -271,6 +271,7 @@ impl Handler for HealthHandler {
         vec![self.subject.clone(), self.subject_of_all.clone()]
     }
 
+    #[allow(clippy::expect_used, reason = "the message names the invariant")]
     fn respond(&mut self, message: &Message) -> Option<Response> {
         if message.subject != self.subject && message.subject != self.subject_of_all {
             return None;

@@ -276,6 +276,7 @@ impl Handler for ServiceHandler {
     }
 }
 
+#[allow(clippy::expect_used, reason = "the message names the invariant")]
 fn said(value: &impl Serialize) -> Response {
     let body = serde_json::to_vec(value).expect("invariant: keys are texts");
     Response { body, error: None }

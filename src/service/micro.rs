@@ -117,6 +117,7 @@ struct EndpointStats<'a> {
 }
 
 /// The answer to a verb. `data` goes with the first endpoint's statistics.
+#[allow(clippy::expect_used, reason = "the message names the invariant")]
 pub(super) fn answer(
     verb: Verb,
     identity: &Identity,

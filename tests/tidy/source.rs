@@ -17,14 +17,6 @@ pub(crate) struct Source {
     pub(crate) tokens: Vec<Token>,
 }
 
-/// A function with a body.
-#[derive(Debug)]
-pub(crate) struct Function {
-    pub(crate) name: String,
-    pub(crate) line: usize,
-    pub(crate) lines: usize,
-}
-
 impl Source {
     /// A file of this path and text.
     pub(crate) fn new(path: &str, text: &str) -> Self {
@@ -55,23 +47,6 @@ impl Source {
             }
         }
         kept
-    }
-
-    /// Its functions, from the line with `fn` to the closing brace.
-    pub(crate) fn functions(&self) -> Vec<Function> {
-        let starts = self.tokens.windows(2).enumerate();
-        starts
-            .filter(|(_, pair)| pair[0].is("fn") && pair[1].is_word())
-            .filter_map(|(start, pair)| {
-                let length = item_length(&self.tokens[start..]);
-                let last = &self.tokens[start + length - 1];
-                last.is("}").then(|| Function {
-                    name: pair[1].text.clone(),
-                    line: pair[0].line,
-                    lines: last.line - pair[0].line + 1,
-                })
-            })
-            .collect()
     }
 
     /// A complaint about one of its lines.

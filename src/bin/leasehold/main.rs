@@ -3,6 +3,8 @@
 //! `daemon` runs a node; the other commands read the state or send requests to daemons.
 //! [`Manager`](leasehold::Manager) does the work.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
 mod args;
 mod commands;
 mod daemon;

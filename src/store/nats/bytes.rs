@@ -23,6 +23,7 @@ use crate::text::printable;
 /// Calls its argument once. So a caller measures the reader alone, without the checks.
 pub type Around<'a> = &'a dyn Fn(&mut dyn FnMut());
 
+#[allow(clippy::expect_used, reason = "the message names the invariant")]
 fn within<T>(around: Around<'_>, read: impl Fn() -> T) -> T {
     let mut result = None;
     around(&mut || result = Some(read()));
@@ -156,6 +157,7 @@ fn entry_length(entry: &Entry) -> usize {
 }
 
 /// As all that a server sends in a handshake.
+#[allow(clippy::expect_used, reason = "the message names the invariant")]
 pub fn handshake(bytes: &[u8], around: Around<'_>) {
     let config = Config::new("t", "n", ["nats://a.example", "nats://b.example"])
         .expect("invariant: a plain configuration is valid");
