@@ -72,7 +72,7 @@ fn kill(
         others.ask("stop");
         bench.progress.at(round + 1, rounds);
     }
-    Series::new(beyond)
+    bench.series(&format!("SIGKILL, {cluster}"), rounds, beyond)
 }
 
 /// Nothing moves on the leader's link any more, and nobody tells it.
@@ -97,7 +97,7 @@ fn frozen(bench: &mut Bench) {
         proxy.thaw();
         bench.progress.at(round + 1, rounds);
     }
-    let late = Series::new(late);
+    let late = bench.series("frozen link", rounds, late);
     let what = "frozen link: LostLeadership is delivered after the deadline, p99";
     bench.report.row(Row::limit(what, server, Unit::Millis, late.p99(), 20.0));
     bench.report.series(&format!("LostLeadership after the deadline ({server})"), late);

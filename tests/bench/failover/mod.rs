@@ -23,7 +23,7 @@ use crate::support::version::Version;
 use options::{Mode, Options};
 use progress::Progress;
 use report::Report;
-use stats::Dice;
+use stats::{Dice, Series};
 
 /// What every measurement is given.
 pub(crate) struct Bench {
@@ -39,6 +39,17 @@ impl Bench {
     /// How often something is measured: in a full run, and in a quick one.
     pub(crate) fn rounds(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
+    }
+
+    /// The series of a measurement of so many rounds. Rounds without a value are left out, and the
+    /// report says how many.
+    pub(crate) fn series(&mut self, what: &str, rounds: usize, values: Vec<f64>) -> Series {
+        let missing = rounds - values.len();
+        if missing > 0 {
+            let server = self.name;
+            self.report.note(format!("{what} ({server}): {missing} of {rounds} rounds left out"));
+        }
+        Series::new(values)
     }
 }
 

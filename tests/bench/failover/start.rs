@@ -29,7 +29,7 @@ pub(crate) fn measure(bench: &mut Bench) {
         }
         bench.progress.at(round + 1, rounds);
     }
-    let (starts, writes) = (Series::new(starts), Series::new(writes));
+    let (starts, writes) = (bench.series("start", rounds, starts), Series::new(writes));
     let what = "start of a node → it leads, median (probe and handshake included)";
     let (ours, bare) = (starts.median(), writes.median());
     bench.report.row(Row::ratio(what, server, Unit::Millis, ours, bare, 6.0));
