@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::utc::Utc;
+use crate::utc;
 
 /// The longest application value in a record, in bytes of JSON text.
 pub const MAX_META_BYTES: usize = 4096;
@@ -140,8 +140,8 @@ impl Lease {
             clean: self.clean,
             successor: self.successor.as_deref(),
             meta: self.meta.as_ref(),
-            expires_at: format!("{:.3}", Utc::from(expires.unwrap_or(wall))),
-            acquired_at: format!("{:.3}", Utc::from(acquired_at)),
+            expires_at: utc::rfc3339(expires.unwrap_or(wall)),
+            acquired_at: utc::rfc3339(acquired_at),
         };
         serde_json::to_vec(&record).expect("invariant: a record has string keys only")
     }

@@ -19,7 +19,7 @@ use crate::lease::Epoch;
 use crate::nats::message::Message;
 use crate::node::NodeHandle;
 use crate::request_server::{Handler, RequestServer, Response};
-use crate::utc::Utc;
+use crate::utc;
 
 /// The most that all custom values together may take as JSON, in bytes.
 pub const MAX_CUSTOM_BYTES: usize = 32 * 1024;
@@ -228,7 +228,7 @@ impl HealthHandler {
             leader: None,
             epoch: 0,
             uptime_ms: 0,
-            timestamp: Utc::now().unix_millis(),
+            timestamp: utc::unix_millis(),
             custom,
             connected: None,
             stuck: false,

@@ -1,12 +1,12 @@
 //! The three verbs of the services protocol, version 1.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::utc::Utc;
+use crate::utc;
 
 /// Who a service is: what every answer begins with.
 #[derive(Clone, Debug, Serialize)]
@@ -173,8 +173,7 @@ pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The present moment, for people, as RFC 3339 in UTC. With six digits of a second always: there
-/// are clients that read nothing else.
+/// The present moment, for people.
 pub(super) fn wall_clock() -> String {
-    format!("{:.6}", Utc::now())
+    utc::rfc3339(SystemTime::now())
 }

@@ -4,7 +4,7 @@
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
-use leasehold::utc::Utc;
+use leasehold::utc::rfc3339;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -83,9 +83,8 @@ impl<'a> V1<'a> {
     }
 
     fn write(&mut self, epoch: i64, expected: u64) -> bool {
-        let text = |time: SystemTime| Utc::from(time).to_string();
         let now = SystemTime::now();
-        let (expires_at, acquired_at) = (text(now + TTL), text(now));
+        let (expires_at, acquired_at) = (rfc3339(now + TTL), rfc3339(now));
         let lease = V1Lease { node_id: self.name.to_owned(), epoch, expires_at, acquired_at };
         let body = serde_json::to_vec(&lease).expect("a record");
         self.lease = Some(lease);
@@ -117,7 +116,7 @@ fn seconds(text: &str) -> &str {
 }
 
 fn expired(lease: &V1Lease) -> bool {
-    seconds(&Utc::now().to_string()) > seconds(&lease.expires_at)
+    seconds(&rfc3339(SystemTime::now())) > seconds(&lease.expires_at)
 }
 
 on_both_servers!(a_v1_record_is_waited_out_regardless_of_its_times, |version| {

@@ -8,10 +8,10 @@ use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use leasehold::text::printable;
-use leasehold::utc::Utc;
+use leasehold::utc;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -133,7 +133,7 @@ fn line(format: Format, record: &Record<'_>) -> String {
     let message = printable(&record.args().to_string());
     if format == Format::Json {
         let mut object = serde_json::Map::new();
-        object.insert("time".into(), format!("{:.3}", Utc::now()).into());
+        object.insert("time".into(), utc::rfc3339(SystemTime::now()).into());
         object.insert("level".into(), record.level().as_str().to_lowercase().into());
         object.insert("message".into(), message.into());
         object.extend(values.0.into_iter().map(|(key, value)| (key, value.into())));
@@ -141,7 +141,7 @@ fn line(format: Format, record: &Record<'_>) -> String {
     }
     let mut line = match format {
         Format::Journal => format!("<{}>", priority(record.level())),
-        _ => format!("{:.3} {:<5} ", Utc::now(), record.level()),
+        _ => format!("{} {:<5} ", utc::rfc3339(SystemTime::now()), record.level()),
     };
     line.push_str(&message);
     for (key, value) in values.0 {

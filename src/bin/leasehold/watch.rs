@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use leasehold::Manager;
 use leasehold::manager::{ClusterView, WatchEvent};
 use leasehold::text::printable;
-use leasehold::utc::Utc;
+use leasehold::utc;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -81,7 +81,7 @@ fn lines(
 }
 
 fn in_json(event: &WatchEvent) -> Option<String> {
-    let time = Utc::now().unix_millis();
+    let time = utc::unix_millis();
     let value = match event {
         WatchEvent::View(view) => json!({ "type": "view", "timestamp": time, "view": view }),
         event => json!({
@@ -149,9 +149,9 @@ fn describe(event: &WatchEvent) -> Option<String> {
     })
 }
 
-/// The time of day in UTC.
+/// The time of day in UTC: the part of RFC 3339 between `T` and the fraction.
 fn clock() -> String {
-    Utc::now().time_of_day()
+    utc::rfc3339(SystemTime::now())[11..19].to_owned()
 }
 
 /// The content of the screen.
