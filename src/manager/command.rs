@@ -145,11 +145,10 @@ impl Manager {
             return Err(ManagerError::OtherLeader { leader });
         }
         operation.control(own, ControlCommand::Promote)?;
-        if let Some(leader) = &other {
-            operation.status(leader)?;
-            operation.control(leader, ControlCommand::Transfer { to: own.to_owned() })?;
+        match &other {
+            Some(leader) => operation.hand_over(leader, own),
+            None => operation.wait_for_lead(own, None),
         }
-        operation.wait_for_lead(own, other.as_deref())
     }
 
     /// Makes this node step down, and returns when its lease is released or has expired.
@@ -193,8 +192,7 @@ impl Manager {
         operation.status(&leader)?;
         // The successor may be in its cooldown, or unhealthy: ask before the lease is given up.
         operation.control(to, ControlCommand::Promote)?;
-        operation.control(&leader, ControlCommand::Transfer { to: to.to_owned() })?;
-        operation.wait_for_lead(to, Some(&leader))
+        operation.hand_over(&leader, to)
     }
 
     /// Ends this node's daemon, which releases its lease, and returns when the daemon has ended.

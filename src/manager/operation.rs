@@ -136,6 +136,21 @@ impl<'a> Operation<'a> {
         }
     }
 
+    /// Makes `leader` hand over to `to`, and waits until that node leads.
+    ///
+    /// The leader refuses when it stopped leading in the meantime. Then `to` may lead already.
+    pub(super) fn hand_over(&mut self, leader: &str, to: &str) -> Result<NodeStatus, ManagerError> {
+        let asked = self.control(leader, ControlCommand::Transfer { to: to.to_owned() });
+        if let Err(error) = asked {
+            let refused =
+                matches!(error, ManagerError::Refused { .. } | ManagerError::NotLeader { .. });
+            if !refused || self.status(leader)?.role == Role::Leader {
+                return Err(error);
+            }
+        }
+        self.wait_for_lead(to, Some(leader))
+    }
+
     /// Waits until a node leads; fails when a node leads that is neither it nor `previous`.
     pub(super) fn wait_for_lead(
         &mut self,
