@@ -1,4 +1,4 @@
-//! A daemon from a configuration, and the commands that go with it.
+//! A daemon from a configuration, and the commands of an operator.
 //!
 //! [`Manager::run`] is the daemon: a node, its virtual IP, health, and the control service, until
 //! it is stopped. The other methods are for operators, in this process or another one:
@@ -21,25 +21,27 @@
 //! # }
 //! ```
 //!
-//! # Commands never impersonate a node
-//! go-cluster's commands start a node of the configured id beside the daemon's: its `status` can
-//! take the lease, and its `demote` deletes another process's. Here a command reads, as an observer
-//! that never writes, and *asks* the daemon, over the [service](crate::service). So `promote`,
-//! `demote`, `transfer` and `leave` need a daemon that runs, and fail when none answers.
-//! [`leave`](Manager::leave) ends the daemon; go-cluster's only steps down. When the daemon
-//! runs in the same [`Manager`], they command it directly.
+//! # Commands never act as a node
+//! go-cluster's commands start a second node with the id of the daemon's node: its `status` can
+//! take the lease, and its `demote` deletes the lease of another process. Here a command only reads
+//! the lease's record, and sends requests to the daemon's [service](crate::service). So `promote`,
+//! `demote`, `transfer` and `leave` need a running daemon, and fail when none answers.
+//! [`leave`](Manager::leave) ends the daemon; go-cluster's only steps down. When the daemon runs in
+//! the same [`Manager`], commands reach it without a request.
+//!
+//! A command makes at most one connection, and its timeout is the deadline of the whole command.
 //!
 //! # Two daemons of one node
-//! A daemon first asks whether another daemon answers for its node id, and does not start if one
-//! does. If two start at the same moment, or one hung when it was asked, the record decides: at
-//! most one leads, and each one reports the other
-//! ([`Event::DuplicateNodeId`](crate::Event::DuplicateNodeId)).
+//! A daemon first sends a request to its own node id, and does not start when another daemon
+//! answers. Two daemons may start at the same moment, or the first may hang during the request.
+//! Then the lease decides: at most one of them leads, and each gets
+//! [`Event::DuplicateNodeId`](crate::Event::DuplicateNodeId).
 //!
 //! # The virtual IP
-//! Its netmask is that of the file. Without one it is 24 (IPv6: 128), as in go-cluster. A netmask
-//! shorter than the address brings a route with it, and ties other addresses of that network to it;
-//! see [`VirtualAddress::with_prefix`](crate::vip::VirtualAddress::with_prefix). `"netmask": 32`
-//! (IPv6: 128) is right for nearly every virtual IP, and the safe choice.
+//! It has the configured netmask, by default 24 (IPv6: 128) as in go-cluster. A netmask shorter
+//! than the address adds a route, and ties other addresses of that network to the virtual IP, see
+//! [`VirtualAddress::with_prefix`](crate::vip::VirtualAddress::with_prefix). `"netmask": 32` (IPv6:
+//! 128) is right for nearly every virtual IP, and the safe choice.
 
 mod client;
 mod command;
@@ -72,11 +74,10 @@ pub use watch::{ClusterWatch, WatchEvent};
 use daemon::CurrentDaemon;
 use hooks::SharedHooks;
 
-/// A cluster's node as its operator sees it; see the [module](self).
+/// Runs the daemon of a node, and carries out operator commands; see the [module](self).
 ///
-/// It may be shared by threads: [`run`](Self::run) on one, commands on others. Timeouts bound a
-/// command as a whole, give or take a moment of scheduling, and a second for a connection that has
-/// gone silent.
+/// Threads may share it: [`run`](Self::run) on one, commands on others. A command may exceed its
+/// timeout by a moment of scheduling, and by a second to close a silent connection.
 pub struct Manager {
     config: Config,
     options: Options,
@@ -84,7 +85,7 @@ pub struct Manager {
     daemon: Arc<CurrentDaemon>,
 }
 
-/// What a daemon consists of.
+/// The parts of a daemon.
 struct Options {
     health: bool,
     service: bool,
@@ -100,13 +101,13 @@ impl fmt::Debug for Manager {
 }
 
 impl Manager {
-    /// A manager without hooks, with everything a daemon can have.
+    /// A manager without hooks, whose daemon has all other parts.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self::builder(config).build()
     }
 
-    /// A manager with hooks, or without some parts.
+    /// A builder, for a daemon with hooks or without some parts.
     pub fn builder(config: Config) -> ManagerBuilder {
         let options =
             Options { health: true, service: true, control: true, hooks: None, vip: None };
@@ -128,24 +129,25 @@ impl Manager {
         Ok(self.config.save(file)?)
     }
 
-    /// Whether [`run`](Self::run) is under way in this manager.
+    /// Whether the daemon of this manager runs, from the call of [`run`](Self::run) to its return.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.daemon.is_running()
     }
 
-    /// The node of the daemon that runs in this manager, once it has started.
+    /// The node of this manager's daemon, once it has started.
     #[must_use]
     pub fn node(&self) -> Option<NodeHandle> {
         self.daemon.node()
     }
 
-    /// Ends the daemon of this manager, if one runs: [`run`](Self::run) returns soon. Never blocks.
+    /// Tells this manager's daemon, if it runs, to stop: [`run`](Self::run) returns soon. Never
+    /// blocks.
     pub fn stop(&self) {
         self.daemon.stop();
     }
 
-    /// Adds a value to the health answers of the daemon, of this run and of later ones.
+    /// Adds a value to the health responses of the daemon, in this run and later ones.
     ///
     /// # Errors
     /// [`CustomError`]: nothing has changed.
@@ -154,7 +156,7 @@ impl Manager {
     }
 }
 
-/// To choose what a daemon consists of.
+/// Builder of a [`Manager`], which chooses the parts of its daemon.
 #[must_use = "a builder does nothing until it is built"]
 pub struct ManagerBuilder {
     config: Config,
@@ -168,33 +170,33 @@ impl fmt::Debug for ManagerBuilder {
 }
 
 impl ManagerBuilder {
-    /// Calls for what happens to the daemon and its node.
+    /// Hooks for the events of the daemon and its node.
     pub fn hooks(mut self, hooks: impl DaemonHooks) -> Self {
         self.options.hooks = Some(Arc::new(Mutex::new(Box::new(hooks))));
         self
     }
 
-    /// Whether the daemon can be commanded over NATS. Default true; off, `promote`, `demote`,
+    /// Whether the daemon takes commands over NATS. Default true. Without it, `promote`, `demote`,
     /// `transfer` and `leave` of other processes are refused.
     pub fn control(mut self, on: bool) -> Self {
         self.options.control = on;
         self
     }
 
-    /// Whether the daemon is a micro service at all. Default true.
+    /// Whether the daemon has the [service](crate::service). Default true.
     pub fn service(mut self, on: bool) -> Self {
         self.options.service = on;
         self
     }
 
-    /// Whether the daemon answers health questions. Default true.
+    /// Whether the daemon answers [health](crate::health) requests. Default true.
     pub fn health(mut self, on: bool) -> Self {
         self.options.health = on;
         self
     }
 
-    /// Makes the worker of the virtual IP, each time a daemon starts that has one configured: with
-    /// another policy, or over `vip::Memory` in tests. Default:
+    /// Makes the worker of the configured virtual IP, each time the daemon starts: with another
+    /// policy, or with `vip::Memory` in tests. Default:
     /// [`vip::from_config`].
     pub fn vip_with(
         mut self,
@@ -204,7 +206,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// The manager. Nothing is started or connected to.
+    /// Builds the manager. Starts nothing, and makes no connection.
     #[must_use]
     pub fn build(self) -> Manager {
         let Self { config, options } = self;
@@ -212,7 +214,7 @@ impl ManagerBuilder {
     }
 }
 
-/// The shorter of two durations, and not zero: a bound for one step of several.
+/// The timeout of one step of several: the shorter of two durations, and not zero.
 fn step(longest: Duration, left: Duration) -> Duration {
     longest.min(left).max(Duration::from_millis(1))
 }

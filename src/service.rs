@@ -1,11 +1,11 @@
-//! A node as a NATS micro service: listed, inspected and, if allowed, controlled by any NATS tool.
+//! A node as a NATS micro service: any NATS tool can list, inspect and, if permitted, control it.
 //!
-//! The service is called `cluster_<cluster>`, each node is an instance of it, and its id is the
-//! session of the node's start. It answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` (NATS
-//! architecture decision 32), of all services, of this name, and of this id; and has the endpoints
-//! of go-cluster v2, and three more:
+//! The service's name is `cluster_<cluster>`. Each node is an instance of it, and the instance's id
+//! is the session of the node's start. It answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` (NATS
+//! architecture decision 32) for all services, for its name and for its id. It has the endpoints of
+//! go-cluster v2, and three more:
 //!
-//! | endpoint | subject | answer |
+//! | endpoint | subject | response or effect |
 //! |---|---|---|
 //! | `status` | `cluster_<cluster>.status.<node>` | [`NodeStatus`] |
 //! | `status-all` | `cluster_<cluster>.status` | the same, by every node |
@@ -41,7 +41,7 @@ mod request;
 mod status;
 
 pub use handler::{EndpointStats, Options, Service};
-pub use request::{MAX_REQUEST_BYTES, RequestError, parse_promote, parse_transfer};
+pub use request::{CommandError, MAX_REQUEST_BYTES, parse_promote, parse_transfer};
 pub use status::NodeStatus;
 
 pub(crate) use handler::{ControlResponse, ServiceHandler};
@@ -58,20 +58,20 @@ pub fn status_subject(cluster_id: &str, node_id: &str) -> String {
     format!("cluster_{cluster_id}.status.{node_id}")
 }
 
-/// Where all nodes say how they are: `cluster_<cluster>.status`.
+/// The subject of all nodes' statuses: `cluster_<cluster>.status`.
 #[must_use]
 pub fn status_subject_of_all(cluster_id: &str) -> String {
     format!("cluster_{cluster_id}.status")
 }
 
-/// Where a node says that it is there: `cluster_<cluster>.ping.<node>`.
+/// The subject of a node's ping: `cluster_<cluster>.ping.<node>`.
 #[must_use]
 pub fn ping_subject(cluster_id: &str, node_id: &str) -> String {
     format!("cluster_{cluster_id}.ping.{node_id}")
 }
 
-/// Where a node takes commands: `cluster_<cluster>.control.<node>.<command>`, with `stepdown`,
-/// `transfer`, `promote` or `stop`.
+/// The subject of a command to a node: `cluster_<cluster>.control.<node>.<command>`, with
+/// `stepdown`, `transfer`, `promote` or `stop`.
 #[must_use]
 pub fn control_subject(cluster_id: &str, node_id: &str, command: &str) -> String {
     format!("cluster_{cluster_id}.control.{node_id}.{command}")

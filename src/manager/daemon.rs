@@ -1,4 +1,4 @@
-//! The daemon: everything started in order, and stopped in the opposite one.
+//! The daemon: starts its parts in order, and stops them in the opposite order.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
 use super::client::ClusterClient;
-use super::hooks::{DaemonHooks, Forward, call};
+use super::hooks::{DaemonHooks, NodeHooks, call};
 use super::{Manager, ManagerError, step};
 use crate::clock::Clock;
 use crate::config::VipConfig;
@@ -17,9 +17,8 @@ use crate::request_server::{Handler, RequestServer};
 use crate::service::{self, ServiceHandler};
 use crate::vip;
 
-/// How long an earlier daemon of the same node has to answer. Where none listens, the server says
-/// so at once.
-const PREDECESSOR: Duration = Duration::from_secs(3);
+/// How long another daemon of the same node has to answer. Without one the server says so at once.
+const OTHER_DAEMON_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Makes the worker that holds the virtual IP.
 pub(super) type MakeWorker = dyn Fn(&VipConfig) -> Result<vip::Worker, vip::VipError> + Send + Sync;
@@ -118,7 +117,7 @@ impl Manager {
     }
 
     fn serve(&self, stop: &Receiver<()>) -> Result<Stopped, ManagerError> {
-        self.check_predecessor()?;
+        self.check_other_daemon()?;
         let node = self.start_node()?;
         let handle = node.handle();
         let server = self.open_request_server(&handle)?;
@@ -132,27 +131,27 @@ impl Manager {
             recv(self.daemon.stopped) -> _ => {}
         }
         log::info!(cluster, node = name; "daemon stops");
-        // Questions are answered until the lease is given back.
+        // The daemon answers requests until the lease is released.
         let stopped = node.stop();
         drop(server);
         Ok(stopped)
     }
 
-    /// Refuses to be the second daemon of a node whose first one answers.
-    fn check_predecessor(&self) -> Result<(), ManagerError> {
+    /// Refuses to start when another daemon of this node answers.
+    fn check_other_daemon(&self) -> Result<(), ManagerError> {
         let config = &self.config;
         let mut client = match ClusterClient::connect(config, config.connect_timeout()) {
             Ok(client) => client,
             Err(_) if config.start_disconnected() => return Ok(()),
             Err(error) => return Err(error),
         };
-        let timeout = step(PREDECESSOR, config.connect_timeout());
+        let timeout = step(OTHER_DAEMON_TIMEOUT, config.connect_timeout());
         match client.is_running(config.node_id(), timeout) {
             Ok(true) => Err(self.already_running()),
             Ok(false) => Ok(()),
             Err(error) => {
-                // The record settles it, a little later.
-                log::warn!("it is not known whether this node runs already: {error}");
+                // The lease decides, a little later.
+                log::warn!("whether this node runs already is not known: {error}");
                 Ok(())
             }
         }
@@ -161,7 +160,7 @@ impl Manager {
     fn start_node(&self) -> Result<Node, ManagerError> {
         let mut builder = Node::builder(self.config.clone());
         if let Some(hooks) = &self.options.hooks {
-            builder = builder.hooks(Forward(hooks.clone()));
+            builder = builder.hooks(NodeHooks(hooks.clone()));
         }
         if let (Some(make), Some(vip)) = (&self.options.vip, self.config.vip()) {
             builder = builder.vip(make(vip).map_err(|error| StartError::Vip(error.into()))?);

@@ -1,11 +1,11 @@
-//! Why a command or a daemon failed, sorted by what the operator does next.
+//! The errors of commands and daemons, sorted by what the operator does next.
 
 use thiserror::Error;
 
 use crate::config::{ConfigError, InvalidId};
 use crate::error::{StartError, StoreError};
 
-/// Why it did not work; the text is one line, and says what would help.
+/// Why a command or a daemon failed. The text is one line, and says what helps.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ManagerError {
@@ -48,7 +48,7 @@ pub enum ManagerError {
     /// The request did not take effect in time; it may still do so.
     #[error("timed out waiting for {waiting_for}")]
     TimedOut {
-        /// What was waited for.
+        /// What the command waited for.
         waiting_for: String,
     },
     /// A daemon of this node already runs, in this process or in another one that answers.
@@ -71,7 +71,7 @@ pub enum ManagerError {
 }
 
 impl ManagerError {
-    /// What a command exits with: 1 failed, 2 configuration, 3 not the leader or another leads, 4
+    /// The exit code of a command: 1 failed, 2 configuration, 3 not the leader or another leads, 4
     /// no daemon answers, 5 timed out, 6 already running, 7 refused or not permitted.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

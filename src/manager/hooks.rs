@@ -1,4 +1,4 @@
-//! Hooks of a daemon: those of its node, and three of its own.
+//! The hooks of a daemon: those of its node, and three more.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,34 +13,35 @@ use crate::leadership::Leadership;
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
 
-/// Calls for what happens to a daemon: those of [`Hooks`], on their own thread, and these, on the
-/// thread of [`Manager::run`](super::Manager::run), which waits for them: leave word and return. No
-/// two are made at once. One that panics is logged.
+/// Hooks for the events of a daemon. Those of [`Hooks`] are called on their own thread. The three
+/// of this trait are called on the thread of [`Manager::run`](super::Manager::run), which waits for
+/// them, so they must return soon. No two hooks are called at the same time. A panic of a hook is
+/// logged.
 pub trait DaemonHooks: Hooks {
-    /// The daemon starts: nothing runs yet, and nothing is connected.
+    /// The daemon starts: the node does not run yet, and there is no connection.
     fn on_daemon_start(&mut self) {}
 
-    /// The node has started, and questions are answered.
+    /// The node has started, and the daemon answers requests.
     fn on_daemon_ready(&mut self, node: &NodeHandle) {
         let _ = node;
     }
 
-    /// Everything has stopped: the lease and the virtual IP are given back, or left to expire. Also
+    /// The daemon has stopped: the lease and the virtual IP are released, or left to expire. Also
     /// called when the daemon did not start. Not called while another hook hangs.
     fn on_daemon_stop(&mut self) {}
 }
 
-/// The hooks, for both threads.
+/// The hooks, shared by the two threads that call them.
 pub(super) type SharedHooks = Arc<Mutex<Box<dyn DaemonHooks>>>;
 
 /// How long a call waits for a hook that runs on the other thread.
-const PATIENCE: Duration = Duration::from_secs(1);
+const HOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Makes a call of the daemon's own, unless another hook hangs.
+/// Calls a hook of the daemon, unless another hook hangs.
 pub(super) fn call(hooks: Option<&SharedHooks>, call: impl FnOnce(&mut dyn DaemonHooks)) {
     let Some(hooks) = hooks else { return };
-    let Some(mut hooks) = hooks.try_lock_for(PATIENCE) else {
-        log::error!("a hook does not return; another is left out");
+    let Some(mut hooks) = hooks.try_lock_for(HOOK_TIMEOUT) else {
+        log::error!("a hook does not return, so another hook is skipped");
         return;
     };
     if catch_unwind(AssertUnwindSafe(|| call(hooks.as_mut()))).is_err() {
@@ -48,10 +49,10 @@ pub(super) fn call(hooks: Option<&SharedHooks>, call: impl FnOnce(&mut dyn Daemo
     }
 }
 
-/// Hands the node's calls on.
-pub(super) struct Forward(pub(super) SharedHooks);
+/// Forwards the calls of the node.
+pub(super) struct NodeHooks(pub(super) SharedHooks);
 
-impl Hooks for Forward {
+impl Hooks for NodeHooks {
     fn on_become_leader(&mut self, leadership: Leadership) {
         self.0.lock().on_become_leader(leadership);
     }

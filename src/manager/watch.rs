@@ -12,11 +12,11 @@ use crate::config::Config;
 use crate::event::{Event, Role};
 use crate::observer::Observer;
 
-/// How long is listened for answers at a time, at most; also how late a call may return.
+/// How long the nodes have to answer, at most; also how late a call may return.
 const LISTEN: Duration = Duration::from_millis(400);
-/// So many questions in a row without an answer, and a node is down.
+/// After this many requests in a row without a response a node is down.
 const DOWN_AFTER: u32 = 3;
-/// So many without, and it is forgotten.
+/// After this many a node is removed from the view.
 const FORGOTTEN_AFTER: u32 = 30;
 
 /// A change that a [`ClusterWatch`] reports.
@@ -32,7 +32,7 @@ pub enum WatchEvent {
         /// The node.
         node_id: String,
     },
-    /// A node has not answered three times in a row.
+    /// A node has not answered three requests in a row.
     NodeDown {
         /// The node.
         node_id: String,
@@ -46,7 +46,7 @@ pub enum WatchEvent {
     },
 }
 
-/// Follows a cluster. Writes nothing, and never leads.
+/// A live view of a cluster. Writes nothing, and never leads.
 pub struct ClusterWatch {
     observer: Observer,
     client: ClusterClient,
@@ -81,7 +81,7 @@ impl ClusterWatch {
         })
     }
 
-    /// The next thing, within `timeout` and the time it takes to listen for answers (0.4 s, or half
+    /// The next event, within `timeout` and the time that the nodes have to answer (0.4 s, or half
     /// the interval if that is less).
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<WatchEvent> {
         let until = self.clock.now() + timeout;
@@ -116,32 +116,26 @@ impl ClusterWatch {
     fn refresh(&mut self) {
         let now = self.clock.now();
         self.next_at = now + self.interval;
-        let heard = self.client.nodes(step(LISTEN, self.interval / 2));
+        let answered = self.client.nodes(step(LISTEN, self.interval / 2));
         let seen = self.observer.status();
         let before = std::mem::take(&mut self.latest.nodes);
         let mut view = ClusterView { problem: None, ..self.latest.clone() };
-        // The observer has nothing to say for long, and does not miss a server that hangs.
+        // The observer does not notice a server that hangs for a long time.
         view.connected = seen.connected && self.client.server().is_some();
         view.server = self.client.server();
         view.epoch = 0;
         view.set_record(&RecordView::observed(&seen));
-        match heard {
-            Ok(nodes) => {
-                let nodes = self.compare(before, nodes);
-                view.set_nodes(nodes);
-            }
-            Err(error) => {
-                view.problem = Some(error.to_string());
-                let nodes = self.compare(before, Vec::new());
-                view.set_nodes(nodes);
-            }
-        }
+        let nodes = answered.unwrap_or_else(|error| {
+            view.problem = Some(error.to_string());
+            Vec::new()
+        });
+        view.set_nodes(self.compare(before, nodes));
         self.follow_lease(&mut view);
         self.latest.clone_from(&view);
         self.waiting.push_back(WatchEvent::View(view));
     }
 
-    /// Merges what is heard into what was known, and tells what changed.
+    /// Merges the nodes that answered into the known ones, and queues events for the changes.
     fn compare(&mut self, before: Vec<NodeView>, now: Vec<NodeView>) -> Vec<NodeView> {
         for node in &now {
             let (node_id, role) = (node.status.node_id.clone(), node.status.role);
@@ -172,16 +166,16 @@ impl ClusterWatch {
         nodes
     }
 
-    /// What is left of the lease when its holder says nothing.
+    /// The rest of the lease, also while its holder does not answer.
     fn follow_lease(&mut self, view: &mut ClusterView) {
         let now = self.clock.now();
-        let heard = view.nodes.iter().find(|node| {
+        let holder = view.nodes.iter().find(|node| {
             node.missed == 0
                 && node.status.role == Role::Leader
                 && Some(&node.status.node_id) == view.leader.as_ref()
         });
-        let heard = heard.map(|holder| &holder.status);
-        if let Some((holder, left)) = heard.and_then(|s| Some((s, s.lease_remaining_ms?))) {
+        let status = holder.map(|holder| &holder.status);
+        if let Some((holder, left)) = status.and_then(|s| Some((s, s.lease_remaining_ms?))) {
             let until = now + Duration::from_millis(left);
             self.lease = Some((holder.node_id.clone(), holder.epoch, until));
         }

@@ -1,4 +1,4 @@
-//! The endpoints: what is asked, and what is done about it.
+//! The endpoints of the service, and what each of them does.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::micro::{self, Endpoint, Identity, Verb};
-use super::request::{RequestError, check_length, parse_promote, parse_transfer};
+use super::request::{CommandError, check_length, parse_promote, parse_transfer};
 use super::status::NodeStatus;
 use super::{control_subject, name, ping_subject, status_subject, status_subject_of_all};
 use crate::clock::Clock;
@@ -20,10 +20,10 @@ use crate::node::{ControlCommand, NodeHandle};
 use crate::request_server::{Handler, RequestServer, Response};
 use crate::utc;
 
-/// How long a command waits for the renewal thread, which takes it up at once unless it hangs.
+/// How long a command waits for the renewal thread, which takes it at once unless it hangs.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a service offers.
+/// The options of a service.
 #[derive(Default)]
 pub struct Options {
     control: bool,
@@ -37,16 +37,16 @@ impl fmt::Debug for Options {
 }
 
 impl Options {
-    /// Whether there are endpoints that control the node. Default false: who may reach the subjects
-    /// is decided by the server's permissions, and a server without any lets everybody.
+    /// Whether the service has endpoints that control the node. Default false, as a server without
+    /// permissions lets every client use them.
     #[must_use]
     pub fn control(mut self, on: bool) -> Self {
         self.control = on;
         self
     }
 
-    /// What the endpoint `stop` does; without it there is none. It is called on the service's
-    /// thread, and must only leave word.
+    /// The action of the endpoint `stop`; without it there is no such endpoint. It is called on the
+    /// service's thread, so it must return at once: tell another thread to stop.
     #[must_use]
     pub fn on_stop(mut self, stop: impl Fn() + Send + 'static) -> Self {
         self.on_stop = Some(Box::new(stop));
@@ -54,34 +54,34 @@ impl Options {
     }
 }
 
-/// Answers for a node until it is dropped.
+/// Answers requests to a node until it is dropped.
 ///
-/// It connects in the background on a connection of its own, and again whenever that goes away.
-/// Dropping it closes the connection and takes a second at the most.
+/// It connects in the background, on its own connection, and reconnects when that is lost. Dropping
+/// it closes the connection and takes at most a second.
 #[derive(Debug)]
 pub struct Service {
     endpoints: Shared,
     server: RequestServer,
 }
 
-/// An endpoint's counters.
+/// The counters of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointStats {
     /// Its name.
     pub name: &'static str,
-    /// Where it listens.
+    /// Its subject.
     pub subject: String,
-    /// Requests answered.
+    /// Answered requests.
     pub requests: u64,
-    /// Those of them that were refused.
+    /// Refused requests among them.
     pub errors: u64,
-    /// Spent on them all together.
+    /// The time that all of them took together.
     pub processing_time: Duration,
 }
 
 impl Service {
-    /// Begins to answer.
+    /// Starts to answer.
     ///
     /// # Errors
     /// [`StartError::Thread`]
@@ -94,7 +94,7 @@ impl Service {
         Ok(Self { endpoints, server: server.map_err(StartError::Thread)? })
     }
 
-    /// What the endpoints did so far.
+    /// The counters of the endpoints.
     #[must_use]
     pub fn stats(&self) -> Vec<EndpointStats> {
         let endpoints = self.endpoints.lock();
@@ -108,19 +108,19 @@ impl Service {
         endpoints.iter().map(stats).collect()
     }
 
-    /// Whether it can be asked now.
+    /// Whether it is connected, so that requests reach it.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.server.server().is_some()
     }
 
-    /// Why it cannot be asked, or what the server forbids it.
+    /// Why it is not connected, or what the server does not permit.
     #[must_use]
     pub fn problem(&self) -> Option<StoreError> {
         self.server.problem()
     }
 
-    /// Stops answering; so does dropping.
+    /// Stops answering, as dropping does.
     pub fn stop(self) {
         drop(self);
     }
@@ -128,7 +128,7 @@ impl Service {
 
 type Shared = Arc<Mutex<Vec<Endpoint>>>;
 
-/// The answer to a command.
+/// The response to a command.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ControlResponse {
     pub(crate) ok: bool,
@@ -138,10 +138,10 @@ pub(crate) struct ControlResponse {
     pub(crate) leader: Option<String>,
 }
 
-/// Why a command is not carried out: a code, and words.
+/// Why a command is refused: a code and a text.
 type Refusal = (u16, String);
 
-/// Answers for one node.
+/// Answers requests to one node.
 pub(crate) struct ServiceHandler {
     node: NodeHandle,
     options: Options,
@@ -182,13 +182,13 @@ impl ServiceHandler {
         Self { node, options, identity, verbs, started, endpoints }
     }
 
-    fn describe(&self, verb: Verb) -> Response {
+    fn discovery(&self, verb: Verb) -> Response {
         let data = match verb {
             Verb::Stats => self.counters(),
             Verb::Ping | Verb::Info => Value::Null,
         };
         let endpoints = self.endpoints.lock();
-        let body = micro::answer(verb, &self.identity, &endpoints, &self.started, &data);
+        let body = micro::response(verb, &self.identity, &endpoints, &self.started, &data);
         Response { body, error: None }
     }
 
@@ -211,31 +211,29 @@ impl ServiceHandler {
 
     fn handle(&self, endpoint: &str, body: &[u8]) -> Response {
         match endpoint {
-            "status" | "status-all" => said(&NodeStatus::of(&self.node)),
-            "ping" => said(&json!({ "ok": true, "timestamp": utc::unix_millis() })),
-            command => self.reply(self.command(command, body)),
+            "status" | "status-all" => json_response(&NodeStatus::of(&self.node)),
+            "ping" => json_response(&json!({ "ok": true, "timestamp": utc::unix_millis() })),
+            command => self.respond_to_command(self.command(command, body)),
         }
     }
 
-    fn reply(&self, done: Result<(), Refusal>) -> Response {
+    fn respond_to_command(&self, done: Result<(), Refusal>) -> Response {
         let leader = self.node.leader();
         match done {
-            Ok(()) => said(&ControlResponse { ok: true, error: None, leader }),
-            Err((code, words)) => {
-                let reply = ControlResponse { ok: false, error: Some(words.clone()), leader };
-                Response { error: Some((code, words)), ..said(&reply) }
+            Ok(()) => json_response(&ControlResponse { ok: true, error: None, leader }),
+            Err((code, text)) => {
+                let response = ControlResponse { ok: false, error: Some(text.clone()), leader };
+                Response { error: Some((code, text)), ..json_response(&response) }
             }
         }
     }
 
     fn command(&self, command: &str, body: &[u8]) -> Result<(), Refusal> {
-        check_length(body).map_err(unreadable)?;
+        check_length(body).map_err(malformed)?;
         let parsed = match command {
             "stepdown" => ControlCommand::StepDown,
-            "transfer" => {
-                ControlCommand::Transfer { to: parse_transfer(body).map_err(unreadable)? }
-            }
-            "promote" => self.promotion(parse_promote(body).map_err(unreadable)?)?,
+            "transfer" => ControlCommand::Transfer { to: parse_transfer(body).map_err(malformed)? },
+            "promote" => self.promotion(parse_promote(body).map_err(malformed)?)?,
             _ => {
                 log::info!("stop requested over NATS");
                 self.options.on_stop.iter().for_each(|stop| stop());
@@ -264,7 +262,7 @@ impl Handler for ServiceHandler {
 
     fn respond(&mut self, message: &Message) -> Option<Response> {
         if let Some((_, verb)) = self.verbs.iter().find(|(verb, _)| *verb == message.subject) {
-            return Some(self.describe(*verb));
+            return Some(self.discovery(*verb));
         }
         let place = |endpoint: &Endpoint| endpoint.subject == message.subject;
         let at = self.endpoints.lock().iter().position(place)?;
@@ -277,14 +275,14 @@ impl Handler for ServiceHandler {
 }
 
 #[allow(clippy::expect_used, reason = "the message names the invariant")]
-fn said(value: &impl Serialize) -> Response {
+fn json_response(value: &impl Serialize) -> Response {
     let body = serde_json::to_vec(value).expect("invariant: keys are texts");
     Response { body, error: None }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn unreadable(error: RequestError) -> Refusal {
-    let code = if matches!(error, RequestError::TooLong(_)) { 413 } else { 400 };
+fn malformed(error: CommandError) -> Refusal {
+    let code = if matches!(error, CommandError::TooLong(_)) { 413 } else { 400 };
     (code, error.to_string())
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::utc;
 
-/// Who a service is: what every answer begins with.
+/// The identity of a service instance, with which every response begins.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Identity {
     pub(super) name: String,
@@ -17,7 +17,7 @@ pub(super) struct Identity {
     pub(super) metadata: BTreeMap<&'static str, String>,
 }
 
-/// One endpoint, and what became of its requests.
+/// An endpoint and the counters of its requests.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) name: &'static str,
@@ -43,9 +43,9 @@ impl Endpoint {
     pub(super) fn count(&mut self, spent: Duration, error: Option<&(u16, String)>) {
         self.requests += 1;
         self.spent += spent;
-        if let Some((code, words)) = error {
+        if let Some((code, text)) = error {
             self.errors += 1;
-            self.last_error = format!("{code}:{words}");
+            self.last_error = format!("{code}:{text}");
         }
     }
 }
@@ -62,9 +62,9 @@ impl Verb {
         [(Self::Ping, "PING"), (Self::Info, "INFO"), (Self::Stats, "STATS")];
 
     /// The three subjects of a verb: of all services, of one name, of one instance.
-    pub(super) fn subjects(word: &str, identity: &Identity) -> [String; 3] {
+    pub(super) fn subjects(text: &str, identity: &Identity) -> [String; 3] {
         let (name, id) = (&identity.name, &identity.id);
-        [format!("$SRV.{word}"), format!("$SRV.{word}.{name}"), format!("$SRV.{word}.{name}.{id}")]
+        [format!("$SRV.{text}"), format!("$SRV.{text}.{name}"), format!("$SRV.{text}.{name}.{id}")]
     }
 }
 
@@ -88,7 +88,7 @@ struct Info<'a> {
 struct EndpointInfo<'a> {
     name: &'a str,
     subject: &'a str,
-    /// None: every node is asked by a subject of its own, or all are meant.
+    /// Empty: a request is for one node's subject or for all nodes.
     queue_group: &'a str,
     metadata: BTreeMap<&'a str, &'a str>,
 }
@@ -116,9 +116,9 @@ struct EndpointStats<'a> {
     data: Option<&'a Value>,
 }
 
-/// The answer to a verb. `data` goes with the first endpoint's statistics.
+/// The response to a verb. `data` goes with the statistics of the first endpoint.
 #[allow(clippy::expect_used, reason = "the message names the invariant")]
-pub(super) fn answer(
+pub(super) fn response(
     verb: Verb,
     identity: &Identity,
     endpoints: &[Endpoint],
@@ -173,7 +173,7 @@ pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The present moment, for people.
+/// The wall-clock time as RFC 3339 in UTC, for people.
 pub(super) fn wall_clock() -> String {
     utc::rfc3339(SystemTime::now())
 }

@@ -1,5 +1,5 @@
-//! The bodies of commands. They come from anybody who may publish, and are judged before anything
-//! is done.
+//! The bodies of commands. Any client with the permission to publish may send them, so they are
+//! checked before the node acts.
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -9,26 +9,26 @@ use crate::config::{InvalidId, check_node_id};
 /// Longest body of a command, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 1024;
 
-/// A command that is none. Nothing was done.
+/// The body of a command cannot be parsed. Nothing was done.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum RequestError {
+pub enum CommandError {
     /// The body is too long.
-    #[error("a request of {0} bytes, at most {MAX_REQUEST_BYTES} are read")]
+    #[error("the request has {0} bytes, at most {MAX_REQUEST_BYTES} are accepted")]
     TooLong(usize),
-    /// The body is not what this command takes.
+    /// The body has another form than this command takes.
     #[error("{0}")]
-    Unreadable(&'static str),
-    /// The body names no node.
+    Malformed(&'static str),
+    /// The body has no valid node id.
     #[error(transparent)]
     NodeId(#[from] InvalidId),
 }
 
-/// The node that a transfer is meant for: its id as plain text, or `{"to":"node-2"}`.
+/// The successor that a transfer names: a node id as plain text, or `{"to":"node-2"}`.
 ///
 /// # Errors
-/// [`RequestError`] when it is too long, no text, or no node's id.
-pub fn parse_transfer(body: &[u8]) -> Result<String, RequestError> {
+/// [`CommandError`] when the body is too long, is no text, or has no valid node id.
+pub fn parse_transfer(body: &[u8]) -> Result<String, CommandError> {
     #[derive(Deserialize)]
     struct Transfer {
         to: String,
@@ -37,9 +37,9 @@ pub fn parse_transfer(body: &[u8]) -> Result<String, RequestError> {
     let text = bounded_text(body)?;
     let to = if text.starts_with('{') {
         let parsed = serde_json::from_str::<Transfer>(text);
-        parsed.map_err(|_| RequestError::Unreadable(WANTED))?.to
+        parsed.map_err(|_| CommandError::Malformed(WANTED))?.to
     } else if text.is_empty() {
-        return Err(RequestError::Unreadable(WANTED));
+        return Err(CommandError::Malformed(WANTED));
     } else {
         text.to_owned()
     };
@@ -51,8 +51,8 @@ pub fn parse_transfer(body: &[u8]) -> Result<String, RequestError> {
 /// means no. A live leader keeps its lease: the promoted node takes part in the election and waits.
 ///
 /// # Errors
-/// [`RequestError`] when it is too long or something else.
-pub fn parse_promote(body: &[u8]) -> Result<bool, RequestError> {
+/// [`CommandError`] when the body is too long or has another form.
+pub fn parse_promote(body: &[u8]) -> Result<bool, CommandError> {
     #[derive(Deserialize)]
     struct Promote {
         #[serde(default)]
@@ -62,21 +62,22 @@ pub fn parse_promote(body: &[u8]) -> Result<bool, RequestError> {
     if text.is_empty() {
         return Ok(false);
     }
-    // An array would do for the parser.
+    // The parser accepts an array in place of an object.
     let object = Some(text).filter(|text| text.starts_with('{'));
     let promote = object.and_then(|text| serde_json::from_str::<Promote>(text).ok());
-    let wanted = RequestError::Unreadable("the body must be empty or {\"force\":true}");
+    let wanted = CommandError::Malformed("the body must be empty or {\"force\":true}");
     promote.map(|promote| promote.force).ok_or(wanted)
 }
 
-/// Commands that take nothing ignore what they get, within the bound.
-pub(super) fn check_length(body: &[u8]) -> Result<(), RequestError> {
-    if body.len() > MAX_REQUEST_BYTES { Err(RequestError::TooLong(body.len())) } else { Ok(()) }
+/// Commands without a parameter ignore the body, unless it is too long.
+pub(super) fn check_length(body: &[u8]) -> Result<(), CommandError> {
+    if body.len() > MAX_REQUEST_BYTES { Err(CommandError::TooLong(body.len())) } else { Ok(()) }
 }
 
-fn bounded_text(body: &[u8]) -> Result<&str, RequestError> {
+fn bounded_text(body: &[u8]) -> Result<&str, CommandError> {
     check_length(body)?;
-    let text = std::str::from_utf8(body).map_err(|_| RequestError::Unreadable("not a text"))?;
+    let text =
+        std::str::from_utf8(body).map_err(|_| CommandError::Malformed("the body is not UTF-8"))?;
     Ok(text.trim())
 }
 
@@ -95,13 +96,13 @@ mod tests {
         {
             assert!(parse_transfer(body.as_bytes()).is_err(), "{body}");
         }
-        assert!(matches!(parse_transfer(&[0xff]), Err(RequestError::Unreadable(_))));
+        assert!(matches!(parse_transfer(&[0xff]), Err(CommandError::Malformed(_))));
         let long = vec![b'a'; MAX_REQUEST_BYTES + 1];
-        assert!(matches!(parse_transfer(&long), Err(RequestError::TooLong(_))));
+        assert!(matches!(parse_transfer(&long), Err(CommandError::TooLong(_))));
     }
 
     #[test]
-    fn a_promotion_is_forced_only_when_it_says_so() {
+    fn a_promotion_is_forced_only_by_its_body() {
         for (body, force) in [("", false), ("{}", false), ("{\"force\":true}", true)] {
             assert_eq!(parse_promote(body.as_bytes()).unwrap(), force, "{body}");
         }
@@ -112,7 +113,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_do_harm(body in proptest::collection::vec(any::<u8>(), 0..1100)) {
+        fn parsing_bytes_never_panics(body in proptest::collection::vec(any::<u8>(), 0..1100)) {
             if let Ok(to) = parse_transfer(&body) {
                 prop_assert!(check_node_id(&to).is_ok());
             }
@@ -120,7 +121,7 @@ mod tests {
         }
 
         #[test]
-        fn no_json_does_harm(to in ".{0,80}", force in ".{0,9}") {
+        fn parsing_json_never_panics(to in ".{0,80}", force in ".{0,9}") {
             let body = serde_json::json!({ "to": to, "force": force }).to_string();
             if let Ok(named) = parse_transfer(body.as_bytes()) {
                 prop_assert!(check_node_id(&named).is_ok());

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use leasehold::config::{Config, ConfigError, check_node_id};
 use leasehold::health::{Health, MAX_RESPONSE_BYTES, Malformed};
 use leasehold::lease::{Epoch, Lease, MAX_RECORD_BYTES, MAX_TTL, MIN_TTL, Undecodable};
-use leasehold::service::{NodeStatus, RequestError};
+use leasehold::service::{CommandError, NodeStatus};
 
 /// What was made of a record: it is within all ranges, and the same again when it is written and
 /// read back.
@@ -74,7 +74,7 @@ pub fn check_status(parsed: Result<NodeStatus, Malformed>) {
 }
 
 /// What was made of a command's body: it names a node that there may be, or is refused in a line.
-pub fn check_commands(transfer: Result<String, RequestError>, promote: Result<bool, RequestError>) {
+pub fn check_commands(transfer: Result<String, CommandError>, promote: Result<bool, CommandError>) {
     match transfer {
         Ok(node) => check_node_id(&node).expect("a node's id"),
         Err(error) => check_line(&error.to_string(), 1_000),
