@@ -48,7 +48,7 @@ opt-level = 3
 [workspace]
 [dependencies]
 END
-    grep -E '^(crossbeam-channel|log|parking_lot|rustix|serde|serde_json|thiserror) = ' \
+    grep -E '^(crossbeam-channel|humantime|log|parking_lot|rustix|serde|serde_json|thiserror) = ' \
         Cargo.toml | awk '!seen[$1]++'
 }
 
@@ -142,7 +142,8 @@ main() {
     cp "${patches[@]}" "$clean/"
     rm -rf "$tree"
     cp -r "$clean" "$tree"
-    simulator=$(build)
+    simulator=$(build) || true
+    [ -n "$simulator" ] || { cat "$tree/build.log"; echo "the copy does not build"; exit 1; }
     LEASEHOLD_SEEDS=200 "$simulator" >/dev/null 2>&1 ||
         { echo "the simulator finds a rule broken in the source as it is"; exit 1; }
     printf '%-22s %-36s %-18s %s\n' rule mutant result seeds
