@@ -282,10 +282,10 @@ mod tests {
     fn times_are_rfc_3339_and_a_release_has_expired() {
         let wall = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 5_000_000);
         let text = String::from_utf8(held().encode(wall, wall)).unwrap();
-        assert!(text.contains("\"expires_at\":\"2023-11-14T22:13:30.005Z\""), "{text}");
+        assert!(text.contains("\"expires_at\":\"2023-11-14T22:13:30.005000Z\""), "{text}");
         let released = Lease { node_id: String::new(), clean: true, ..held() };
         let text = String::from_utf8(released.encode(wall, wall)).unwrap();
-        assert!(text.contains("\"expires_at\":\"2023-11-14T22:13:10.005Z\""), "{text}");
+        assert!(text.contains("\"expires_at\":\"2023-11-14T22:13:10.005000Z\""), "{text}");
     }
 
     #[test]

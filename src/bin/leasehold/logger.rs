@@ -205,6 +205,6 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&record(Format::Json)).unwrap();
         assert_eq!((&json["message"], &json["node"]), (&"two lines".into(), &"a b".into()));
         let (time, _) = plain.split_once(' ').unwrap();
-        assert_eq!(time.len(), "2026-01-01T00:00:00.000Z".len(), "{plain}");
+        assert_eq!(time.len(), "2026-01-01T00:00:00.000000Z".len(), "{plain}");
     }
 }
