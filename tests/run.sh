@@ -55,8 +55,7 @@ run_tests() {
     cargo build --locked --all-features --examples
     test_some "$log" $(($(nproc) > 8 ? $(nproc) : 8)) --lib --bins "${waiting[@]}" \
         -- --skip valgrind:: || status=1
-    # A program under valgrind is so slow that others beside it would run into its timeouts.
-    ! $everything || test_some "$log" 1 --test capi valgrind:: || status=1
+    ! $everything || test_some "$log" 2 --test capi valgrind:: || status=1
     test_some "$log" "$(nproc)" --config profile.dev.package.leasehold.opt-level=2 \
         --test simulation --test exhaustive || status=1
     test_some "$log" "$(nproc)" --doc || status=1
