@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The end of the year 9999, in seconds since 1970: the last that RFC 3339 can name.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// A moment in RFC 3339, in UTC and to the microsecond: some clients read nothing but six digits of a second. A moment before 1970 is shown as the
-/// beginning of 1970.
+/// A moment in RFC 3339, in UTC. It has six digits of a second always: some clients read nothing
+/// else. A moment before 1970 is shown as the beginning of 1970.
 #[must_use]
 pub fn rfc3339(at: SystemTime) -> String {
     let at = at.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST);
