@@ -64,19 +64,19 @@ pub trait Backend: Send + fmt::Debug {
     /// The interface of that name.
     ///
     /// # Errors
-    /// [`Fault::NoSuchInterface`], or the kernel's answer.
+    /// [`Fault::NoSuchInterface`], or the kernel's error.
     fn interface(&mut self, name: &InterfaceName) -> Result<Interface, Fault>;
 
     /// The instances of this exact address: on the interface with index `on`, or on all interfaces.
     ///
     /// # Errors
-    /// The kernel's answer.
+    /// The kernel's error.
     fn find(&mut self, ip: IpAddr, on: Option<u32>) -> Result<Vec<Assigned>, Fault>;
 
     /// Adds an address to an interface, with the mark, and only if it is not there.
     ///
     /// # Errors
-    /// [`Fault::AlreadyAssigned`] when it is there, else the kernel's answer.
+    /// [`Fault::AlreadyAssigned`] when it is there, else the kernel's error.
     fn add(
         &mut self,
         interface: &Interface,
@@ -87,7 +87,7 @@ pub trait Backend: Send + fmt::Debug {
     /// Sets the lifetimes of an address that the holder owns, as a look just before has shown.
     ///
     /// # Errors
-    /// The kernel's answer.
+    /// The kernel's error.
     fn refresh(
         &mut self,
         interface: &Interface,
@@ -99,19 +99,19 @@ pub trait Backend: Send + fmt::Debug {
     /// when the address is gone.
     ///
     /// # Errors
-    /// The kernel's answer.
+    /// The kernel's error.
     fn remove(&mut self, ip: IpAddr, assigned: &Assigned) -> Result<(), Fault>;
 
     /// Announces to the network where the address is.
     ///
     /// # Errors
-    /// The kernel's answer.
+    /// The kernel's error.
     fn announce(&mut self, interface: &Interface, ip: IpAddr) -> Result<(), Fault>;
 
     /// Asks the network which host has the address, and waits up to `wait` for a response.
     ///
     /// # Errors
-    /// The kernel's answer.
+    /// The kernel's error.
     fn probe(
         &mut self,
         interface: &Interface,

@@ -34,7 +34,7 @@ fn init_writes_a_file_that_loads_and_creates_its_folder() {
     assert!(nowhere.to_string().contains("/proc/nowhere"), "{nowhere}");
 }
 
-on_both_servers!(before_there_is_anything_join_and_status_say_so, |version| {
+on_both_servers!(join_and_status_work_without_a_bucket, |version| {
     let server = NatsServer::start(version);
     let manager = operator(&server.url(), "node-1");
     let view = manager.join(LIMIT).unwrap();
@@ -93,7 +93,7 @@ fn without_a_server_a_status_says_why_and_commands_fail() {
     assert!(!view.connected && view.nodes.is_empty() && view.problem.is_some());
 }
 
-on_both_servers!(a_daemon_leads_tells_its_hooks_and_stops_in_time, |version| {
+on_both_servers!(a_daemon_leads_calls_its_hooks_and_stops_in_time, |version| {
     let server = NatsServer::start(version);
     let (hooks, told) = telling();
     let manager = Manager::builder(config(&server.url(), "node-1").build().unwrap()).hooks(hooks);
@@ -196,7 +196,7 @@ on_both_servers!(operators_read_and_command_from_other_processes, |version| {
 on_both_servers!(a_manager_commands_its_own_daemon_directly, |version| {
     let server = NatsServer::start(version);
     let url = server.url();
-    // Nobody could do that over NATS.
+    // Over NATS that is not possible.
     let quiet = |name: &str| {
         let config = config(&url, name).build().unwrap();
         Manager::builder(config).control(false)
@@ -230,11 +230,11 @@ on_both_servers!(a_manager_commands_its_own_daemon_directly, |version| {
     holder.ended().unwrap();
 });
 
-on_both_servers!(a_promotion_nobody_can_win_times_out, |version| {
+on_both_servers!(a_promotion_that_cannot_succeed_times_out, |version| {
     let server = NatsServer::start(version);
     let daemon = Daemon::of(&server.url(), "node-1");
     daemon.leads();
-    // Somebody holds the lease, and is never heard of again.
+    // A node that holds the lease and is gone.
     let client = Client::connect(&server.url());
     let bucket = Bucket::of_cluster(&client, "orders");
     let mut record = bucket.read("lease").unwrap().json();
@@ -252,7 +252,7 @@ on_both_servers!(a_promotion_nobody_can_win_times_out, |version| {
     assert!(matches!(error, ManagerError::NoDaemon { ref node } if node == "ghost"), "{error}");
 });
 
-on_both_servers!(a_second_daemon_of_a_node_is_refused_while_the_first_answers, |version| {
+on_both_servers!(a_second_daemon_of_a_node_does_not_start_while_the_first_answers, |version| {
     let server = NatsServer::start(version);
     let first = Daemon::of(&server.url(), "node-1");
     let token = first.leads();
@@ -275,9 +275,9 @@ on_both_servers!(a_second_daemon_of_a_node_is_refused_while_the_first_answers, |
     assert!(matches!(error, ManagerError::AlreadyRunning { .. }), "{error}");
 });
 
-on_both_servers!(two_daemons_of_a_node_started_at_once_are_settled_by_the_record, |version| {
+on_both_servers!(one_of_two_daemons_of_a_node_started_at_once_leads, |version| {
     let server = NatsServer::start(version);
-    // Neither answers, so neither is found by the other: as at the very same moment.
+    // Neither answers requests, so neither finds the other, as at the very same moment.
     let quiet = || {
         let config = config(&server.url(), "node-1").build().unwrap();
         let (hooks, told) = telling();
@@ -289,13 +289,13 @@ on_both_servers!(two_daemons_of_a_node_started_at_once_are_settled_by_the_record
     eventually(PATIENCE, "both to start", || started(&one) && started(&two));
     let leads = |daemon: &Daemon| daemon.node().is_leader();
     eventually(PATIENCE, "one to lead", || leads(&one) || leads(&two));
-    eventually(PATIENCE, "one to be told of the other", || {
+    eventually(PATIENCE, "one to report the other", || {
         assert!(!(leads(&one) && leads(&two)), "two leaders");
         first.try_iter().chain(second.try_iter()).any(|line| line == "duplicate")
     });
 });
 
-on_both_servers!(nothing_is_handed_to_a_node_that_is_unfit, |version| {
+on_both_servers!(a_transfer_to_an_unhealthy_node_is_refused, |version| {
     let server = NatsServer::start(version);
     let url = server.url();
     let one = Daemon::of(&url, "node-1");
@@ -311,14 +311,14 @@ on_both_servers!(nothing_is_handed_to_a_node_that_is_unfit, |version| {
     assert!(!token.is_valid());
 });
 
-on_both_servers!(looking_writes_nothing_and_never_leads, |version| {
+on_both_servers!(reading_commands_write_nothing_and_never_lead, |version| {
     let server = NatsServer::start(version);
     let url = server.url();
     let mut daemon = Daemon::of(&url, "node-1");
     daemon.leads();
     daemon.manager.stop();
     daemon.ended().unwrap();
-    // Released: whoever takes part would lead at once.
+    // The lease is released: any candidate would lead at once.
     let client = Client::connect(&url);
     let bucket = Bucket::of_cluster(&client, "orders");
     let before = bucket.info().unwrap()["state"].clone();
@@ -359,7 +359,7 @@ impl Hooks for Hanging {
 
 impl leasehold::manager::DaemonHooks for Hanging {}
 
-on_both_servers!(a_hook_that_hangs_does_not_keep_the_daemon, |version| {
+on_both_servers!(a_hanging_hook_does_not_keep_the_daemon_from_stopping, |version| {
     let server = NatsServer::start(version);
     let (release, held) = bounded(0);
     let config = config(&server.url(), "node-1").stop_timeout(Duration::from_millis(500));
@@ -398,7 +398,7 @@ on_both_servers!(a_promotion_waits_for_the_work_of_the_leader_or_times_out, |ver
     assert!(asked.elapsed() < PATIENCE);
 });
 
-on_both_servers!(a_watch_sees_nodes_come_lead_and_go, |version| {
+on_both_servers!(a_watch_reports_nodes_that_come_lead_and_go, |version| {
     let server = NatsServer::start(version);
     let url = server.url();
     let mut watch = operator(&url, "watcher").watch(Duration::from_millis(100)).unwrap();
@@ -435,23 +435,23 @@ on_both_servers!(a_watch_sees_nodes_come_lead_and_go, |version| {
     drop(two);
 });
 
-// Whoever may listen where a node listens may say anything; it passes for nobody's word but his.
-on_both_servers!(an_answer_in_anothers_name_is_none, |version| {
+// A client with the permission to subscribe to the subjects of a node may send any response.
+on_both_servers!(a_response_in_the_name_of_another_node_is_refused, |version| {
     let server = NatsServer::start(version);
-    let liar = Client::connect(&server.url());
-    let heard = liar.subscribe("cluster_orders.status.node-1");
+    let forger = Client::connect(&server.url());
+    let heard = forger.subscribe("cluster_orders.status.node-1");
     let operator = operator(&server.url(), "node-1");
-    for lie in [r#"{"nodeId":"node-2","role":"PRIMARY"}"#, "[", r#"{"nodeId":"\u202enode-1"}"#] {
+    for forged in [r#"{"nodeId":"node-2","role":"PRIMARY"}"#, "[", r#"{"nodeId":"\u202enode-1"}"#] {
         let asked = thread::scope(|scope| {
             let asking = scope.spawn(|| (operator.promote(false, LIMIT), operator.status(LIMIT)));
             for _ in 0..2 {
                 let question = heard.next(PATIENCE).expect("a question");
-                liar.publish(&question.reply.expect("a reply subject"), lie);
+                forger.publish(&question.reply.expect("a reply subject"), forged);
             }
             asking.join().unwrap()
         });
         let (Err(ManagerError::Refused { node, reason }), Ok(status)) = asked else {
-            panic!("{lie}: {asked:?}")
+            panic!("{forged}: {asked:?}")
         };
         assert_eq!((node.as_str(), reason.as_str()), ("node-1", "its response cannot be parsed"));
         assert_eq!((status.role, status.connected, status.daemon), (Role::Follower, true, false));
@@ -459,8 +459,8 @@ on_both_servers!(an_answer_in_anothers_name_is_none, |version| {
     }
 });
 
-// Nobody answers, and the observer, which asks nothing for half a minute, has not noticed.
-on_both_servers!(a_watch_on_a_link_that_carries_nothing_says_so, |version| {
+// No node answers, and the observer, which sends nothing for half a minute, has not noticed.
+on_both_servers!(a_watch_reports_a_frozen_connection, |version| {
     let server = NatsServer::start(version);
     // Where there is no record, it looks for one all the time.
     let daemon = Daemon::of(&server.url(), "node-1");
@@ -481,7 +481,7 @@ on_both_servers!(a_watch_on_a_link_that_carries_nothing_says_so, |version| {
     view("the connection again", &|view| view.connected && view.problem.is_none());
 });
 
-on_both_servers!(nodes_with_health_alone_are_seen_too, |version| {
+on_both_servers!(nodes_with_only_a_health_responder_are_listed, |version| {
     let server = NatsServer::start(version);
     let config = config(&server.url(), "node-1").build().unwrap();
     let daemon = Daemon::start(Manager::builder(config).service(false));

@@ -1,4 +1,4 @@
-//! Health over real servers: who answers what, and what hostile askers get.
+//! Health over real servers: responses, and hostile requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use crate::support::version::Version;
 use crate::support::wait::{eventually, eventually_some};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long one question may take; a loaded machine needs it.
+/// How long one request may take; a loaded machine needs it.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long nothing is waited for.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -44,13 +44,13 @@ fn ready(responder: &Responder) {
     eventually(PATIENCE, "the responder to connect", || responder.is_connected());
 }
 
-/// Asks as a stranger does, and reads the answer as JSON.
+/// Sends a request from another client, and parses the response as JSON.
 #[track_caller]
 fn asked(client: &nats::Client, subject: &str) -> Value {
     client.request(subject, "", ANSWER).expect("an answer").json()
 }
 
-on_both_servers!(a_node_answers_with_what_go_clusters_checker_wants, |version| {
+on_both_servers!(a_node_answers_the_checker_of_go_cluster, |version| {
     let server = NatsServer::start(version);
     let config = built(&server.url(), "node-1");
     let node = Node::start(config.clone()).unwrap();
@@ -74,7 +74,7 @@ on_both_servers!(a_node_answers_with_what_go_clusters_checker_wants, |version| {
 
     node.step_down().unwrap();
     let passive = || asked(&stranger, "cluster.orders.health.node-1")["role"] == "PASSIVE";
-    assert!(passive(), "it is no leader from the moment on at which it was told");
+    assert!(passive(), "it is a follower at once");
     assert!(responder.remove_custom("list") && !responder.remove_custom("list"));
     assert_eq!(asked(&stranger, "cluster.orders.health")["custom"], json!({ "load": 0.75 }));
 });
@@ -83,9 +83,9 @@ on_both_servers!(a_client_finds_one_node_all_nodes_or_none, |version| {
     let server = NatsServer::start(version);
     let url = server.url();
     let mut client = Client::connect(&built(&url, "asker"), ANSWER).unwrap();
-    assert_eq!(client.query_all(ANSWER).unwrap(), [], "nobody: known before the time is up");
+    assert_eq!(client.query_all(ANSWER).unwrap(), [], "without any node it returns at once");
 
-    // As go-cluster's checker is used: it knows what it is told.
+    // As with go-cluster's checker, the program sets the values.
     let [one, two] = ["node-1", "node-2.rack"].map(|name| {
         let responder = Responder::standalone(&built(&url, name)).unwrap();
         ready(&responder);
@@ -117,21 +117,21 @@ on_both_servers!(a_client_finds_one_node_all_nodes_or_none, |version| {
     });
 });
 
-on_both_servers!(a_node_that_is_mute_times_out_and_one_that_lies_is_no_answer, |version| {
+on_both_servers!(a_silent_node_times_out_and_a_malformed_response_is_an_error, |version| {
     let server = NatsServer::start(version);
     let witness = nats::Client::connect(&server.url());
-    let mute = witness.subscribe("cluster.orders.health.mute");
+    let silent = witness.subscribe("cluster.orders.health.silent");
     let mut client = Client::connect(&built(&server.url(), "asker"), ANSWER).unwrap();
-    let error = client.query("mute", SILENCE).unwrap_err();
+    let error = client.query("silent", SILENCE).unwrap_err();
     assert!(matches!(error, QueryError::TimedOut { .. }), "{error}");
 
-    let question = mute.next(PATIENCE).expect("the question");
+    let question = silent.next(PATIENCE).expect("the question");
     witness.publish(&question.reply.expect("a reply subject"), r#"{"nodeId":"late"}"#);
-    for lie in [&b""[..], b"{", b"{}", &[0xff; 2000], &vec![b'['; 100_000]] {
+    for malformed in [&b""[..], b"{", b"{}", &[0xff; 2000], &vec![b'['; 100_000]] {
         let asking = thread::scope(|scope| {
-            let asking = scope.spawn(|| client.query("mute", ANSWER));
-            let question = mute.next(PATIENCE).expect("the question");
-            witness.publish(&question.reply.expect("a reply subject"), lie);
+            let asking = scope.spawn(|| client.query("silent", ANSWER));
+            let question = silent.next(PATIENCE).expect("the question");
+            witness.publish(&question.reply.expect("a reply subject"), malformed);
             asking.join().expect("no panic")
         });
         let error = asking.unwrap_err();
@@ -140,7 +140,7 @@ on_both_servers!(a_node_that_is_mute_times_out_and_one_that_lies_is_no_answer, |
 });
 
 // Both ways: our client asks a checker of go-cluster v1, and it asks our responder.
-on_both_servers!(it_works_with_go_cluster_v1_on_the_other_side, |version| {
+on_both_servers!(health_works_with_go_cluster_v1, |version| {
     let server = NatsServer::start(version);
     let checker = nats::Client::connect(&server.url());
     let subject = checker.subscribe("cluster.orders.health.v1");
@@ -194,7 +194,7 @@ impl<S: Store> Store for Hangs<S> {
     }
 }
 
-on_both_servers!(it_is_answered_while_the_election_hangs_and_says_so, |version| {
+on_both_servers!(health_is_answered_while_the_election_hangs, |version| {
     let server = NatsServer::start(version);
     let config = built(&server.url(), "node-1");
     let (memory, hangs) = (MemoryServer::new(), Arc::new(AtomicBool::new(false)));
@@ -227,7 +227,7 @@ on_both_servers!(it_is_answered_while_the_election_hangs_and_says_so, |version| 
 
 // The asker chooses where the answer goes, and the node may publish there: on the record, where a
 // heap of JSON would depose the leader, or on a control endpoint.
-on_both_servers!(an_answer_is_sent_to_inboxes_only, |version| {
+on_both_servers!(responses_are_sent_to_inboxes_only, |version| {
     let server = NatsServer::start(version);
     let config = built(&server.url(), "node-1");
     let node = Node::start(config.clone()).unwrap();
@@ -262,7 +262,7 @@ on_both_servers!(an_answer_is_sent_to_inboxes_only, |version| {
     assert_eq!(record["node_id"], "node-1");
 });
 
-on_both_servers!(a_flood_of_questions_delays_no_renewal, |version| {
+on_both_servers!(a_flood_of_requests_delays_no_renewal, |version| {
     let server = NatsServer::start(version);
     let node = Node::start(built(&server.url(), "node-1")).unwrap();
     let responder = Responder::of(node.handle()).unwrap();
@@ -291,7 +291,7 @@ on_both_servers!(a_flood_of_questions_delays_no_renewal, |version| {
 
 // The client gives up a connection on which a header block comes that it cannot read, and its
 // reading thread ends over a line that is longer than its buffer; servers pass both on.
-on_both_servers!(what_breaks_the_client_costs_a_moment_and_no_lead, |version| {
+on_both_servers!(messages_that_break_the_client_do_not_end_a_term, |version| {
     let server = NatsServer::start(version);
     let config = built(&server.url(), "node-1");
     let node = Node::start(config.clone()).unwrap();
@@ -318,7 +318,7 @@ on_both_servers!(what_breaks_the_client_costs_a_moment_and_no_lead, |version| {
 });
 
 // A peer that vanished says nothing, and the responder asks nobody anything: only silence tells.
-on_both_servers!(a_link_that_carries_nothing_any_more_is_given_up, |version| {
+on_both_servers!(a_frozen_connection_is_replaced, |version| {
     let server = NatsServer::start(version);
     let proxy = Proxy::start(server.address());
     let responder = Responder::standalone(&built(&proxy.url(), "node-1")).unwrap();
@@ -331,7 +331,7 @@ on_both_servers!(a_link_that_carries_nothing_any_more_is_given_up, |version| {
     eventually(PATIENCE, "an answer again", || client.query("node-1", ANSWER).is_ok());
 });
 
-on_both_servers!(it_comes_back_with_the_server, |version| {
+on_both_servers!(a_responder_reconnects_when_the_server_is_back, |version| {
     let mut server = NatsServer::start(version);
     let responder = Responder::standalone(&built(&server.url(), "node-1")).unwrap();
     ready(&responder);
@@ -344,7 +344,7 @@ on_both_servers!(it_comes_back_with_the_server, |version| {
     eventually(PATIENCE, "an answer again", || client.query("node-1", ANSWER).is_ok());
 });
 
-on_both_servers!(it_works_over_tls, |version| {
+on_both_servers!(health_works_over_tls, |version| {
     let certificates = Certificates::new();
     let server = NatsServer::builder(version).tls(&certificates).start();
     let tls = Tls { required: true, ca_file: Some(certificates.authority()), ..Tls::default() };
@@ -373,7 +373,7 @@ fn wrong_credentials_fail_at_once() {
 }
 
 #[test]
-fn a_gate_takes_the_lead_from_a_node_that_is_unfit_and_lets_it_lead_again() {
+fn a_failing_health_check_makes_the_node_step_down_until_it_succeeds() {
     let memory = MemoryServer::new();
     let config = config("nats://localhost", "node-1").cooldown(Duration::ZERO).build().unwrap();
     let node = Node::builder(config).store(memory.connect(Clock::boot())).start().unwrap();

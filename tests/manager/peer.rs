@@ -10,7 +10,7 @@ use crate::daemons::{Daemon, PATIENCE};
 use crate::support::server::NatsServer;
 use crate::support::version::Version;
 
-on_both_servers!(a_client_of_another_hand_finds_inspects_and_commands_the_cluster, |version| {
+on_both_servers!(a_python_client_finds_inspects_and_commands_the_cluster, |version| {
     let folder = env!("CARGO_MANIFEST_DIR");
     let client = Path::new(folder).join("target/peer");
     assert!(client.exists(), "no Python client: run tests/run.sh --servers");

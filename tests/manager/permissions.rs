@@ -109,7 +109,7 @@ on_both_servers!(nodes_lead_hand_over_and_answer, |version| {
     assert!(next.is_valid());
 });
 
-on_both_servers!(operators_command_and_do_not_write, |version| {
+on_both_servers!(operators_may_command_and_not_write, |version| {
     let server = server(version);
     let one = Daemon::start(manager(&server, "node", "node-1"));
     one.leads();
@@ -131,7 +131,7 @@ on_both_servers!(operators_command_and_do_not_write, |version| {
     never_leads(&server, "operator", two);
 });
 
-on_both_servers!(readers_look_and_do_nothing_else, |version| {
+on_both_servers!(readers_may_read_and_nothing_else, |version| {
     let server = server(version);
     let daemon = Daemon::start(manager(&server, "node", "node-1"));
     let token = daemon.leads();

@@ -54,7 +54,7 @@ fn command(client: &Client, node: &str, command: &str, body: &str) -> (Value, Op
     (answer.json(), code)
 }
 
-on_both_servers!(it_is_discovered_and_inspected, |version| {
+on_both_servers!(a_service_is_discovered_and_inspected, |version| {
     let server = NatsServer::start(version);
     let (node, service) = start(&server.url(), "node-1", controlled());
     node.wait_for_leadership(PATIENCE).unwrap();
@@ -133,7 +133,7 @@ on_both_servers!(status_and_ping_are_as_in_go_cluster_v2, |version| {
     assert!(ping["ok"] == true && ping["timestamp"].as_u64() > Some(1_600_000_000_000));
 });
 
-on_both_servers!(without_control_there_is_nothing_to_command, |version| {
+on_both_servers!(without_control_no_command_has_an_endpoint, |version| {
     let server = NatsServer::start(version);
     let stop = Options::default().on_stop(|| panic!("nobody may stop it"));
     let (node, _service) = start(&server.url(), "node-1", stop);
@@ -147,7 +147,7 @@ on_both_servers!(without_control_there_is_nothing_to_command, |version| {
     assert!(token.is_valid());
 });
 
-on_both_servers!(the_lead_is_given_back_handed_over_and_taken_up_by_command, |version| {
+on_both_servers!(step_down_transfer_and_promotion_work_by_command, |version| {
     let server = NatsServer::start(version);
     let url = server.url();
     let (one, _one) = start(&url, "node-1", controlled());
@@ -185,7 +185,7 @@ on_both_servers!(the_lead_is_given_back_handed_over_and_taken_up_by_command, |ve
     assert!(one.is_leader(), "nothing is taken from a leader");
 });
 
-on_both_servers!(the_end_of_the_cooldown_is_commanded, |version| {
+on_both_servers!(a_promotion_ends_the_cooldown, |version| {
     let server = NatsServer::start(version);
     let config = config(&server.url(), "node-1").cooldown(Duration::from_secs(3600));
     let node = Node::start(config.build().unwrap()).unwrap();

@@ -39,7 +39,7 @@ fn host() -> Memory {
     Memory::new(Clock::boot(), ["eth0"])
 }
 
-on_both_servers!(it_follows_the_lead_and_status_agrees, |version| {
+on_both_servers!(the_virtual_ip_follows_the_leader_and_the_status_agrees, |version| {
     let server = NatsServer::start(version);
     let url = server.url();
     let [a, b] = [host(), host()];
@@ -75,7 +75,7 @@ on_both_servers!(it_follows_the_lead_and_status_agrees, |version| {
     assert_eq!(calls, rest, "{lines:?}");
 });
 
-on_both_servers!(its_netmask_is_the_files, |version| {
+on_both_servers!(the_virtual_ip_has_the_configured_netmask, |version| {
     let server = NatsServer::start(version);
     for (netmask, prefix) in [(0, 24), (24, 24), (32, 32)] {
         let host = host();
@@ -90,7 +90,7 @@ on_both_servers!(its_netmask_is_the_files, |version| {
     }
 });
 
-on_both_servers!(without_an_address_no_holder_is_made, |version| {
+on_both_servers!(without_an_address_no_worker_is_made, |version| {
     let server = NatsServer::start(version);
     let config = config(&server.url(), "node-1").build().unwrap();
     let daemon = Daemon::start(Manager::builder(config).vip_with(|_| panic!("there is no VIP")));

@@ -29,7 +29,7 @@ const NAMES: [&str; 3] = ["first", "second", "third"];
 const SERVER: usize = 4;
 /// The number of the host with the client.
 const CLIENT: usize = 5;
-/// Nobody's hardware address.
+/// A hardware address that no host has.
 const NOWHERE: &str = "02:00:00:00:00:99";
 
 #[test]
@@ -102,7 +102,7 @@ impl Scene {
             scene.nodes[leader].order("step_down");
         });
         self.tell("step-down", &handover);
-        // The next one need not wait for the lease to lapse.
+        // The next node need not wait until the lease expires.
         assert!(handover.gap < 3_000.0, "{}", handover.gap);
     }
 
@@ -163,7 +163,7 @@ impl Scene {
         self.nodes.agree_on(self.leader);
     }
 
-    /// Frames from one host to another are sent to nobody, without any error.
+    /// Frames from one host to another go to an unknown address, without an error.
     fn lose_frames(&self, from: usize, to: usize) {
         let command = format!("neigh replace 10.0.0.{to} lladdr {NOWHERE} nud permanent dev eth0");
         self.lab.hosts[from - 1].run(move || ip(&command));

@@ -85,7 +85,7 @@ fn assert_valid(entry: &Value, seconds: std::ops::RangeInclusive<u64>) {
 /// The oracle: what we put on `eth0` looks to `ip` as what `ip` itself puts on `eth1`, but for the
 /// interface and the mark, which newer versions of `ip` show.
 #[test]
-fn what_we_send_is_what_ip_sends() {
+fn requests_match_those_of_the_ip_command() {
     let plain = Policy::default;
     let cases = [
         (address(V4), plain(), "10.0.0.10/32 noprefixroute valid_lft 28 preferred_lft 28"),
@@ -192,7 +192,7 @@ fn an_administrators_address_is_never_touched() {
 }
 
 #[test]
-fn an_address_that_an_administrator_replaced_is_theirs() {
+fn an_address_replaced_by_an_administrator_is_left_alone() {
     isolated(|| {
         cable();
         for ip_text in [V4, V6] {
@@ -209,7 +209,7 @@ fn an_address_that_an_administrator_replaced_is_theirs() {
 }
 
 #[test]
-fn a_replaced_address_outlives_a_release_that_follows_at_once() {
+fn a_release_does_not_remove_an_address_replaced_just_before() {
     isolated(|| {
         cable();
         for ip_text in [V4, V6] {
@@ -234,7 +234,7 @@ fn dead_holder(address: VirtualAddress) {
 }
 
 #[test]
-fn leftovers_are_swept_from_every_interface_and_only_if_marked() {
+fn marked_leftovers_are_removed_from_every_interface() {
     isolated(|| {
         cable();
         dead_holder(VirtualAddress::new(V4.parse().unwrap(), "eth1").unwrap());
@@ -264,7 +264,7 @@ fn a_leftover_is_adopted_or_refused_as_the_policy_says() {
 }
 
 #[test]
-fn an_address_removed_by_hand_is_put_back_announced_and_told() {
+fn an_address_removed_by_hand_is_put_back_announced_and_reported() {
     isolated(|| {
         cable();
         for ip_text in [V4, V6] {
@@ -294,7 +294,7 @@ fn cidr(ip_text: &str) -> String {
 }
 
 #[test]
-fn an_interface_that_goes_down_and_up_has_its_addresses_and_is_announced_again() {
+fn addresses_are_put_back_and_announced_when_an_interface_is_up_again() {
     isolated(|| {
         cable();
         let mut holder = holder(&[V4, V6]);
@@ -314,7 +314,7 @@ fn an_interface_that_goes_down_and_up_has_its_addresses_and_is_announced_again()
 }
 
 #[test]
-fn an_interface_that_is_made_anew_gets_its_addresses_with_the_next_renewal() {
+fn a_recreated_interface_gets_its_addresses_with_the_next_renewal() {
     isolated(|| {
         cable();
         let mut holder = holder(&[V4, V6]);
@@ -330,7 +330,7 @@ fn an_interface_that_is_made_anew_gets_its_addresses_with_the_next_renewal() {
 }
 
 #[test]
-fn an_interface_missing_at_the_start_is_an_error_that_mends_itself() {
+fn a_missing_interface_is_an_error_until_it_exists() {
     isolated(|| {
         let mut holder = holder(&[V4]);
         let error = holder.acquire(ending_in(30)).unwrap_err();
@@ -362,7 +362,7 @@ fn secondary_addresses_survive_the_removal_of_ours() {
 }
 
 #[test]
-fn an_address_the_kernel_cannot_take_is_an_error_that_says_why() {
+fn an_address_refused_by_the_kernel_is_an_error_with_the_reason() {
     isolated(|| {
         cable();
         sysctl("ipv6/conf/eth0/disable_ipv6", "1");
@@ -397,7 +397,7 @@ fn a_node_holds_its_configured_virtual_ip_while_it_leads() {
 }
 
 #[test]
-fn removing_what_is_gone_is_no_error() {
+fn removing_a_missing_address_is_no_error() {
     isolated(|| {
         cable();
         let mut holder = holder(&[V4, V6]);
@@ -411,7 +411,7 @@ fn removing_what_is_gone_is_no_error() {
 }
 
 #[test]
-fn an_interface_that_cannot_announce_holds_all_the_same() {
+fn an_interface_without_arp_can_hold_an_address() {
     isolated(|| {
         let here: IpAddr = V4.parse().unwrap();
         let address = VirtualAddress::new(here, "lo").unwrap();

@@ -1,6 +1,6 @@
-//! Holders on hosts that share a wire: what the neighbours see when an address moves.
+//! Holders on hosts of one network: what their neighbours see when an address moves.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
@@ -39,8 +39,15 @@ fn release(host: &Host, mut holder: Holder) -> Holder {
     })
 }
 
-/// Exchanges one packet between a client and whoever has the address, so that the client's
-/// neighbour table knows who that is. The answer may come from the host's own address.
+fn tick(host: &Host, mut holder: Holder) -> Holder {
+    host.run(move || {
+        holder.tick();
+        holder
+    })
+}
+
+/// Sends one packet from a client to the host with the address, so that the client's neighbour
+/// table has an entry for the address.
 fn talk(client: &Host, server: &Host, ip: IpAddr) {
     let any = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let (socket, port) = server.run(move || {
@@ -52,11 +59,20 @@ fn talk(client: &Host, server: &Host, ip: IpAddr) {
     client.run(move || {
         UdpSocket::bind(any).unwrap().send_to(b"?", SocketAddr::new(ip, port)).unwrap();
     });
-    server.run(move || socket.recv(&mut [0; 8]).unwrap());
+    // A receive with a timeout is interrupted when the process is stopped and continued.
+    server.run(move || while is_interrupted(&socket.recv(&mut [0; 8])) {});
 }
 
-/// One handover under a policy. Then looks whether the client's neighbour table comes to show the
-/// new holder (`switches`), or still shows the old one after the new one has talked to it.
+fn is_interrupted(received: &io::Result<usize>) -> bool {
+    match received {
+        Ok(_) => false,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+        Err(error) => panic!("nothing was received: {error}"),
+    }
+}
+
+/// One handover with a policy. With `switches` the client's neighbour table must show the new
+/// holder at last; without, it must still show the old one after the new one has sent it a packet.
 fn handover(ip: IpAddr, policy: &Policy, switches: bool) {
     let lab = Lab::<3>::new();
     let [old, new, client] = &lab.hosts;
@@ -68,10 +84,15 @@ fn handover(ip: IpAddr, policy: &Policy, switches: bool) {
 
     let second = holder_on(new, ip, policy.clone());
     let _first = release(old, first);
-    let (_second, acquired) = acquire(new, second);
+    let (second, acquired) = acquire(new, second);
     acquired.unwrap();
+    let mut second = Some(second);
     if switches {
-        eventually("the client knows the new holder", LIMIT, || known() == Some(new.mac()));
+        eventually("the client knows the new holder", LIMIT, || {
+            // A frame may be lost: the announcements after the first one are for that.
+            second = second.take().map(|holder| tick(new, holder));
+            known() == Some(new.mac())
+        });
     } else {
         talk(new, client, "10.0.0.3".parse().unwrap());
         assert_eq!(known(), Some(old.mac()), "{ip}");
@@ -79,12 +100,12 @@ fn handover(ip: IpAddr, policy: &Policy, switches: bool) {
 }
 
 #[test]
-fn a_peers_neighbour_table_switches_with_the_announcement_and_not_without() {
+fn a_neighbour_table_follows_the_announcement() {
     isolated(|| {
         for ip_text in [V4, V6] {
             let ip = ip_text.parse().unwrap();
             isolated(move || handover(ip, &Policy::default(), true));
-            // The teeth: unannounced, the table still shows the old one.
+            // Without an announcement the table still shows the old holder.
             let silent = Policy::default().announce_at(&[]).unwrap();
             isolated(move || handover(ip, &silent, false));
         }
@@ -116,7 +137,7 @@ fn a_probe_finds_the_host_that_has_the_address() {
 }
 
 #[test]
-fn a_probe_that_nobody_answers_lets_the_address_be_taken() {
+fn an_address_is_acquired_when_no_host_answers_the_probe() {
     isolated(|| {
         let lab = Lab::<2>::new();
         for ip_text in [V4, V6] {
@@ -133,7 +154,7 @@ fn a_probe_that_nobody_answers_lets_the_address_be_taken() {
 
 /// Without a probe both take it; each learns of the other and says so.
 #[test]
-fn two_holders_of_one_address_find_each_other() {
+fn two_holders_of_one_address_report_each_other() {
     isolated(|| {
         let lab = Lab::<2>::new();
         let [a, b] = &lab.hosts;
@@ -166,7 +187,7 @@ fn two_holders_of_one_address_find_each_other() {
 
 /// An address's lifetime is set anew under open connections: none of them may notice.
 #[test]
-fn tcp_connections_do_not_notice_a_refresh() {
+fn a_refresh_does_not_disturb_tcp_connections() {
     isolated(|| {
         let lab = Lab::<2>::new();
         let [server, client] = &lab.hosts;
@@ -221,7 +242,7 @@ fn echo(listener: &TcpListener) {
 
 /// A cable pulled and put back: neighbours may have learnt something else meanwhile.
 #[test]
-fn a_carrier_that_comes_back_is_announced_on() {
+fn a_returning_carrier_causes_an_announcement() {
     isolated(|| {
         let lab = Lab::<2>::new();
         let [server, _] = &lab.hosts;

@@ -1,4 +1,4 @@
-//! A client that asks the virtual IP all the time, and keeps what it is answered.
+//! A client that sends requests to the virtual IP all the time, and keeps the responses.
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,7 @@ impl Client {
         });
     }
 
-    /// For how many milliseconds nobody served before `node` did for the first time after `from`.
+    /// For how many milliseconds no node served, before `node` did for the first time after `from`.
     #[track_caller]
     pub(crate) fn gap_to(&self, node: &str, from: u64) -> f64 {
         eventually_some(PATIENCE, &format!("{node} to serve"), || {
@@ -67,14 +67,14 @@ impl Client {
         })
     }
 
-    /// When the newest answer of `node` as a leader was here.
+    /// When the newest response of `node` as the leader arrived.
     pub(crate) fn last_served_by(&self, node: &str) -> Option<u64> {
         let answers = self.answers.lock().unwrap();
         let mut newest = answers.iter().rev();
         newest.find(|answer| answer.node == node && answer.epoch.is_some()).map(|a| a.received)
     }
 
-    /// Asks no more, and returns what was answered in the order in which it came.
+    /// Stops, and returns the responses in the order in which they came.
     pub(crate) fn finish(self) -> Vec<Answer> {
         self.over.store(true, Ordering::SeqCst);
         for thread in self.threads {
@@ -90,7 +90,7 @@ fn ask(socket: &UdpSocket, over: &AtomicBool) {
         if over.load(Ordering::SeqCst) {
             return;
         }
-        // While nobody has the address there is nowhere to send to.
+        // While no host has the address, sending fails.
         let _ = socket.send_to(&question.to_be_bytes(), (IPV4, PORT));
         thread::sleep(PACE);
     }
