@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::utc;
+use crate::{json, utc};
 
 /// The longest application value in a record, in bytes of JSON text.
 pub const MAX_META_BYTES: usize = 4096;
@@ -157,7 +157,7 @@ impl Lease {
                 bytes.len()
             )));
         }
-        let raw: Raw = serde_json::from_slice(bytes).map_err(|error| {
+        let raw: Raw = json::from_slice(bytes).map_err(|error| {
             // Only the position: the message of serde could quote the foreign bytes.
             Undecodable(format!("not a lease, line {} column {}", error.line(), error.column()))
         })?;
@@ -309,6 +309,7 @@ mod tests {
             (r#"{"epoch":-1}"#, "not a lease"),
             ("", "not a lease"),
             ("[]", "not a lease"),
+            (r#"["n",null,1,1,null,false,null,null]"#, "not a lease"),
         ] {
             let error = Lease::decode(bytes.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(names), "{bytes}: {error}");

@@ -75,6 +75,7 @@ pub mod fence;
 pub mod guide;
 pub mod health;
 mod hooks;
+mod json;
 pub mod leadership;
 pub mod lease;
 pub mod manager;

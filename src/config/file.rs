@@ -1,6 +1,6 @@
 //! The configuration's file on disk: read within bounds, replaced in one step.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,8 @@ pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// The file's text. Reads no further than needed to see that it is too long.
 pub(super) fn text(file: &Path) -> io::Result<String> {
+    // A pipe without a writer would block for ever.
+    check_regular(&fs::metadata(file)?)?;
     let mut text = String::new();
     let bound = MAX_FILE_BYTES as u64 + 1;
     File::open(file)?.take(bound).read_to_string(&mut text)?;
@@ -20,6 +22,11 @@ pub(super) fn text(file: &Path) -> io::Result<String> {
 /// The text of a configuration's file.
 pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
     text(file).map_err(|source| ConfigError::Read { file: file.to_owned(), source })
+}
+
+fn check_regular(data: &Metadata) -> io::Result<()> {
+    let error = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+    data.is_file().then_some(()).ok_or_else(error)
 }
 
 /// Replaces the file: writes a new one beside it, flushes that to disk, and renames it.
@@ -32,9 +39,7 @@ pub(super) fn write(file: &Path, text: &str, secret: bool) -> io::Result<()> {
     };
     fs::create_dir_all(folder)?;
     let old = fs::metadata(&target).ok();
-    if old.as_ref().is_some_and(|old| !old.is_file()) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
+    old.as_ref().map_or(Ok(()), check_regular)?;
     let (temporary, mut handle) = create_temporary(folder, secret)?;
     let written = handle
         .write_all(text.as_bytes())
@@ -83,7 +88,7 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 #[cfg(unix)]
 pub(super) fn everybody_may_read(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o004 != 0)
+    fs::metadata(file).is_ok_and(|data| data.permissions().mode() & 0o004 != 0)
 }
 
 #[cfg(not(unix))]

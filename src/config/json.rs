@@ -104,7 +104,7 @@ fn unknown(path: String, key: &str, known: &[&'static str]) -> ConfigError {
 fn replacement(path: &str) -> Option<&'static str> {
     match path {
         "election.heartbeatIntervalMs" => Some("its name here is renewIntervalMs"),
-        "nats.maxReconnects" => Some("a node here never gives up reconnecting"),
+        "nats.maxReconnects" => Some("remove it: a node here never gives up reconnecting"),
         _ => None,
     }
 }

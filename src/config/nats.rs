@@ -50,8 +50,8 @@ fn auth(settings: &Settings) -> Result<Auth, ConfigError> {
 
 fn seed_in(file: &str) -> Result<Auth, ConfigError> {
     let unreadable = |why| {
-        // Quoted, so that the message is one line.
-        ConfigError::invalid(NKEY_FILE.path, format!("names {file:?}, which cannot be read: {why}"))
+        let problem = format!("names {}, which cannot be read: {why}", quoted(file));
+        ConfigError::invalid(NKEY_FILE.path, problem)
     };
     let text = file::text(file.as_ref()).map_err(unreadable)?;
     check_seed(NKEY_FILE.path, text.trim())?;
@@ -71,6 +71,10 @@ pub(super) fn check_seed(path: &'static str, seed: &str) -> Result<(), ConfigErr
 pub(super) fn check_path(path: &'static str, file: &str) -> Result<(), ConfigError> {
     if file.contains(['\0', char::REPLACEMENT_CHARACTER]) {
         return Err(ConfigError::invalid(path, "is not a path of valid UTF-8"));
+    }
+    // Errors quote paths.
+    if check_seed(path, file.trim()).is_ok() {
+        return Err(ConfigError::invalid(path, "is a seed, must be the path of a file"));
     }
     Ok(())
 }

@@ -198,6 +198,11 @@ fn a_path_must_be_text_that_the_file_can_hold() {
         |file: std::path::PathBuf| builder().tls(Tls { ca_file: Some(file), ..Tls::default() });
     assert_eq!(refusal(ca("".into())), "nats.tls.ca is required");
     assert_eq!(refusal(ca("a\0".into())), "nats.tls.ca is not a path of valid UTF-8");
+    let seed = format!("SU{}", "A".repeat(56));
+    let message = refusal(builder().nkey_file(&seed));
+    assert_eq!(message, "nats.nkeyFile is a seed, must be the path of a file");
+    let message = refusal(builder().nkey_file(format!("/nonexistent/{}", "x".repeat(5000))));
+    assert!(message.len() < 200 && message.contains("xxx\"…, which cannot be read"), "{message}");
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::event::Role;
+use crate::json;
 use crate::text::excerpt;
 
 /// Longest response that is parsed, in bytes.
@@ -104,12 +105,7 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malform
     if bytes.len() > MAX_RESPONSE_BYTES {
         return Err(Malformed::TooLong);
     }
-    // The parser accepts an array in place of an object.
-    if bytes.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Malformed::Unreadable("it is not an object".to_owned()));
-    }
-    serde_json::from_slice(bytes)
-        .map_err(|error| Malformed::Unreadable(excerpt(&error.to_string())))
+    json::from_slice(bytes).map_err(|error| Malformed::Unreadable(excerpt(&error.to_string())))
 }
 
 /// The id of the node that answers. An id that cannot be shown as it is could look like another.

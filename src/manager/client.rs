@@ -64,7 +64,8 @@ impl ClusterClient {
             }
             status => status,
         };
-        let response = response.map_err(|error| failed(error, node))?;
+        let late = || ManagerError::NoResponse { node: node.to_owned() };
+        let response = response.map_err(|error| failed(error, node, late))?;
         // A response in the name of another node does not count.
         let view = self.view(&response).filter(|view| view.status.node_id == node);
         view.ok_or_else(|| refused(node, MALFORMED.to_owned()))
@@ -112,7 +113,10 @@ impl ClusterClient {
             Err(RequestError::NoResponders) => {
                 return Err(refused(node, "it takes no commands, or has just ended".to_owned()));
             }
-            Err(error) => return Err(failed(error, node)),
+            Err(error) => {
+                let waiting_for = format!("a response of {node}");
+                return Err(failed(error, node, || ManagerError::TimedOut { waiting_for }));
+            }
         };
         let parsed: Option<ControlResponse> = health::read(&response.message.body).ok();
         let reason = match (parsed, response.message.service_error()) {
@@ -147,12 +151,10 @@ fn refused(node: &str, reason: String) -> ManagerError {
     ManagerError::Refused { node: node.to_owned(), reason }
 }
 
-fn failed(error: RequestError, node: &str) -> ManagerError {
+fn failed(error: RequestError, node: &str, late: impl FnOnce() -> ManagerError) -> ManagerError {
     match error {
         RequestError::NoResponders => ManagerError::NoDaemon { node: node.to_owned() },
-        RequestError::TimedOut => {
-            ManagerError::TimedOut { waiting_for: format!("a response of {node}") }
-        }
+        RequestError::TimedOut => late(),
         RequestError::Store(error) => error.into(),
     }
 }

@@ -20,9 +20,9 @@ impl Manager {
     /// and never leads.
     ///
     /// # Errors
-    /// [`ManagerError::AlreadyRunning`] when a daemon of this node runs; [`ManagerError::TimedOut`]
-    /// when one is there and does not answer; [`ManagerError::Store`] or
-    /// [`ManagerError::NotPermitted`] when the cluster cannot be read.
+    /// [`ManagerError::AlreadyRunning`] when a daemon of this node runs;
+    /// [`ManagerError::NoResponse`] when one is there and does not answer; [`ManagerError::Store`]
+    /// or [`ManagerError::NotPermitted`] when the cluster cannot be read.
     pub fn join(&self, timeout: Duration) -> Result<ClusterView, ManagerError> {
         if self.is_running() {
             return Err(self.already_running());
@@ -30,7 +30,7 @@ impl Manager {
         let mut operation = self.operation(timeout);
         match operation.status(self.config.node_id()) {
             Ok(_) => return Err(self.already_running()),
-            Err(error @ (ManagerError::TimedOut { .. } | ManagerError::Store(_))) => {
+            Err(error @ (ManagerError::NoResponse { .. } | ManagerError::Store(_))) => {
                 return Err(error);
             }
             // No daemon is known to run.
@@ -55,7 +55,7 @@ impl Manager {
     /// A status without a server is `Ok`: `connected` is false, and `problem` says why.
     ///
     /// # Errors
-    /// [`ManagerError::TimedOut`] when a daemon is there and does not answer.
+    /// [`ManagerError::NoResponse`] when a daemon is there and does not answer.
     pub fn status(&self, timeout: Duration) -> Result<NodeStatus, ManagerError> {
         let mut operation = self.operation(timeout);
         let unknown = NodeStatus::unknown(self.config.cluster_id(), self.config.node_id());
@@ -67,7 +67,7 @@ impl Manager {
         match operation.status(self.config.node_id()) {
             Ok(status) => return Ok(status),
             Err(ManagerError::NoDaemon { .. } | ManagerError::NotPermitted(_)) => {}
-            Err(error @ ManagerError::TimedOut { .. }) => return Err(error),
+            Err(error @ ManagerError::NoResponse { .. }) => return Err(error),
             Err(error) => return Ok(failed(error)),
         }
         Ok(match operation.record() {
@@ -86,7 +86,7 @@ impl Manager {
     /// The status of another node's daemon, or of this one's.
     ///
     /// # Errors
-    /// [`ManagerError::NoDaemon`], [`ManagerError::TimedOut`], [`ManagerError::NodeId`] when the
+    /// [`ManagerError::NoDaemon`], [`ManagerError::NoResponse`], [`ManagerError::NodeId`] when the
     /// text is no node id, [`ManagerError::Store`] without a server.
     pub fn query(&self, node_id: &str, timeout: Duration) -> Result<NodeView, ManagerError> {
         check_node_id(node_id)?;

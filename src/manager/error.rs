@@ -45,6 +45,12 @@ pub enum ManagerError {
         /// The node.
         node: String,
     },
+    /// A daemon is there and did not send its status in time. Nothing was requested of it.
+    #[error("node {node} did not respond in time; see the log of its daemon, and try again")]
+    NoResponse {
+        /// The node.
+        node: String,
+    },
     /// The request did not take effect in time; it may still do so.
     #[error("timed out waiting for {waiting_for}")]
     TimedOut {
@@ -72,7 +78,8 @@ pub enum ManagerError {
 
 impl ManagerError {
     /// The exit code of a command: 1 failed, 2 configuration, 3 not the leader or another leads, 4
-    /// no daemon answers, 5 timed out, 6 already running, 7 refused or not permitted.
+    /// no daemon answers, 5 no response or no effect in time, 6 already running, 7 refused or not
+    /// permitted.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -80,7 +87,7 @@ impl ManagerError {
             Self::Config(_) | Self::NodeId(_) => 2,
             Self::NotLeader { .. } | Self::OtherLeader { .. } => 3,
             Self::NoDaemon { .. } => 4,
-            Self::TimedOut { .. } => 5,
+            Self::NoResponse { .. } | Self::TimedOut { .. } => 5,
             Self::AlreadyRunning { .. } => 6,
             Self::Refused { .. } | Self::NotPermitted(_) => 7,
         }

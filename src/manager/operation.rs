@@ -129,7 +129,7 @@ impl<'a> Operation<'a> {
             match self.status(node) {
                 Ok(status) if is_done(&status)? => return Ok(status),
                 // The daemon may be busy, or its connection may just have been lost.
-                Ok(_) | Err(ManagerError::TimedOut { .. } | ManagerError::Store(_)) => {}
+                Ok(_) | Err(ManagerError::NoResponse { .. } | ManagerError::Store(_)) => {}
                 Err(error) => return Err(error),
             }
             self.pause();

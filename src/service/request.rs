@@ -5,6 +5,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::config::{InvalidId, check_node_id};
+use crate::json;
 
 /// Longest body of a command, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 1024;
@@ -36,7 +37,7 @@ pub fn parse_transfer(body: &[u8]) -> Result<String, CommandError> {
     const WANTED: &str = "the body must be a node id, as text or as {\"to\":\"node-2\"}";
     let text = bounded_text(body)?;
     let to = if text.starts_with('{') {
-        let parsed = serde_json::from_str::<Transfer>(text);
+        let parsed = json::from_slice::<Transfer>(text.as_bytes());
         parsed.map_err(|_| CommandError::Malformed(WANTED))?.to
     } else if text.is_empty() {
         return Err(CommandError::Malformed(WANTED));
@@ -62,11 +63,8 @@ pub fn parse_promote(body: &[u8]) -> Result<bool, CommandError> {
     if text.is_empty() {
         return Ok(false);
     }
-    // The parser accepts an array in place of an object.
-    let object = Some(text).filter(|text| text.starts_with('{'));
-    let promote = object.and_then(|text| serde_json::from_str::<Promote>(text).ok());
     let wanted = CommandError::Malformed("the body must be empty or {\"force\":true}");
-    promote.map(|promote| promote.force).ok_or(wanted)
+    json::from_slice(text.as_bytes()).map(|promote: Promote| promote.force).map_err(|_| wanted)
 }
 
 /// Commands without a parameter ignore the body, unless it is too long.

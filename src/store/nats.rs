@@ -34,7 +34,6 @@ pub mod bytes;
 mod exchange;
 mod jetstream;
 mod notice;
-mod object;
 pub(crate) mod record;
 mod stream_config;
 mod subjects;

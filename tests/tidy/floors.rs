@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 0),
     ("error", 0),
     ("guide", 0),
+    ("json", 0),
     ("sys", 0),
     ("text", 0),
     ("utc", 0),

@@ -12,11 +12,11 @@ use log::LevelFilter;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed: no server, no virtual IP, …
+  1  failed: no server within the time limit, no virtual IP, …
   2  wrong arguments or configuration
   3  not the leader, or another node leads
   4  no daemon answers
-  5  timed out; the request may still take effect
+  5  no response or no effect in time; a request may still take effect
   6  a daemon of this node already runs
   7  refused by the daemon, or not permitted by the server
 

@@ -1,7 +1,7 @@
 //! The manual's Markdown as text for a terminal.
 
-/// A page without link targets, fences and the lines of code that only the compiler needs. Code is
-/// indented.
+/// A page without link targets, comments, fences and the lines of code that only the compiler
+/// needs. Code is indented.
 pub(super) fn plain(page: &str) -> String {
     let mut plain = String::new();
     let mut fence: Option<&str> = None;
@@ -13,7 +13,7 @@ pub(super) fn plain(page: &str) -> String {
         match fence {
             Some(language) if is_hidden(language, line) => {}
             Some(_) => push(&mut plain, &format!("    {line}")),
-            None if is_link_target(line) => {}
+            None if is_link_target(line) || line.starts_with("<!--") => {}
             None => push(&mut plain, &without_targets(line)),
         }
     }
@@ -36,15 +36,20 @@ fn is_link_target(line: &str) -> bool {
 }
 
 /// `[text](target)` becomes `text`, with the name of the topic where the target is one; `[name]`
-/// becomes `name`.
+/// becomes `name`. Code stays as it is.
 fn without_targets(line: &str) -> String {
     let mut plain = String::new();
     let mut rest = line;
-    while let Some((before, linked)) = rest.split_once('[') {
-        let Some((text, after)) = linked.split_once(']') else { break };
+    while let Some((before, after)) = rest.split_once(['[', '`']) {
+        let is_code = rest[before.len()..].starts_with('`');
+        let Some((text, after)) = after.split_once(if is_code { '`' } else { ']' }) else { break };
         plain.push_str(before);
-        plain.push_str(text);
         rest = after;
+        if is_code {
+            plain.extend(["`", text, "`"]);
+            continue;
+        }
+        plain.push_str(text);
         let target = after.strip_prefix('(').and_then(|after| after.split_once(')'));
         if let Some((target, after)) = target {
             plain.push_str(&topic(target));
@@ -72,7 +77,9 @@ mod tests {
         assert_eq!(without_targets("See [`Node`] and [it](crate::Node)."), "See `Node` and it.");
         let link = "Read [the limits](crate::guide::virtual_ip#limits).";
         assert_eq!(without_targets(link), "Read the limits (leasehold help virtual-ip).");
-        assert_eq!(without_targets("a[0"), "a[0");
+        for unchanged in ["a[0", "`host[:port]` and `[a](b)`(c)", "a ` b"] {
+            assert_eq!(without_targets(unchanged), unchanged);
+        }
     }
 
     #[test]
@@ -91,6 +98,7 @@ mod tests {
                 assert!(TOPICS.iter().any(|topic| topic.name == name), "{name:?}");
             }
             assert!(text.starts_with("# ") && !text.contains("crate::guide"), "{}", topic.name);
+            assert!(!text.contains("<!--"), "{}", topic.name);
         }
     }
 }

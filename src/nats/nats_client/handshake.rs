@@ -20,6 +20,7 @@ use super::auth::Credentials;
 use super::tls::client_config;
 use crate::config::connection::{ConnectionSettings, ServerAddress};
 use crate::error::StoreError;
+use crate::json;
 use crate::nats::server_error::is_about_credentials;
 use crate::nats::version::Version;
 use crate::text::excerpt;
@@ -51,7 +52,7 @@ struct Info {
 
 impl Info {
     fn parse(line: &str) -> Option<Self> {
-        serde_json::from_str(line.strip_prefix("INFO ")?).ok()
+        json::from_slice(line.strip_prefix("INFO ")?.as_bytes()).ok()
     }
 }
 
@@ -335,6 +336,13 @@ mod tests {
         let mut bytes: &[u8] = b"INFO {}\r\nrest";
         assert_eq!(read_line(&mut bytes).unwrap(), "INFO {}\r");
         assert_eq!(bytes, b"rest");
+    }
+
+    #[test]
+    fn the_first_message_is_an_object() {
+        assert!(Info::parse(r#"INFO {"version":"2.9.10"}"#).is_some());
+        let array = r#"INFO ["2.9.10","",true,false,false,false,false]"#;
+        assert!(Info::parse(array).is_none());
     }
 
     #[test]

@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::object::{Object, optional};
 use super::stream_config::RawConfig;
 use crate::error::StoreError;
+use crate::json::{self, optional};
 use crate::lease::MAX_RECORD_BYTES;
 use crate::store::{Content, Entry, Incarnation, Outcome};
 use crate::text::excerpt;
@@ -248,10 +248,7 @@ pub(super) fn malformed(what: &str) -> StoreError {
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, StoreError> {
-    match serde_json::from_slice(body) {
-        Ok(Object(response)) => Ok(response),
-        Err(error) => Err(malformed(&excerpt(&error.to_string()))),
-    }
+    json::from_slice(body).map_err(|error| malformed(&excerpt(&error.to_string())))
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, StoreError> {

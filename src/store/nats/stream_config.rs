@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
-use super::object::optional;
+use crate::json::optional;
 use crate::text::excerpt;
 
 /// A stream's configuration, as far as it matters here.

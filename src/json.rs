@@ -1,5 +1,5 @@
-//! JSON objects. A struct's derived reader takes an array in place of an object, so bytes could be
-//! read as a response that they do not contain.
+//! JSON objects from a network or a bucket. A struct's derived reader takes an array in place of an
+//! object, so bytes could be read as a response that they do not contain.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,8 +8,13 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+/// Reads a `T` from the bytes of an object.
+pub(crate) fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(bytes).map(|Object(value)| value)
+}
+
 /// A `T` that is read from an object only.
-pub(super) struct Object<T>(pub(super) T);
+struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -32,9 +37,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 }
 
 /// Reads a field that may be missing or `null`, with `#[serde(default, deserialize_with)]`.
-pub(super) fn optional<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub(crate) fn optional<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
-    let object = Option::<Object<T>>::deserialize(deserializer)?;
-    Ok(object.map(|Object(value)| value))
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
