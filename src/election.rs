@@ -87,7 +87,6 @@ use crate::lease::{Epoch, Lease};
 use crate::store::{Outcome, Snapshot, StoreEvent, Ticket};
 
 mod act;
-mod bucket;
 mod challenge;
 mod interface;
 mod notice;
@@ -101,13 +100,11 @@ mod schedule;
 mod term;
 #[cfg(test)]
 mod tests;
-mod unconfirmed;
 mod view;
 
 pub use interface::{Change, Command, Counters, Input, Settings, Step};
 use notice::NoticeVerdict;
 use phase::{Leftover, Phase};
-use record::Record;
 use reports::Reported;
 use requests::{Kind, Requests};
 use schedule::Schedule;
@@ -150,7 +147,7 @@ impl Election {
             connected: false,
             healthy: true,
             stop_by: None,
-            out: Step::empty(),
+            out: Step::default(),
         }
     }
 
@@ -183,7 +180,7 @@ impl Election {
     #[must_use]
     pub fn highest_epoch(&self) -> Option<Epoch> {
         let newest = self.view.newest().and_then(|newest| newest.lease());
-        Epoch::new(self.view.highest_epoch()).max(newest.map(|lease| lease.epoch))
+        Epoch::new(self.view.highest_epoch).max(newest.map(|lease| lease.epoch))
     }
 
     /// The holder and epoch of the last [`Change::LeaderChanged`].
@@ -248,7 +245,7 @@ impl Election {
         self.report_leader(now);
         self.out.wake_at = self.wake_at(now);
         self.out.finished = matches!(self.phase, Phase::Stopped);
-        std::mem::replace(&mut self.out, Step::empty())
+        std::mem::take(&mut self.out)
     }
 
     fn handle(&mut self, now: Timestamp, input: Input) {
@@ -284,7 +281,8 @@ impl Election {
     fn on_connected(&mut self, now: Timestamp, server: String) {
         self.connected = true;
         self.counters.connections += 1;
-        self.view.connected();
+        // What was noticed before keeps its time.
+        self.view.notices.trusted = true;
         self.requests.answered();
         self.schedule.not_before = now;
         self.schedule.next_read_at = Some(now);
@@ -295,7 +293,7 @@ impl Election {
     fn on_disconnected(&mut self, now: Timestamp, error: StoreError) {
         let new =
             std::mem::take(&mut self.connected) || self.reported.problem.as_ref() != Some(&error);
-        self.view.disconnected();
+        self.view.bucket.disconnected();
         self.schedule.read_first = true;
         if let Some(pending) = self.requests.abandon() {
             self.on_unknown(now, pending.kind);
@@ -313,7 +311,7 @@ impl Election {
             NoticeVerdict::Held if self.term().is_some() => self.read_soon(now),
             NoticeVerdict::Held => self.report_record(),
             NoticeVerdict::Unconfirmed => self.read_soon(now),
-            // Read at once, unless the release can be challenged unread, see `unconfirmed`.
+            // Read at once, unless `challenge_unconfirmed` challenges the release unread.
             NoticeVerdict::LikelyReleased => self.schedule.next_read_at = Some(now),
         }
     }
@@ -348,24 +346,14 @@ impl Election {
         if verdict != ReadVerdict::Unchanged {
             self.report_record();
         }
-        if let Some(Record::Undecodable(reason)) = self.changed_to(verdict) {
-            let (reason, revision) = (reason.clone(), self.revision());
-            self.out.changes.push(Change::CorruptRecord { revision, reason });
+        if !matches!(verdict, ReadVerdict::Unchanged | ReadVerdict::Behind) {
+            self.report_corruption();
         }
         self.after_read(now, verdict);
         // This may be the answer to an earlier read, and older than the notice that a read was to
         // confirm.
-        if self.view.needs_confirmation() {
+        if self.view.notices.unconfirmed().is_some() {
             self.read_soon(now);
-        }
-    }
-
-    fn changed_to(&self, verdict: ReadVerdict) -> Option<&Record> {
-        match verdict {
-            ReadVerdict::Unchanged | ReadVerdict::Behind => None,
-            ReadVerdict::Changed | ReadVerdict::NewIncarnation | ReadVerdict::WentBack => {
-                self.view.confirmed().map(|confirmed| &confirmed.record)
-            }
         }
     }
 
@@ -409,7 +397,7 @@ impl Election {
     /// Makes a read due, at most one per request timeout: hints and notices can be forged.
     fn read_soon(&mut self, now: Timestamp) {
         let spacing = self.settings.timing.request_timeout();
-        let spaced = self.view.last_read().map_or(now, |last| last + spacing);
+        let spaced = self.view.last_read.map_or(now, |last| last + spacing);
         self.schedule.read_by(spaced.max(now));
     }
 }

@@ -1,7 +1,7 @@
 //! Sending the next request: at most one is awaited at a time.
 
 use super::phase::Phase;
-use super::requests::{Kind, OwnWrite, Purpose};
+use super::requests::{Kind, OwnWrite};
 use super::{Command, Election, Timestamp};
 use crate::lease::{Epoch, Lease};
 use crate::store::Expect;
@@ -42,7 +42,7 @@ impl Election {
         if !self.is_eligible(now) {
             return;
         }
-        if self.view.bucket().is_missing() {
+        if self.view.bucket.is_missing() {
             return self.create_bucket(now);
         }
         let Some(plan) = self.challenge_plan() else { return };
@@ -61,15 +61,15 @@ impl Election {
 
     fn create_bucket(&mut self, now: Timestamp) {
         let ticket = self.requests.open(Kind::Create, now);
-        let first_seq = self.view.highest_epoch().saturating_add(1);
+        let first_seq = self.view.highest_epoch.saturating_add(1);
         self.out.command = Some(Command::CreateBucket { ticket, first_seq });
     }
 
-    pub(super) fn write(&mut self, now: Timestamp, purpose: Purpose, expect: Expect, lease: Lease) {
+    pub(super) fn write(&mut self, now: Timestamp, expect: Expect, lease: Lease) {
         let ticket = self.requests.open(Kind::Write, now);
         debug_assert_eq!(ticket.0, lease.write, "a write has the number of its request");
-        let incarnation = self.view.bucket().incarnation().cloned();
-        self.requests.remember(OwnWrite { lease: lease.clone(), purpose, incarnation, sent: now });
+        let incarnation = self.view.bucket.incarnation().cloned();
+        self.requests.remember(OwnWrite { lease: lease.clone(), incarnation, sent: now });
         self.out.command = Some(Command::Write { ticket, expect, lease });
     }
 

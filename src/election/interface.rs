@@ -57,7 +57,7 @@ pub enum Input {
 
 /// What the caller does after one input, in this order: it reports the changes, carries out the
 /// command, and calls again at `wake_at` unless there is an input before.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "a step that is not carried out stalls the election"]
 pub struct Step {
     /// Report these first: a leader that lost its term must learn it before anything else happens.
@@ -70,19 +70,6 @@ pub struct Step {
     pub refused: Option<Refused>,
     /// The election has stopped. Drop it.
     pub finished: bool,
-}
-
-impl Step {
-    /// Nothing to do, and no reason to be called again.
-    pub(super) const fn empty() -> Self {
-        Self {
-            changes: Vec::new(),
-            command: None,
-            wake_at: Timestamp::MAX,
-            refused: None,
-            finished: false,
-        }
-    }
 }
 
 /// A change that the application should know.

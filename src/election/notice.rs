@@ -1,8 +1,8 @@
 //! Notices: unconfirmed news of other nodes' writes. They may be lost, late or forged.
 //!
 //! A notice of a held record delays a challenge. Any other notice causes a read and nothing more,
-//! except for a release that can be challenged unread (see `unconfirmed`). A read settles them: it
-//! drops a notice that it contradicts, and no further notice counts before a reconnect.
+//! except for a release that can be challenged unread (see `challenge_unconfirmed`). A read settles
+//! them: it drops a notice that it contradicts, and no further notice counts before a reconnect.
 
 use std::cmp::Ordering;
 
@@ -86,22 +86,14 @@ pub(super) struct Notices {
     /// The revision of the oldest notice that no read has reached yet, and when it arrived. Later
     /// notices do not replace it: a forger that always sends one more could never be contradicted.
     oldest: Option<(u64, Timestamp)>,
-    since_read: u32,
-    trusted: bool,
+    pub(super) since_read: u32,
+    /// Whether notices count. Not from the first contradicted one until the next connection.
+    pub(super) trusted: bool,
 }
 
 impl Notices {
     pub(super) fn new() -> Self {
         Self { holder: None, unconfirmed: None, oldest: None, since_read: 0, trusted: true }
-    }
-
-    /// Whether notices count. Not from the first contradicted one until the next connection.
-    pub(super) fn are_trusted(&self) -> bool {
-        self.trusted
-    }
-
-    pub(super) fn connected(&mut self) {
-        self.trusted = true;
     }
 
     /// The newest notice of a held record.
@@ -149,11 +141,6 @@ impl Notices {
     /// Drops all of them.
     pub(super) fn forget(&mut self) {
         (self.holder, self.unconfirmed, self.oldest) = (None, None, None);
-    }
-
-    /// A read was answered.
-    pub(super) fn read(&mut self) {
-        self.since_read = 0;
     }
 
     /// Drops the notices that a read settles, and with a contradicted one the trust in notices.

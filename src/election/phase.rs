@@ -53,12 +53,6 @@ pub(super) struct Resignation {
     pub(super) drained: bool,
 }
 
-impl Resignation {
-    pub(super) fn new(reason: Reason, successor: Option<String>, give_up_at: Timestamp) -> Self {
-        Self { reason, successor, give_up_at, drained: false }
-    }
-}
-
 /// The release of a term that has ended.
 #[derive(Clone, Debug)]
 pub(super) struct Release {

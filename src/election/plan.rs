@@ -22,7 +22,7 @@ impl Election {
     /// When the newest record may be challenged; `None` when no record is known yet.
     pub(super) fn challenge_plan(&self) -> Option<Plan> {
         let mut plan = self.classify(self.view.newest()?);
-        plan.at = plan.at.max(self.view.no_challenge_before());
+        plan.at = plan.at.max(self.view.no_challenge_before);
         Some(plan)
     }
 
@@ -31,11 +31,11 @@ impl Election {
         let after = |wait| Plan { at: observed.first_seen + wait, confirm: true };
         let at_once = Plan { at: observed.first_seen, confirm: false };
         match &observed.record {
-            Record::Undecodable(_) | Record::Marker => after(self.view.longest_ttl()),
-            Record::Absent if self.view.bucket().is_new() && !self.settings.strict_bootstrap => {
+            Record::Undecodable(_) | Record::Marker => after(self.view.longest_ttl),
+            Record::Absent if self.view.bucket.is_new() && !self.settings.strict_bootstrap => {
                 at_once
             }
-            Record::Absent => after(self.view.longest_ttl()),
+            Record::Absent => after(self.view.longest_ttl),
             Record::Lease(lease) if lease.clean => {
                 Plan { at: observed.first_seen + self.successor_grace(lease), confirm: false }
             }
@@ -51,7 +51,7 @@ impl Election {
     /// stored between the two: the condition of the challenge fails then.
     pub(super) fn confirming_read_at(&self, plan: &Plan) -> Option<Timestamp> {
         let from = plan.at - self.settings.timing.confirm_lead();
-        let unread = self.view.last_read().is_none_or(|sent| sent < from);
+        let unread = self.view.last_read.is_none_or(|sent| sent < from);
         (plan.confirm && unread).then_some(from)
     }
 
@@ -76,32 +76,35 @@ impl Election {
             && self.schedule.cooldown.is_none()
     }
 
-    /// Whether this node may challenge at all.
+    /// Whether this node may challenge now.
     pub(super) fn is_eligible(&self, now: Timestamp) -> bool {
+        self.is_candidate() && self.stop_by.is_none() && now >= self.schedule.back_off_until
+    }
+
+    /// Whether this node may challenge without another input before.
+    fn is_candidate(&self) -> bool {
         self.healthy
             && !self.settings.observer
-            && self.stop_by.is_none()
-            && now >= self.schedule.back_off_until
             && self.schedule.cooldown.is_none()
-            && self.view.bucket().behind_since().is_none()
+            && self.view.behind_since.is_none()
     }
 
     /// When a follower reads although it has no other reason to.
     pub(super) fn poll_at(&self) -> Option<Timestamp> {
         let ttl = self.settings.timing.ttl();
-        let last = self.view.last_read()?;
-        if self.view.bucket().is_missing() {
+        let last = self.view.last_read?;
+        if self.view.bucket.is_missing() {
             return Some(last + self.settings.timing.renew_interval());
         }
-        if let Some(behind) = self.view.bucket().behind_since() {
-            return Some(behind + self.view.longest_ttl());
+        if let Some(behind) = self.view.behind_since {
+            return Some(behind + self.view.longest_ttl);
         }
         // A term that was read has two advantages: its epoch is not given again even if the bucket
         // is lost, and its release can be challenged unread.
         if self.view.noticed_other_term() && !self.settings.observer {
             return Some(last + self.settings.timing.request_timeout());
         }
-        Some(match (self.settings.observer, self.view.trusts_notices()) {
+        Some(match (self.settings.observer, self.view.notices.trusted) {
             (true, _) => last + ttl.max(OBSERVER_POLL),
             (false, true) => last + 3 * ttl,
             // Without notices it has to read twice per TTL, or every record would seem expired.
@@ -129,10 +132,8 @@ impl Election {
 
     /// When the next step is due if there is no input before.
     pub(super) fn wake_at(&self, now: Timestamp) -> Timestamp {
-        let request = self
-            .requests
-            .pending()
-            .map(|pending| pending.sent + self.settings.timing.request_timeout());
+        let timeout = self.settings.timing.request_timeout();
+        let request = self.requests.pending().map(|pending| pending.sent + timeout);
         let idle = request.is_none() && self.connected;
         let due = if idle { self.next_request_at() } else { None };
         [
@@ -140,9 +141,10 @@ impl Election {
             due.map(|due| due.max(self.schedule.not_before)),
             self.phase_ends_at(),
             self.stop_by,
+            self.cooldown_ends_at(),
+            self.leader_known_until(),
         ]
         .into_iter()
-        .chain([self.cooldown_ends_at(), self.leader_known_until()])
         .flatten()
         .filter(|at| *at > now)
         .min()
@@ -162,15 +164,11 @@ impl Election {
     }
 
     fn follow_at(&self) -> Option<Timestamp> {
-        let blocked = !self.healthy
-            || self.settings.observer
-            || self.schedule.cooldown.is_some()
-            || self.view.bucket().behind_since().is_some();
         let next = |plan: Plan| self.confirming_read_at(&plan).unwrap_or(plan.at);
         // A missing bucket is created without waiting.
-        let missing = self.view.bucket().is_missing().then_some(Timestamp::ZERO);
+        let missing = self.view.bucket.is_missing().then_some(Timestamp::ZERO);
         let planned = missing.or_else(|| self.challenge_plan().map(next));
         let challenge = planned.map(|at| at.max(self.schedule.back_off_until));
-        challenge.filter(|_| !blocked).into_iter().chain(self.poll_at()).min()
+        challenge.filter(|_| self.is_candidate()).into_iter().chain(self.poll_at()).min()
     }
 }

@@ -1,8 +1,11 @@
-//! The record as this node knows it: a revision, its decoded content, and since when it is known.
+//! The bucket as this node knows it, and the record in it: a revision, its decoded content, and
+//! since when it is known.
+
+use std::time::Duration;
 
 use super::Timestamp;
 use crate::lease::Lease;
-use crate::store::{Content, Expect, ReleaseId, Snapshot};
+use crate::store::{Content, Expect, Incarnation, ReleaseId, Snapshot};
 
 /// The decoded content of the key.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +67,70 @@ impl Observation {
         match &self.record {
             Record::Lease(lease) => Some(lease),
             Record::Marker | Record::Undecodable(_) | Record::Absent => None,
+        }
+    }
+}
+
+/// The bucket that holds the record.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Bucket {
+    /// No read was answered yet, or the connection was lost while the bucket was missing.
+    #[default]
+    Unknown,
+    /// The newest read found no bucket, at that time.
+    Missing(Timestamp),
+    Known {
+        incarnation: Incarnation,
+        /// When it was last found missing. Only while it is new: empty ever since, so that no node
+        /// can hold a lease in it.
+        missing_at: Option<Timestamp>,
+    },
+}
+
+impl Bucket {
+    pub(super) fn incarnation(&self) -> Option<&Incarnation> {
+        match self {
+            Self::Known { incarnation, .. } => Some(incarnation),
+            Self::Unknown | Self::Missing(_) => None,
+        }
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing(_))
+    }
+
+    /// Whether it was missing a moment ago and is empty: no node can hold a lease in it.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(self, Self::Known { missing_at: Some(_), .. })
+    }
+
+    /// A read shows the bucket. It counts as new if it was missing less than `longest` ago and
+    /// nothing was ever written into it.
+    pub(super) fn read(&mut self, now: Timestamp, shown: &Snapshot, longest: Duration) {
+        let missing_at = match self {
+            Self::Unknown => None,
+            Self::Missing(at) => Some(*at),
+            Self::Known { missing_at, .. } => *missing_at,
+        };
+        let empty = shown.pristine && shown.entry.is_none();
+        let missing_at = missing_at.filter(|at| empty && now.since(*at) < longest);
+        let incarnation = shown.incarnation.clone();
+        *self = Self::Known { incarnation, missing_at };
+    }
+
+    /// A write of this node was stored in it.
+    pub(super) fn written(&mut self) {
+        if let Self::Known { missing_at, .. } = self {
+            *missing_at = None;
+        }
+    }
+
+    /// While there is no connection, a bucket can be created, filled and emptied.
+    pub(super) fn disconnected(&mut self) {
+        match self {
+            Self::Unknown => {}
+            Self::Missing(_) => *self = Self::Unknown,
+            Self::Known { missing_at, .. } => *missing_at = None,
         }
     }
 }

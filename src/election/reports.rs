@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::record::Record;
 use super::{Change, Election, Timestamp};
 use crate::error::StoreError;
 use crate::lease::{Epoch, SessionId};
@@ -33,6 +34,15 @@ impl Election {
         // An observer may have the id of the node that it runs beside.
         if let (Some(session), true, false) = (foreign, same_name, self.settings.observer) {
             self.report_duplicate(session, revision);
+        }
+    }
+
+    /// Reports a record that was read and is none.
+    pub(super) fn report_corruption(&mut self) {
+        let Some(confirmed) = self.view.confirmed() else { return };
+        if let Record::Undecodable(reason) = &confirmed.record {
+            let (reason, revision) = (reason.clone(), self.revision());
+            self.out.changes.push(Change::CorruptRecord { revision, reason });
         }
     }
 

@@ -11,19 +11,10 @@ use crate::store::{Incarnation, Ticket};
 /// How many writes are remembered: more than a term can send before its deadline.
 const REMEMBERED: usize = 32;
 
-/// The purpose of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Challenge,
-    Renewal,
-    Release,
-}
-
 /// A write of this session.
 #[derive(Clone, Debug)]
 pub(super) struct OwnWrite {
     pub(super) lease: Lease,
-    pub(super) purpose: Purpose,
     /// The bucket that it was sent to.
     pub(super) incarnation: Option<Incarnation>,
     /// What the clock read before it was sent.

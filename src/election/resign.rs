@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::phase::{EndedTerm, Phase, Release, Resignation};
-use super::requests::Purpose;
 use super::{Change, Election, Timestamp};
 use crate::error::Refused;
 use crate::event::{Cause, Reason};
@@ -63,7 +62,7 @@ impl Election {
         match &mut self.phase {
             Phase::Holding { resignation: None, .. } => {
                 let give_up_at = now + self.settings.drain_timeout;
-                self.start_drain(Resignation::new(reason, successor, give_up_at));
+                self.start_drain(reason, successor, give_up_at);
                 Ok(())
             }
             // A second resignation joins the first. It may still name a successor.
@@ -76,10 +75,11 @@ impl Election {
     }
 
     /// From here on this node does not lead. It holds the lease until the work has stopped.
-    fn start_drain(&mut self, started: Resignation) {
+    fn start_drain(&mut self, reason: Reason, successor: Option<String>, give_up_at: Timestamp) {
         let Phase::Holding { term, resignation } = &mut self.phase else { return };
         self.cell.end();
-        let (epoch, reason) = (term.epoch, started.reason.clone());
+        let (epoch, drained) = (term.epoch, false);
+        let started = Resignation { reason: reason.clone(), successor, give_up_at, drained };
         *resignation = Some(started);
         self.out.changes.push(Change::Resigning { epoch, reason });
     }
@@ -160,7 +160,7 @@ impl Election {
             meta: None,
             ..self.held_record(term.epoch)
         };
-        self.write(now, Purpose::Release, expect, lease);
+        self.write(now, expect, lease);
     }
 
     pub(super) fn released(&mut self, revision: u64) {
@@ -206,7 +206,7 @@ impl Election {
         self.stop_by = Some(until);
         match &mut self.phase {
             Phase::Holding { resignation: None, .. } => {
-                self.start_drain(Resignation::new(Reason::Stop, None, until));
+                self.start_drain(Reason::Stop, None, until);
             }
             Phase::Holding { resignation: Some(resignation), .. } => {
                 resignation.give_up_at = resignation.give_up_at.min(until);

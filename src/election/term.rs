@@ -2,7 +2,7 @@
 
 use super::phase::{EndedTerm, Phase, Term};
 use super::record::Record;
-use super::requests::{OwnWrite, Purpose};
+use super::requests::OwnWrite;
 use super::view::ReadVerdict;
 use super::{Change, Election, Timestamp};
 use crate::event::Cause;
@@ -32,17 +32,10 @@ impl Election {
 
     /// Ends a term whose deadline has passed.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        let expired = match &self.phase {
-            // Another thread may have found the deadline past before this one did. The cell of a
-            // resigned term has ended in any case.
-            Phase::Holding { term, resignation } => {
-                now >= term.deadline || (resignation.is_none() && self.cell.has_ended())
-            }
-            Phase::Following | Phase::Challenging(_) | Phase::Releasing(_) | Phase::Stopped => {
-                false
-            }
-        };
-        if expired {
+        let Some(term) = self.term() else { return };
+        // Another thread may have found the deadline past before this one did. The cell of a
+        // resigned term has ended in any case.
+        if now >= term.deadline || (self.is_leading() && self.cell.has_ended()) {
             self.lose(now, Cause::Expired);
         }
     }
@@ -70,7 +63,7 @@ impl Election {
 
     pub(super) fn on_stored(&mut self, now: Timestamp, ticket: Ticket, revision: u64) {
         let Some(write) = self.requests.write(ticket.0).cloned() else { return };
-        if write.incarnation.as_ref() != self.view.bucket().incarnation() {
+        if write.incarnation.as_ref() != self.view.bucket.incarnation() {
             // Its bucket is gone, and its term with it. Its epoch is not given again.
             return self.view.remember_epoch(write.lease.epoch);
         }
@@ -85,8 +78,9 @@ impl Election {
     fn write_is_stored(&mut self, now: Timestamp, write: &OwnWrite, revision: u64) {
         let until = write.sent + self.settings.timing.validity();
         let epoch = write.lease.epoch;
-        match (&self.phase, write.purpose) {
-            (Phase::Challenging(challenge), Purpose::Challenge) if challenge.epoch == epoch => {
+        // No renewal has the epoch of a challenge: a term's epoch is not challenged for again.
+        match (&self.phase, write.lease.is_released()) {
+            (Phase::Challenging(challenge), false) if challenge.epoch == epoch => {
                 if now < until && self.may_lead() {
                     self.begin_term(write, revision, until);
                 } else {
@@ -96,7 +90,7 @@ impl Election {
             (Phase::Holding { term, .. }, _) if term.epoch == epoch => {
                 self.extend(now, write.sent);
             }
-            (Phase::Releasing(release), Purpose::Release) if release.term.epoch == epoch => {
+            (Phase::Releasing(release), true) if release.term.epoch == epoch => {
                 self.released(revision);
             }
             // Its epoch has ended. If its record is the current one, it is released later.
@@ -125,7 +119,7 @@ impl Election {
         term.renew_at = renew_at;
         let epoch = term.epoch;
         let lease = self.held_record(epoch);
-        self.write(now, Purpose::Renewal, expect, lease);
+        self.write(now, expect, lease);
     }
 
     /// The renewal is sent again, as soon as a read has shown that it is necessary.
@@ -173,12 +167,12 @@ impl Election {
     /// acknowledgement, from when the write was sent. A record whose write is forgotten can be
     /// renewed, but extends nothing.
     fn own_write_shown(&self) -> Option<(OwnWrite, u64)> {
-        if self.view.bucket().behind_since().is_some() {
+        if self.view.behind_since.is_some() {
             return None;
         }
         let current = self.view.confirmed()?;
         let write = self.requests.write_of(current.lease()?)?;
-        let here = write.incarnation.as_ref() == self.view.bucket().incarnation();
+        let here = write.incarnation.as_ref() == self.view.bucket.incarnation();
         here.then(|| (write.clone(), current.revision))
     }
 

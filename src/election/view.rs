@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use super::Timestamp;
-use super::bucket::Bucket;
 use super::notice::{NoticeVerdict, Notices, ends_term};
-use super::record::{Observation, Record};
+use super::record::{Bucket, Observation, Record};
 use crate::lease::{Epoch, Lease, SessionId};
 use crate::store::{Entry, Snapshot};
 
@@ -27,26 +26,30 @@ pub(super) enum ReadVerdict {
 /// What this node knows about the record.
 #[derive(Clone, Debug)]
 pub(super) struct RecordView {
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
+    /// Since when reads have shown lower revisions than are known.
+    pub(super) behind_since: Option<Timestamp>,
     /// The newest record that was read or written here.
     confirmed: Option<Observation>,
     /// The highest revision of this bucket whose record was seen. The confirmed revision may be
     /// higher: where a read shows no record, its number may be that of a record which was written
     /// after the read looked for one.
     highest_shown: u64,
-    notices: Notices,
-    highest_epoch: u64,
-    longest_ttl: Duration,
+    pub(super) notices: Notices,
+    pub(super) highest_epoch: u64,
+    pub(super) longest_ttl: Duration,
     /// Until then a holder that this node can no longer see may lead: one in an earlier bucket, or
     /// one whose record the store has lost.
-    no_challenge_before: Timestamp,
-    last_read: Option<Timestamp>,
+    pub(super) no_challenge_before: Timestamp,
+    /// When the newest read that was answered was sent.
+    pub(super) last_read: Option<Timestamp>,
 }
 
 impl RecordView {
     pub(super) fn new(ttl: Duration) -> Self {
         Self {
             bucket: Bucket::default(),
+            behind_since: None,
             confirmed: None,
             highest_shown: 0,
             notices: Notices::new(),
@@ -57,10 +60,6 @@ impl RecordView {
         }
     }
 
-    pub(super) fn bucket(&self) -> &Bucket {
-        &self.bucket
-    }
-
     /// The newest record that this node has read or written.
     pub(super) fn confirmed(&self) -> Option<&Observation> {
         self.confirmed.as_ref()
@@ -69,27 +68,6 @@ impl RecordView {
     /// The newest record that this node acts upon: the noticed holder, or else the confirmed one.
     pub(super) fn newest(&self) -> Option<&Observation> {
         self.notices.holder().or(self.confirmed())
-    }
-
-    pub(super) fn highest_epoch(&self) -> u64 {
-        self.highest_epoch
-    }
-
-    pub(super) fn longest_ttl(&self) -> Duration {
-        self.longest_ttl
-    }
-
-    pub(super) fn trusts_notices(&self) -> bool {
-        self.notices.are_trusted()
-    }
-
-    pub(super) fn no_challenge_before(&self) -> Timestamp {
-        self.no_challenge_before
-    }
-
-    /// When the newest read that was answered was sent.
-    pub(super) fn last_read(&self) -> Option<Timestamp> {
-        self.last_read
     }
 
     /// How long a held record is waited for: the TTL in it, or else the longest TTL ever seen.
@@ -118,7 +96,7 @@ impl RecordView {
         shown: &Snapshot,
     ) -> ReadVerdict {
         self.last_read = Some(sent);
-        self.notices.read();
+        self.notices.since_read = 0;
         let observed = Observation::of(shown, now);
         self.learn(&observed.record);
         let known = self.bucket.incarnation();
@@ -148,6 +126,7 @@ impl RecordView {
             return;
         }
         self.bucket.written();
+        self.behind_since = None;
         self.notices.written(revision);
         self.confirm(Observation { revision, record, first_seen: now });
     }
@@ -156,7 +135,7 @@ impl RecordView {
     pub(super) fn notice(&mut self, now: Timestamp, entry: Entry, own: SessionId) -> NoticeVerdict {
         let known = self.highest_shown.max(self.notices.highest());
         let confirmed = self.confirmed().map_or(0, |confirmed| confirmed.revision);
-        if !self.trusts_notices() || entry.revision <= known || entry.revision < confirmed {
+        if !self.notices.trusted || entry.revision <= known || entry.revision < confirmed {
             return NoticeVerdict::Ignored;
         }
         let record = Record::of(&entry.content);
@@ -167,7 +146,7 @@ impl RecordView {
             Some(lease) if self.ends_known_term(lease) => NoticeVerdict::LikelyReleased,
             Some(_) | None => NoticeVerdict::Unconfirmed,
         };
-        self.bucket.set_behind_since(None);
+        self.behind_since = None;
         self.notices.add(observed, entry, verdict)
     }
 
@@ -180,25 +159,11 @@ impl RecordView {
         (newest && ends_term(release, read)).then_some(noticed)
     }
 
-    /// Whether there is a notice that only a read can settle.
-    pub(super) fn needs_confirmation(&self) -> bool {
-        self.notices.unconfirmed().is_some()
-    }
-
     /// Whether the notices name a term that was not read yet.
     pub(super) fn noticed_other_term(&self) -> bool {
         let term = |s: &Observation| s.lease().map(|lease| (lease.session, lease.epoch));
         let noticed = self.notices.holder().and_then(term);
         noticed.is_some() && noticed != self.confirmed().and_then(term)
-    }
-
-    /// Notices count again. What was seen before keeps its time.
-    pub(super) fn connected(&mut self) {
-        self.notices.connected();
-    }
-
-    pub(super) fn disconnected(&mut self) {
-        self.bucket.disconnected();
     }
 
     /// Whether a release ends the very term that is known.
@@ -223,7 +188,7 @@ impl RecordView {
         self.confirmed = None;
         self.highest_shown = 0;
         self.notices.forget();
-        self.bucket.set_behind_since(None);
+        self.behind_since = None;
         // Also when the last read showed no record: a holder renews over a purged one.
         if known {
             self.wait_for_lost_holder(now);
@@ -237,6 +202,9 @@ impl RecordView {
     }
 
     /// Compares a read with what is known.
+    ///
+    /// Where it contradicts the notice of a held record, the notice was forged, or the store has
+    /// lost that record; its writer may believe in its lease then.
     fn compare(
         &mut self,
         now: Timestamp,
@@ -244,7 +212,12 @@ impl RecordView {
         mut shown: Observation,
         entry: Option<&Entry>,
     ) -> ReadVerdict {
-        shown.first_seen = self.settle_notices(now, sent, &shown, entry).unwrap_or(now);
+        let settled = self.notices.settle(sent, &shown, entry);
+        self.highest_shown = self.highest_shown.max(settled.passed);
+        if settled.lost_holder {
+            self.wait_for_lost_holder(now);
+        }
+        shown.first_seen = settled.noticed_at.unwrap_or(now);
         let Some(known) = &self.confirmed else {
             self.confirm(shown);
             return ReadVerdict::Changed;
@@ -253,9 +226,9 @@ impl RecordView {
             return self.check_behind(now, shown);
         }
         // All markers are alike: after a lower revision was shown, the same one is another marker.
-        let was_behind = self.bucket.behind_since().is_some() && known.lease().is_none();
+        let was_behind = self.behind_since.is_some() && known.lease().is_none();
         let same = shown.revision == known.revision && shown.record == known.record;
-        self.bucket.set_behind_since(None);
+        self.behind_since = None;
         if same && !was_behind {
             return ReadVerdict::Unchanged;
         }
@@ -263,40 +236,16 @@ impl RecordView {
         ReadVerdict::Changed
     }
 
-    /// Judges the notices by a read. Returns when the record it shows was first noticed.
-    ///
-    /// Where a read contradicts the notice of a held record, the notice was forged, or the store
-    /// has lost that record; its writer may believe in its lease then.
-    fn settle_notices(
-        &mut self,
-        now: Timestamp,
-        sent: Timestamp,
-        shown: &Observation,
-        entry: Option<&Entry>,
-    ) -> Option<Timestamp> {
-        let settled = self.notices.settle(sent, shown, entry);
-        self.highest_shown = self.highest_shown.max(settled.passed);
-        if settled.lost_holder {
-            self.wait_for_lost_holder(now);
-        }
-        settled.noticed_at
-    }
-
     /// A read showed a lower revision than is known. One such read may be answered by a replica
     /// that is behind; when reads have shown no more for a TTL, the store has lost what was known.
     fn check_behind(&mut self, now: Timestamp, shown: Observation) -> ReadVerdict {
-        match self.bucket.behind_since() {
-            Some(since) if now.since(since) >= self.longest_ttl => {
-                self.forget(now);
-                self.confirm(shown);
-                ReadVerdict::WentBack
-            }
-            Some(_) => ReadVerdict::Behind,
-            None => {
-                self.bucket.set_behind_since(Some(now));
-                ReadVerdict::Behind
-            }
+        let since = *self.behind_since.get_or_insert(now);
+        if now.since(since) < self.longest_ttl {
+            return ReadVerdict::Behind;
         }
+        self.forget(now);
+        self.confirm(shown);
+        ReadVerdict::WentBack
     }
 
     fn confirm(&mut self, observed: Observation) {

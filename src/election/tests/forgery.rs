@@ -62,7 +62,7 @@ fn notices_newer_than_every_read_stay_trusted() {
     }
     let noticed = node.now;
     assert_eq!(node.election.leader(noticed + secs(9)).map(|(id, _)| id), Some("other".into()));
-    assert!(node.election.view.trusts_notices());
+    assert!(node.election.view.notices.trusted);
 }
 
 /// So deleting the key is not enough, as the documentation of the error says.
@@ -248,7 +248,7 @@ fn only_a_notice_above_an_own_write_can_be_contradicted() {
         node.stored(6);
         node.advance(secs(1));
         node.answer_read(snapshot(Some(entry(6, &lease))));
-        assert_eq!(node.election.view.trusts_notices(), trusted);
+        assert_eq!(node.election.view.notices.trusted, trusted);
     }
 }
 
