@@ -216,12 +216,6 @@ impl Config {
         self.timing.ttl()
     }
 
-    #[doc = row_doc!(RENEW_INTERVAL)]
-    #[must_use]
-    pub fn renew_interval(&self) -> Duration {
-        self.timing.renew_interval()
-    }
-
     #[doc = row_doc!(REQUEST_TIMEOUT)]
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
@@ -270,6 +264,7 @@ getters! {
     connect_timeout -> Duration: duration(CONNECT_TIMEOUT);
     reconnect_wait -> Duration: duration(RECONNECT_WAIT);
     start_disconnected -> bool: flag(START_DISCONNECTED);
+    renew_interval -> Duration: duration(RENEW_INTERVAL);
     cooldown -> Option<Duration>: optional_duration(COOLDOWN);
     drain_timeout -> Duration: duration(DRAIN_TIMEOUT);
     stop_timeout -> Duration: duration(STOP_TIMEOUT);

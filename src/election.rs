@@ -77,11 +77,9 @@
 //!   is known, what they show counts.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
-use crate::event::Role;
 use crate::leadership::TermCell;
 use crate::lease::{Epoch, Lease};
 use crate::store::{Outcome, Snapshot, StoreEvent, Ticket};
@@ -91,7 +89,6 @@ mod challenge;
 mod interface;
 mod notice;
 mod phase;
-mod plan;
 mod record;
 mod reports;
 mod requests;
@@ -157,12 +154,6 @@ impl Election {
         &self.cell
     }
 
-    /// Leader from the beginning of a term until the term is resigned or ends.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        if self.is_leading() { Role::Leader } else { Role::Follower }
-    }
-
     /// Whether a resigned term is draining, or its release is being written.
     #[must_use]
     pub fn is_resigning(&self) -> bool {
@@ -189,10 +180,10 @@ impl Election {
         self.reported.leader.as_ref()
     }
 
-    /// The configured time to live.
+    /// Whether the store is connected, and the connection was not given up.
     #[must_use]
-    pub fn ttl(&self) -> Duration {
-        self.settings.timing.ttl()
+    pub fn is_connected(&self) -> bool {
+        self.connected
     }
 
     /// Whether the current record says that this session holds the lease, as far as is known.

@@ -120,21 +120,14 @@ impl StoreError {
     /// need an operator.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::Unreachable { .. }
-            | Self::Server { .. }
-            | Self::NoResponders(_)
-            | Self::Disconnected(_)
-            | Self::TimedOut => true,
-            Self::Authentication { .. }
-            | Self::Credentials(_)
-            | Self::Tls { .. }
-            | Self::Permission(_)
-            | Self::JetStream(_)
-            | Self::Bucket { .. }
-            | Self::Malformed(_)
-            | Self::EpochsExhausted => false,
-        }
+                | Self::Server { .. }
+                | Self::NoResponders(_)
+                | Self::Disconnected(_)
+                | Self::TimedOut
+        )
     }
 }
 

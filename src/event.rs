@@ -105,11 +105,7 @@ impl Event {
             | Self::TtlMismatch { .. }
             | Self::Problem(_)
             | Self::Missed { .. } => Level::Warn,
-            Self::BecameLeader(_)
-            | Self::Resigning { .. }
-            | Self::LostLeadership { .. }
-            | Self::LeaderChanged { .. }
-            | Self::Connected { .. } => Level::Info,
+            _ => Level::Info,
         }
     }
 }

@@ -147,7 +147,7 @@ impl fmt::Debug for TermCell {
 /// place where it happens, see [`fence`](crate::fence).
 #[derive(Clone, Debug)]
 pub struct Leadership {
-    cell: Arc<TermCell>,
+    pub(crate) cell: Arc<TermCell>,
     clock: Clock,
     epoch: Epoch,
     session: SessionId,
@@ -162,11 +162,6 @@ impl Leadership {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
-    }
-
-    #[cfg(all(feature = "capi", unix))]
-    pub(crate) fn cell(&self) -> &TermCell {
-        &self.cell
     }
 
     /// The session that leads. A fencing gate may check it beside the epoch.

@@ -131,15 +131,15 @@ impl Lease {
         let ttl = self.ttl.unwrap_or(Duration::ZERO);
         let expires =
             if self.is_released() { wall.checked_sub(ttl) } else { wall.checked_add(ttl) };
-        let record = Encoded {
-            node_id: &self.node_id,
+        let record = Json {
+            node_id: self.node_id.clone(),
             session: self.session.map(|session| session.to_string()),
             epoch: self.epoch.as_u64(),
             n: self.write,
             ttl_ms: self.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
             clean: self.clean,
-            successor: self.successor.as_deref(),
-            meta: self.meta.as_ref(),
+            successor: self.successor.clone(),
+            meta: self.meta.clone(),
             expires_at: utc::rfc3339(expires.unwrap_or(wall)),
             acquired_at: utc::rfc3339(acquired_at),
         };
@@ -157,7 +157,7 @@ impl Lease {
                 bytes.len()
             )));
         }
-        let raw: Raw = json::from_slice(bytes).map_err(|error| {
+        let raw: Json = json::from_slice(bytes).map_err(|error| {
             // Only the position: the message of serde could quote the foreign bytes.
             Undecodable(format!("not a lease, line {} column {}", error.line(), error.column()))
         })?;
@@ -170,44 +170,34 @@ impl Lease {
 #[error("undecodable record: {0}")]
 pub struct Undecodable(String);
 
-#[derive(Serialize)]
-struct Encoded<'a> {
-    node_id: &'a str,
+/// The record in JSON. The two times are written only.
+#[derive(Serialize, Deserialize)]
+struct Json {
+    #[serde(default)]
+    node_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<String>,
     epoch: u64,
+    #[serde(default)]
     n: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<u64>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     clean: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    successor: Option<&'a str>,
+    successor: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    meta: Option<&'a serde_json::Value>,
+    meta: Option<serde_json::Value>,
+    #[serde(skip_deserializing)]
     expires_at: String,
+    #[serde(skip_deserializing)]
     acquired_at: String,
 }
 
-#[derive(Deserialize)]
-struct Raw {
-    #[serde(default)]
-    node_id: String,
-    session: Option<String>,
-    epoch: u64,
-    #[serde(default)]
-    n: u64,
-    ttl_ms: Option<u64>,
-    #[serde(default)]
-    clean: bool,
-    successor: Option<String>,
-    meta: Option<serde_json::Value>,
-}
-
-impl TryFrom<Raw> for Lease {
+impl TryFrom<Json> for Lease {
     type Error = Undecodable;
 
-    fn try_from(raw: Raw) -> Result<Self, Undecodable> {
+    fn try_from(raw: Json) -> Result<Self, Undecodable> {
         let bad = |what: String| Err(Undecodable(what));
         let Some(epoch) = Epoch::new(raw.epoch) else {
             return bad(format!("epoch is {}, must be 1 to {}", raw.epoch, Epoch::MAX));

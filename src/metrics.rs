@@ -4,7 +4,7 @@
 //! your program, under the content type [`CONTENT_TYPE`]. The guide [lists](crate::guide::metrics)
 //! all metrics.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::event::Role;
 use crate::lease::Epoch;
@@ -28,16 +28,16 @@ impl NodeHandle {
 
     fn write_state(&self, text: &mut Text, stats: &Stats) {
         let (node, thread) = (self.status(), self.thread_health());
-        let flag = |set: bool| if set { 1.0 } else { 0.0 };
         text.info("build", "This library.", "version", env!("CARGO_PKG_VERSION"));
-        let leads = flag(node.role == Role::Leader);
+        let leads = u8::from(node.role == Role::Leader);
         text.gauge("leader", "", "Whether the node leads.", leads);
-        text.gauge("connected", "", "Whether the node is connected.", flag(node.connected));
-        text.gauge("resigning", "", "Whether the node resigns.", flag(node.resigning));
-        text.gauge("stuck", "", "Whether the renewal thread hangs.", flag(thread.stuck));
+        let (connected, resigning) = (u8::from(node.connected), u8::from(node.resigning));
+        text.gauge("connected", "", "Whether the node is connected.", connected);
+        text.gauge("resigning", "", "Whether the node resigns.", resigning);
+        text.gauge("stuck", "", "Whether the renewal thread hangs.", u8::from(thread.stuck));
         let epoch = node.epoch.map_or(0, Epoch::as_u64);
-        text.whole("epoch", "The highest epoch seen.", epoch);
-        text.whole("revision", "The newest revision seen.", node.revision);
+        text.gauge("epoch", "", "The highest epoch seen.", epoch);
+        text.gauge("revision", "", "The newest revision seen.", node.revision);
         let (uptime, age) = (self.uptime().as_secs_f64(), thread.age.as_secs_f64());
         text.gauge("uptime", "seconds", "Since the node was started.", uptime);
         text.gauge("heartbeat_age", "seconds", "Since the renewal thread last did something.", age);
@@ -84,14 +84,9 @@ impl Text {
         let _ = writeln!(self.text, "# HELP leasehold_{name} {help}");
     }
 
-    fn gauge(&mut self, name: &str, unit: &str, help: &str, value: f64) {
+    fn gauge(&mut self, name: &str, unit: &str, help: &str, value: impl fmt::Display) {
         let name = if unit.is_empty() { name.to_owned() } else { format!("{name}_{unit}") };
         self.head(&name, "gauge", unit, help);
-        let _ = writeln!(self.text, "leasehold_{name}{{{}}} {value}", self.labels);
-    }
-
-    fn whole(&mut self, name: &str, help: &str, value: u64) {
-        self.head(name, "gauge", "", help);
         let _ = writeln!(self.text, "leasehold_{name}{{{}}} {value}", self.labels);
     }
 

@@ -82,9 +82,10 @@ impl Node {
         self.renewal.events()
     }
 
+    /// A clone of the events for which no release waits until it is attached.
     #[cfg(all(feature = "capi", unix))]
     pub(crate) fn detached_events(&self) -> Events {
-        self.renewal.detached_events()
+        self.renewal.events.clone()
     }
 
     /// Releases the lease, if this node holds it, and ends every thread.

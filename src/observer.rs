@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::events::Events;
 use crate::node::NodeHandle;
-use crate::node::renewal_task::{RenewalTask, Start, nats_store};
+use crate::node::renewal_task::{RenewalTask, nats_store};
+use crate::renewal::Parts;
 use crate::store::Store;
 
 /// Follows an election without ever writing: it creates no bucket and never leads.
@@ -43,8 +44,8 @@ impl Observer {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let (config, store) = (Arc::new(config), Box::new(store));
-        let start = Start { config, store, clock, observer: true, sinks: Vec::new(), vip: None };
-        RenewalTask::start(start).map(Self)
+        let parts = Parts { config, store, clock, observer: true, sinks: Vec::new(), vip: None };
+        RenewalTask::start(parts).map(Self)
     }
 
     /// A handle for other threads. It can be cloned and keeps nothing running.

@@ -38,23 +38,25 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The longest wait while events have no room in their channel.
 const LONGEST_WAIT_BACKED_UP: Duration = Duration::from_millis(20);
 
-/// What the loop works with.
+/// What a node or an observer is started with.
 pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
-    pub(crate) session: SessionId,
-    pub(crate) election: Election,
     pub(crate) store: Box<dyn Store>,
     pub(crate) clock: Clock,
+    pub(crate) observer: bool,
+    /// The queues of the application and of its hooks.
     pub(crate) sinks: Vec<EventSink>,
     /// Holds the virtual IPs during a term. Its methods return at once.
     pub(crate) vip: Option<vip::Worker>,
-    /// Gets every success and failure to read the store, as long as there is room.
-    pub(crate) startup: Sender<Result<(), StoreError>>,
 }
 
 /// The loop, ready to run on a thread.
 pub(crate) struct Renewal {
     parts: Parts,
+    session: SessionId,
+    election: Election,
+    /// Gets every success and failure to read the store, as long as there is room.
+    startup: Sender<Result<(), StoreError>>,
     shared: Arc<SharedState>,
     queued: Receiver<Queued>,
     wake: Receiver<()>,
@@ -64,7 +66,6 @@ pub(crate) struct Renewal {
     /// The last input was a command: the store is next.
     store_is_next: bool,
     held_until: Option<Timestamp>,
-    connected: bool,
     /// The epoch of the newest record, and when its term began by the wall clock, for people.
     acquired: Option<(Epoch, SystemTime)>,
 }
@@ -84,11 +85,19 @@ impl Drop for EndsTerm {
 }
 
 impl Renewal {
-    pub(crate) fn new(parts: Parts) -> (Self, Commands, Arc<SharedState>) {
+    pub(crate) fn new(
+        parts: Parts,
+        session: SessionId,
+        election: Election,
+        startup: Sender<Result<(), StoreError>>,
+    ) -> (Self, Commands, Arc<SharedState>) {
         let (commands, queued, wake) = commands();
         let shared = Arc::<SharedState>::default();
         let renewal = Self {
             parts,
+            session,
+            election,
+            startup,
             shared: Arc::clone(&shared),
             queued,
             wake,
@@ -96,7 +105,6 @@ impl Renewal {
             wake_at: Timestamp::ZERO,
             store_is_next: false,
             held_until: None,
-            connected: false,
             acquired: None,
         };
         (renewal, commands, shared)
@@ -104,11 +112,11 @@ impl Renewal {
 
     /// Runs until the election has stopped.
     pub(crate) fn run(mut self) {
-        let cell = Arc::clone(self.parts.election.cell());
+        let cell = Arc::clone(self.election.cell());
         let stopped = Stopped { left_to_expire: true };
         let mut ends = EndsTerm { cell, shared: Arc::clone(&self.shared), stopped };
         while !self.turn() {}
-        ends.stopped.left_to_expire = self.parts.election.has_unreleased_lease();
+        ends.stopped.left_to_expire = self.election.has_unreleased_lease();
         let until = self.parts.clock.now() + CLOSE_TIMEOUT;
         self.parts.store.close(until);
     }
@@ -120,13 +128,13 @@ impl Renewal {
         // After the input came and before anything is sent: the term of a write counts from here.
         let now = self.parts.clock.now();
         self.shared.heartbeat.set_last(now);
-        let step = self.parts.election.step(now, input);
+        let step = self.election.step(now, input);
         let (finished, refused) = (step.finished, step.refused.clone());
         self.carry_out(step);
         if let Some(readable) = readable {
             // After the step: a start returns when the state that was read is published. The
             // channel fills up once the node has started.
-            let _ = self.parts.startup.try_send(readable);
+            let _ = self.startup.try_send(readable);
         }
         if let Some(reply) = reply {
             let _ = reply.send(refused.map_or(Ok(()), Err));
@@ -154,7 +162,7 @@ impl Renewal {
     /// When the next turn is due at the latest.
     fn until(&mut self) -> Timestamp {
         let mut longest = LONGEST_WAIT;
-        if self.parts.election.held_epoch().is_some() {
+        if self.election.held_epoch().is_some() {
             longest = LONGEST_WAIT_HOLDING;
         }
         for sink in &mut self.parts.sinks {
@@ -171,9 +179,8 @@ impl Renewal {
     fn carry_out(&mut self, step: Step) {
         self.wake_at = step.wake_at;
         self.notice_renewal();
-        self.notice_connection(&step.changes);
         // Before the events: a caller that gets one and then reads must find the new state.
-        self.shared.publish(&self.parts.election, self.connected);
+        self.shared.publish(&self.election);
         for change in step.changes {
             self.tell(change);
         }
@@ -182,18 +189,8 @@ impl Renewal {
         }
     }
 
-    fn notice_connection(&mut self, changes: &[Change]) {
-        for change in changes {
-            match change {
-                Change::Connected { .. } => self.connected = true,
-                Change::Disconnected { .. } => self.connected = false,
-                _ => {}
-            }
-        }
-    }
-
     fn notice_renewal(&mut self) {
-        let held_until = self.parts.election.held_until();
+        let held_until = self.election.held_until();
         if std::mem::replace(&mut self.held_until, held_until) < held_until {
             self.parts.vip.iter().for_each(vip::Worker::look);
         }
@@ -237,8 +234,8 @@ impl Renewal {
     fn event(&self, change: Change) -> Event {
         match change {
             Change::BecameLeader(epoch) => {
-                let cell = Arc::clone(self.parts.election.cell());
-                let (clock, session) = (self.parts.clock.clone(), self.parts.session);
+                let cell = Arc::clone(self.election.cell());
+                let (clock, session) = (self.parts.clock.clone(), self.session);
                 Event::BecameLeader(Leadership::new(cell, clock, epoch, session))
             }
             Change::Resigning { epoch, reason } => {
@@ -255,7 +252,7 @@ impl Renewal {
             Change::Disconnected { error } => Event::Disconnected { error },
             Change::DuplicateNodeId(session) => Event::DuplicateNodeId { session },
             Change::TtlMismatch(theirs) => {
-                Event::TtlMismatch { theirs, ours: self.parts.election.ttl() }
+                Event::TtlMismatch { theirs, ours: self.parts.config.lease_ttl() }
             }
             Change::CorruptRecord { revision, reason } => Event::CorruptRecord { revision, reason },
             Change::Problem(error) => Event::Problem(error),
@@ -265,7 +262,7 @@ impl Renewal {
     fn log(&self, event: &Event) {
         let config = &self.parts.config;
         let (cluster, node, level) = (config.cluster_id(), config.node_id(), event.level());
-        let revision = self.parts.election.revision();
+        let revision = self.election.revision();
         match event.epoch().map(Epoch::as_u64) {
             Some(epoch) => log::log!(level, cluster, node, epoch, revision; "{node} {event}"),
             None => log::log!(level, cluster, node, revision; "{node} {event}"),

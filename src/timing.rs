@@ -113,21 +113,17 @@ impl Timing {
         }
     }
 
-    /// The longest renew interval for this time to live; `None` if even the shortest is too long.
-    fn nearest_renew_interval(&self, timeout: u64, per_renewal: u64) -> Option<Duration> {
-        let longest = self.validity_ms().checked_sub(3 * timeout)?;
-        (longest >= per_renewal * timeout).then_some(ms(longest))
-    }
-
     fn too_long(&self, timeout: u64, per_renewal: u64) -> TimingError {
         let needed = self.renew.saturating_add(3 * timeout);
+        let longest = self.validity_ms().checked_sub(3 * timeout);
+        let accepted = longest.filter(|longest| *longest >= per_renewal * timeout);
         let smallest_ttl = needed.saturating_mul(100 + self.drift).div_ceil(100 - self.drift);
         TimingError::RenewIntervalTooLong {
             renew_interval: ms(self.renew),
             request_timeout: ms(timeout),
             validity: self.validity(),
             ttl: self.ttl(),
-            nearest_renew_interval: self.nearest_renew_interval(timeout, per_renewal),
+            nearest_renew_interval: accepted.map(ms),
             nearest_ttl: Some(ms(smallest_ttl)).filter(|ttl| *ttl <= MAX_TTL),
         }
     }

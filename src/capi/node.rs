@@ -33,7 +33,7 @@ impl Handle for leasehold_node {
     type Object = NodeObject;
 
     fn term(node: &NodeObject) -> Option<(&TermCell, u64)> {
-        Some((node.handle.cell(), ANY_EPOCH))
+        Some((&node.handle.cell, ANY_EPOCH))
     }
 }
 

@@ -19,7 +19,7 @@ impl Handle for leasehold_token {
     type Object = Leadership;
 
     fn term(token: &Leadership) -> Option<(&TermCell, u64)> {
-        Some((token.cell(), token.epoch().as_u64()))
+        Some((&token.cell, token.epoch().as_u64()))
     }
 }
 

@@ -99,9 +99,7 @@ impl ConfigError {
             | Self::Timing { path, .. }
             | Self::UnknownKey { path, .. } => Some(path),
             Self::InFile { source, .. } => source.path(),
-            Self::Syntax { .. } | Self::TooLong { .. } | Self::Read { .. } | Self::Write { .. } => {
-                None
-            }
+            _ => None,
         }
     }
 
@@ -113,12 +111,8 @@ impl ConfigError {
         Self::Invalid { path: path.into(), problem: problem.into() }
     }
 
-    pub(super) fn expected(
-        path: impl Into<String>,
-        expected: impl Into<String>,
-        found: impl Into<String>,
-    ) -> Self {
-        Self::Expected { path: path.into(), expected: expected.into(), found: found.into() }
+    pub(super) fn expected(path: impl Into<String>, what: &str, found: impl Into<String>) -> Self {
+        Self::Expected { path: path.into(), expected: what.to_owned(), found: found.into() }
     }
 }
 

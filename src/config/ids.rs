@@ -35,14 +35,11 @@ pub fn check_node_id(id: &str) -> Result<(), InvalidId> {
     NODE.check(id)
 }
 
-/// Checks the field `clusterId`.
-pub(super) fn cluster_id(path: &'static str, id: &str) -> Result<(), ConfigError> {
-    CLUSTER.check(id).map_err(|error| ConfigError::invalid(path, error.problem))
-}
-
-/// Checks the field `nodeId`.
-pub(super) fn node_id(path: &'static str, id: &str) -> Result<(), ConfigError> {
-    NODE.check(id).map_err(|error| ConfigError::invalid(path, error.problem))
+impl InvalidId {
+    /// The error for the field at `path`.
+    pub(super) fn at(self, path: &str) -> ConfigError {
+        ConfigError::invalid(path, self.problem)
+    }
 }
 
 /// A kind of id, and what it may be.

@@ -14,7 +14,6 @@ pub const DEFAULT_PORT: u16 = 4222;
 
 type Problem = &'static str;
 
-const BAD_HOST: Problem = "has a host that is neither a name nor an address";
 const BAD_PORT: Problem = "has a port that is not a number from 1 to 65535";
 
 /// Reads all addresses; one entry may hold several, separated by commas. Repetitions are merged.
@@ -154,7 +153,8 @@ fn check_host(host: &str) -> Result<String, Problem> {
     let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(allowed);
     let name = host.strip_suffix('.').unwrap_or(host);
     let valid = name.len() <= 253 && name.split('.').all(label);
-    if valid { Ok(host.to_ascii_lowercase()) } else { Err(BAD_HOST) }
+    let problem = "has a host that is neither a name nor an address";
+    if valid { Ok(host.to_ascii_lowercase()) } else { Err(problem) }
 }
 
 #[cfg(test)]

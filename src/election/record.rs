@@ -64,10 +64,8 @@ impl Observation {
     }
 
     pub(super) fn lease(&self) -> Option<&Lease> {
-        match &self.record {
-            Record::Lease(lease) => Some(lease),
-            Record::Marker | Record::Undecodable(_) | Record::Absent => None,
-        }
+        let Record::Lease(lease) = &self.record else { return None };
+        Some(lease)
     }
 }
 
@@ -89,10 +87,8 @@ pub(super) enum Bucket {
 
 impl Bucket {
     pub(super) fn incarnation(&self) -> Option<&Incarnation> {
-        match self {
-            Self::Known { incarnation, .. } => Some(incarnation),
-            Self::Unknown | Self::Missing(_) => None,
-        }
+        let Self::Known { incarnation, .. } = self else { return None };
+        Some(incarnation)
     }
 
     pub(super) fn is_missing(&self) -> bool {

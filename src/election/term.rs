@@ -12,10 +12,8 @@ use crate::store::Ticket;
 impl Election {
     /// The term that is held, led or resigned.
     pub(super) fn term(&self) -> Option<&Term> {
-        match &self.phase {
-            Phase::Holding { term, .. } => Some(term),
-            Phase::Following | Phase::Challenging(_) | Phase::Releasing(_) | Phase::Stopped => None,
-        }
+        let Phase::Holding { term, .. } = &self.phase else { return None };
+        Some(term)
     }
 
     /// Whether a term is held and was not resigned.
@@ -24,10 +22,8 @@ impl Election {
     }
 
     fn term_mut(&mut self) -> Option<&mut Term> {
-        match &mut self.phase {
-            Phase::Holding { term, .. } => Some(term),
-            Phase::Following | Phase::Challenging(_) | Phase::Releasing(_) | Phase::Stopped => None,
-        }
+        let Phase::Holding { term, .. } = &mut self.phase else { return None };
+        Some(term)
     }
 
     /// Ends a term whose deadline has passed.

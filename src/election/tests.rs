@@ -111,7 +111,7 @@ impl TestNode {
         node.answer(Outcome::Created);
         node.answer_read(snapshot(None));
         node.stored(1);
-        assert_eq!(node.election.role(), Role::Leader);
+        assert!(node.election.is_leading());
         node.changes.clear();
         node
     }

@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Node;
-use super::renewal_task::{RenewalTask, Start, nats_store};
+use super::renewal_task::{RenewalTask, nats_store};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::event::Reason;
 use crate::events::queue;
 use crate::hooks::{self, Hooks};
+use crate::renewal::Parts;
 use crate::store::Store;
 use crate::vip;
 
@@ -86,8 +87,8 @@ impl NodeBuilder {
             (hooks, events)
         });
         let config = Arc::new(config);
-        let start = Start { config, store, clock, observer: false, sinks, vip };
-        let renewal = RenewalTask::start(start)?;
+        let parts = Parts { config, store, clock, observer: false, sinks, vip };
+        let renewal = RenewalTask::start(parts)?;
         let start_hooks = |(hooks, events)| {
             let handle = renewal.handle.clone();
             // Refused only when the term has ended already.

@@ -35,7 +35,7 @@ pub struct NodeHandle {
     pub(super) config: Arc<Config>,
     pub(super) session: SessionId,
     pub(super) clock: Clock,
-    pub(super) cell: Arc<TermCell>,
+    pub(crate) cell: Arc<TermCell>,
     pub(super) commands: Commands,
     pub(super) shared: Arc<SharedState>,
     pub(super) missed: MissedCounter,
@@ -174,11 +174,6 @@ impl NodeHandle {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    #[cfg(all(feature = "capi", unix))]
-    pub(crate) fn cell(&self) -> &TermCell {
-        &self.cell
     }
 
     // Wait.

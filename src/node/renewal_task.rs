@@ -11,10 +11,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::election::{Election, Input, Settings};
 use crate::error::{StartError, StoreError};
-use crate::events::{EventSink, Events, queue};
+use crate::events::{Events, queue};
 use crate::lease::SessionId;
 use crate::renewal::{CLOSE_TIMEOUT, Parts, Renewal, Stopped};
-use crate::store::Store;
 use crate::store::nats::{BucketOptions, NatsStore};
 use crate::task::Task;
 use crate::vip;
@@ -26,47 +25,27 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct RenewalTask {
     pub(crate) handle: NodeHandle,
-    events: Events,
+    pub(super) events: Events,
     /// `None` once it was stopped.
     task: Option<Task>,
-}
-
-/// What a renewal thread is started with.
-pub(crate) struct Start {
-    pub(crate) config: Arc<Config>,
-    pub(crate) store: Box<dyn Store>,
-    pub(crate) clock: Clock,
-    pub(crate) observer: bool,
-    /// Further queues, for hooks.
-    pub(crate) sinks: Vec<EventSink>,
-    pub(crate) vip: Option<vip::Worker>,
 }
 
 impl RenewalTask {
     /// Starts the thread. Unless the configuration says to start disconnected, this blocks until
     /// the store was read.
-    pub(crate) fn start(start: Start) -> Result<Self, StartError> {
-        let Start { config, store, clock, observer, mut sinks, vip } = start;
+    pub(crate) fn start(mut parts: Parts) -> Result<Self, StartError> {
+        let (config, clock) = (Arc::clone(&parts.config), parts.clock.clone());
         let session = new_session()?;
         if let Some(warning) = config.timing().warning() {
             log::warn!(cluster = config.cluster_id(), node = config.node_id(); "{warning}");
         }
         let (sink, events) = queue(config.event_capacity());
-        sinks.push(sink);
+        parts.sinks.push(sink);
         let (startup, readable) = bounded(16);
-        let election = Election::new(settings(&config, session, observer));
+        let election = Election::new(settings(&config, session, parts.observer));
         let cell = Arc::clone(election.cell());
-        let vip_held = vip.as_ref().map(vip::Worker::held).unwrap_or_default();
-        let (renewal, commands, shared) = Renewal::new(Parts {
-            config: Arc::clone(&config),
-            session,
-            election,
-            store,
-            clock: clock.clone(),
-            sinks,
-            vip,
-            startup,
-        });
+        let vip_held = parts.vip.as_ref().map(vip::Worker::held).unwrap_or_default();
+        let (renewal, commands, shared) = Renewal::new(parts, session, election, startup);
         let task = Task::spawn("leasehold-renew", Duration::ZERO, || renewal.run());
         let task = Some(task.map_err(StartError::Thread)?);
         let (missed, started) = (events.missed_counter(), clock.now());
@@ -111,12 +90,6 @@ impl RenewalTask {
     pub(crate) fn events(&self) -> &Events {
         self.events.attach();
         &self.events
-    }
-
-    /// A clone of the events for which no release waits until it is attached.
-    #[cfg(all(feature = "capi", unix))]
-    pub(super) fn detached_events(&self) -> Events {
-        self.events.clone()
     }
 
     /// Stops within `timeout`, plus a moment of scheduling. Does nothing in a forked child.

@@ -45,12 +45,12 @@ impl Snapshot {
     }
 
     /// Takes over the state of `election`. True when that changed something.
-    fn update(&mut self, election: &Election, connected: bool) -> bool {
+    fn update(&mut self, election: &Election) -> bool {
         let figures = Figures {
             highest_epoch: election.highest_epoch(),
             held_until: election.held_until(),
             revision: election.revision(),
-            connected,
+            connected: election.is_connected(),
             resigning: election.is_resigning(),
             counters: *election.counters(),
         };
@@ -117,8 +117,8 @@ impl SharedState {
     }
 
     /// Shows the state of `election` to the handles, if it has changed.
-    pub(super) fn publish(&self, election: &Election, connected: bool) {
-        if self.snapshot.lock().update(election, connected) {
+    pub(super) fn publish(&self, election: &Election) {
+        if self.snapshot.lock().update(election) {
             self.changed.notify_all();
         }
     }

@@ -3,7 +3,7 @@
 use super::Kind::{self, Flag, Meta, Number, Secret, Servers, Text};
 use super::{Check, Row};
 use crate::config::nats::{check_domain, check_path, check_seed, check_subject};
-use crate::config::{ids, vip};
+use crate::config::{check_cluster_id, check_node_id, vip};
 
 const HOUR: u64 = 3_600_000;
 /// How long a term of an hour is valid with the smallest clock drift.
@@ -32,10 +32,10 @@ macro_rules! table {
 
 // Each timer's range is the widest that it can have; `Timing::new` checks the timers together.
 table! {
-    CLUSTER_ID: "clusterId", Text(ids::cluster_id),
+    CLUSTER_ID: "clusterId", Text(|path, id| check_cluster_id(id).map_err(|error| error.at(path))),
         "1 to 64 characters of `A-Z a-z 0-9 - _`", "none, it is required",
         "Name of the cluster, the same on all its nodes; part of the bucket's name.";
-    NODE_ID: "nodeId", Text(ids::node_id),
+    NODE_ID: "nodeId", Text(|path, id| check_node_id(id).map_err(|error| error.at(path))),
         "as `clusterId`, and single dots inside", "none, it is required",
         "Name of the node, unique in the cluster.";
 

@@ -75,7 +75,7 @@ fn a_stored_challenge_of_an_unhealthy_node_is_released() {
     let lease = node.sent_write().1;
     node.input(Input::SetHealthy(false));
     node.stored(6);
-    assert!(!node.leads() && node.election.role() == Role::Follower);
+    assert!(!node.leads() && !node.election.is_leading());
     node.answer_read(snapshot(Some(entry(6, &lease))));
     assert!(node.sent_write().1.clean, "it is released");
 }
