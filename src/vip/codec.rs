@@ -22,6 +22,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::address::{InterfaceName, MacAddress, VirtualAddress};
 use super::backend::{Assigned, Interface};
+use super::error::Fault;
 use super::policy::Lifetime;
 
 /// The mark: `IFA_PROTO` of every address that this library adds (76 is `L`). Values from 4 on are
@@ -159,23 +160,6 @@ fn assignment(index: u32, address: &VirtualAddress, lifetime: Lifetime) -> Addre
     message
 }
 
-/// Why a response has no result.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum ResponseError {
-    /// The kernel refused: its errno, and its text if it gave one.
-    Kernel { errno: i32, detail: String },
-    /// The table changed while it was read: send the request again.
-    Interrupted,
-    /// The bytes cannot be parsed.
-    Malformed(String),
-}
-
-impl ResponseError {
-    fn malformed<E: std::error::Error>(error: E) -> Self {
-        Self::Malformed(error.to_string())
-    }
-}
-
 /// Parses the response to one request, datagram by datagram.
 #[derive(Debug)]
 pub(super) struct ResponseReader {
@@ -195,14 +179,19 @@ impl ResponseReader {
         self.complete
     }
 
+    /// Whether the table changed while it was read: send the request again.
+    pub(super) const fn is_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
     /// Parses one datagram, and gives type and payload of each message of the response to `take`.
     pub(super) fn read(
         &mut self,
         mut datagram: &[u8],
-        mut take: impl FnMut(u16, &[u8]) -> Result<(), ResponseError>,
-    ) -> Result<(), ResponseError> {
+        mut take: impl FnMut(u16, &[u8]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         while !datagram.is_empty() && !self.complete {
-            let message = NetlinkBuffer::new_checked(datagram).map_err(ResponseError::malformed)?;
+            let message = NetlinkBuffer::new_checked(datagram).map_err(Fault::no_answer)?;
             if message.sequence_number() == self.sequence && message.port_number() == self.port {
                 self.message(&message, &mut take)?;
             }
@@ -215,21 +204,16 @@ impl ResponseReader {
     fn message(
         &mut self,
         message: &NetlinkBuffer<&[u8]>,
-        take: &mut impl FnMut(u16, &[u8]) -> Result<(), ResponseError>,
-    ) -> Result<(), ResponseError> {
+        take: &mut impl FnMut(u16, &[u8]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let flags = message.flags();
         match message.message_type() {
             NLMSG_NOOP => return Ok(()),
-            NLMSG_OVERRUN => {
-                return Err(ResponseError::Malformed("the response was overrun".into()));
-            }
+            NLMSG_OVERRUN => return Err(Fault::no_answer("the response was overrun")),
             NLMSG_ERROR => check(message.payload(), flags)?,
             NLMSG_DONE => {
                 check(message.payload(), 0)?;
                 self.interrupted |= flags & NLM_F_DUMP_INTR != 0;
-                if self.interrupted {
-                    return Err(ResponseError::Interrupted);
-                }
             }
             kind => {
                 self.interrupted |= flags & NLM_F_DUMP_INTR != 0;
@@ -246,13 +230,13 @@ impl ResponseReader {
 
 /// Checks the result code at the start of an error or end-of-dump message. Older kernels leave it
 /// out at the end of an empty dump.
-fn check(payload: &[u8], flags: u16) -> Result<(), ResponseError> {
+fn check(payload: &[u8], flags: u16) -> Result<(), Fault> {
     let Some(code) = payload.first_chunk() else {
         return Ok(());
     };
     match i32::from_ne_bytes(*code) {
         0.. => Ok(()),
-        code => Err(ResponseError::Kernel {
+        code => Err(Fault::Kernel {
             errno: code.checked_neg().unwrap_or(i32::MAX),
             detail: kernel_text(payload, flags).unwrap_or_default(),
         }),
@@ -281,18 +265,18 @@ fn kernel_text(payload: &[u8], flags: u16) -> Option<String> {
 }
 
 /// The interface in an `RTM_NEWLINK` message; `None` for any other message.
-pub(super) fn interface(kind: u16, payload: &[u8]) -> Result<Option<Interface>, ResponseError> {
+pub(super) fn interface(kind: u16, payload: &[u8]) -> Result<Option<Interface>, Fault> {
     if kind != RTM_NEWLINK {
         return Ok(None);
     }
-    let header = LinkHeader::parse(payload).map_err(ResponseError::malformed)?;
+    let header = LinkHeader::parse(payload).map_err(Fault::no_answer)?;
     let announces = header.link_layer_type == LinkLayerType::Ether
         && !header.flags.contains(LinkFlags::Noarp)
         && !header.flags.contains(LinkFlags::Loopback);
     let running = header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
     let mut interface = Interface { index: header.index, mac: None, running, carrier_changes: 0 };
     for attribute in NlasIterator::new(payload.get(LINK_HEADER..).unwrap_or_default()) {
-        let attribute = attribute.map_err(ResponseError::malformed)?;
+        let attribute = attribute.map_err(Fault::no_answer)?;
         match attribute.kind() {
             IFLA_ADDRESS if announces => {
                 interface.mac = attribute.value().try_into().ok().map(MacAddress);
@@ -308,25 +292,21 @@ pub(super) fn interface(kind: u16, payload: &[u8]) -> Result<Option<Interface>, 
 }
 
 /// The address in an `RTM_NEWADDR` message if it is exactly `ip`; `None` for any other.
-pub(super) fn assigned(
-    kind: u16,
-    payload: &[u8],
-    ip: IpAddr,
-) -> Result<Option<Assigned>, ResponseError> {
+pub(super) fn assigned(kind: u16, payload: &[u8], ip: IpAddr) -> Result<Option<Assigned>, Fault> {
     if kind != RTM_NEWADDR {
         return Ok(None);
     }
-    let header = AddressHeader::parse(payload).map_err(ResponseError::malformed)?;
+    let header = AddressHeader::parse(payload).map_err(Fault::no_answer)?;
     let lifetime = Lifetime { valid: Lifetime::FOREVER, preferred: Lifetime::FOREVER };
     let (index, prefix) = (header.index, header.prefix_len);
     let mut found = Assigned { index, prefix, marked: false, created: 0, lifetime };
     let (mut local, mut address) = (None, None);
     for attribute in NlasIterator::new(payload.get(ADDRESS_HEADER..).unwrap_or_default()) {
-        let attribute = attribute.map_err(ResponseError::malformed)?;
+        let attribute = attribute.map_err(Fault::no_answer)?;
         if !matches!(attribute.kind(), IFA_ADDRESS | IFA_LOCAL | IFA_CACHEINFO | IFA_PROTO) {
             continue;
         }
-        match AddressAttribute::parse(&attribute).map_err(ResponseError::malformed)? {
+        match AddressAttribute::parse(&attribute).map_err(Fault::no_answer)? {
             AddressAttribute::Local(ip) => local = Some(ip),
             AddressAttribute::Address(ip) => address = Some(ip),
             AddressAttribute::Protocol(mark) => found.marked = u8::from(mark) == MARK,

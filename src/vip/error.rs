@@ -136,13 +136,13 @@ pub enum Fault {
     Ipv6Disabled,
     /// The kernel refuses the address on this interface (`EINVAL`): a prefix out of range, or IPv6
     /// on an interface with an MTU below 1280.
-    #[error("the kernel refuses the address{}", Detail(.0))]
+    #[error("the kernel refuses the address{}", in_parentheses(.0))]
     Invalid(String),
     /// The process lacks a capability (`EPERM`).
     #[error("{0} is missing")]
     NotPermitted(Capability),
     /// The kernel returned another error.
-    #[error("the kernel answers: {}{}", io::Error::from_raw_os_error(*.errno), Detail(.detail))]
+    #[error("the kernel answers: {}{}", io::Error::from_raw_os_error(*.errno), in_parentheses(.detail))]
     Kernel {
         /// The error number, see `errno(3)`.
         errno: i32,
@@ -154,16 +154,14 @@ pub enum Fault {
     NoAnswer(String),
 }
 
-struct Detail<'a>(&'a str);
-
-impl fmt::Display for Detail<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
+impl Fault {
+    #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+    pub(super) fn no_answer(error: impl ToString) -> Self {
+        Self::NoAnswer(error.to_string())
     }
 }
 
-impl Fault {
-    pub(crate) fn of(self, address: &VirtualAddress) -> VipError {
-        VipError::Address { address: address.clone(), fault: self }
-    }
+/// The kernel's text in parentheses, if it gave one.
+fn in_parentheses(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }

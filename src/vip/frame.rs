@@ -16,6 +16,8 @@ const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 /// Hardware type Ethernet, protocol type IPv4, lengths 6 and 4.
 const ARP_PREAMBLE: [u8; 6] = [0, 1, 0x08, 0x00, 6, 4];
 const ARP_LEN: usize = 28;
+const ARP_REQUEST: u8 = 1;
+const ARP_REPLY: u8 = 2;
 const ETHERNET_LEN: usize = 14;
 
 const ICMPV6: u8 = 58;
@@ -25,20 +27,14 @@ const TARGET_LINK_ADDRESS: u8 = 2;
 const OVERRIDE: u8 = 0x20;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum ArpOperation {
-    Request = 1,
-    Reply = 2,
-}
-
 /// The frames that announce that `ip` is at `mac`.
 pub(super) fn announcement(mac: MacAddress, ip: IpAddr) -> Vec<Vec<u8>> {
     match ip {
         IpAddr::V4(ip) => vec![
-            arp(ArpOperation::Request, (mac, ip), (UNKNOWN, ip)),
+            arp(ARP_REQUEST, (mac, ip), (UNKNOWN, ip)),
             // A Linux host with a fresh entry for the address ignores a reply whose target is not
             // its sender.
-            arp(ArpOperation::Reply, (mac, ip), (mac, ip)),
+            arp(ARP_REPLY, (mac, ip), (mac, ip)),
         ],
         IpAddr::V6(ip) => vec![advertisement(mac, ip)],
     }
@@ -47,19 +43,15 @@ pub(super) fn announcement(mac: MacAddress, ip: IpAddr) -> Vec<Vec<u8>> {
 /// The frame that asks which host has `ip`, without claiming the address.
 pub(super) fn probe(mac: MacAddress, ip: IpAddr) -> Vec<u8> {
     match ip {
-        IpAddr::V4(ip) => arp(ArpOperation::Request, (mac, Ipv4Addr::UNSPECIFIED), (UNKNOWN, ip)),
+        IpAddr::V4(ip) => arp(ARP_REQUEST, (mac, Ipv4Addr::UNSPECIFIED), (UNKNOWN, ip)),
         IpAddr::V6(ip) => solicitation(mac, ip),
     }
 }
 
-fn arp(
-    operation: ArpOperation,
-    sender: (MacAddress, Ipv4Addr),
-    target: (MacAddress, Ipv4Addr),
-) -> Vec<u8> {
+fn arp(operation: u8, sender: (MacAddress, Ipv4Addr), target: (MacAddress, Ipv4Addr)) -> Vec<u8> {
     let mut frame = ethernet(BROADCAST, sender.0, ETHERTYPE_ARP, ARP_LEN);
     frame.extend(ARP_PREAMBLE);
-    frame.extend([0, operation as u8]);
+    frame.extend([0, operation]);
     frame.extend(sender.0.0);
     frame.extend(sender.1.octets());
     frame.extend(target.0.0);
@@ -146,25 +138,17 @@ pub(super) struct Claim {
 
 /// Parses an Ethernet frame with ARP in it. `None` for anything else.
 pub(super) fn arp_claim(frame: &[u8]) -> Option<Claim> {
-    let body = frame.get(ETHERNET_LEN..ETHERNET_LEN + ARP_LEN)?;
-    let operation = body.get(7)?;
-    if frame.get(12..14)? != ETHERTYPE_ARP || !body.starts_with(&ARP_PREAMBLE) || body[6] != 0 {
+    let body: &[u8; ARP_LEN] = frame.get(ETHERNET_LEN..)?.first_chunk()?;
+    if frame.get(12..14)? != ETHERTYPE_ARP || !body.starts_with(&ARP_PREAMBLE) {
         return None;
     }
-    if *operation != ArpOperation::Request as u8 && *operation != ArpOperation::Reply as u8 {
-        return None;
-    }
-    let mac = MacAddress(body.get(8..14)?.try_into().ok()?);
-    let sender = ipv4(body.get(14..18)?)?;
-    let target = ipv4(body.get(24..28)?)?;
-    let probing = sender.is_unspecified() && *operation == ArpOperation::Request as u8;
+    let [0, operation @ (ARP_REQUEST | ARP_REPLY)] = body[6..8] else { return None };
+    let mac = MacAddress(body[8..14].try_into().ok()?);
+    let sender = Ipv4Addr::new(body[14], body[15], body[16], body[17]);
+    let target = Ipv4Addr::new(body[24], body[25], body[26], body[27]);
+    let probing = sender.is_unspecified() && operation == ARP_REQUEST;
     let ip = if probing { target } else { sender };
     Some(Claim { ip: IpAddr::V4(ip), mac, probing })
-}
-
-fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
-    let octets: [u8; 4] = bytes.try_into().ok()?;
-    Some(octets.into())
 }
 
 /// Parses an `ICMPv6` message without its IPv6 header: a neighbour advertisement with the

@@ -10,7 +10,7 @@ use super::address::VirtualAddress;
 use super::backend::Backend;
 use super::error::{Fault, VipError};
 use super::kernel::Kernel;
-use super::managed::{Context, ManagedAddress, Review};
+use super::managed::{Context, ManagedAddress};
 use super::policy::Policy;
 use super::report::{Report, VipEvent, VipStats};
 
@@ -94,14 +94,7 @@ impl Holder {
         self.context.deadline = Some(deadline);
         // Frames received so far come from the previous holder, and are no conflict.
         self.look_for_rivals();
-        let mut first = Ok(());
-        self.each(|managed, context| {
-            if let Err(fault) = managed.acquire(context, deadline) {
-                managed.fail(context, &fault);
-                keep_first(&mut first, managed, fault);
-            }
-        });
-        first
+        self.each(ManagedAddress::acquire)
     }
 
     /// Holds every address until `deadline`, after a renewal of the lease.
@@ -114,22 +107,16 @@ impl Holder {
         self.remove_after_suspend();
         self.look_for_rivals();
         let mut recreated = false;
-        let mut first = Ok(());
-        self.each(|managed, context| {
-            let result = if managed.is_held() {
-                managed.review(context, deadline, true)
+        let held = self.each(|managed, context| {
+            if managed.is_held() {
+                recreated |= managed.review(context, true)?;
             } else {
-                managed.acquire(context, deadline).map(|()| Review::Recreated)
-            };
-            match result {
-                Ok(review) => recreated |= review == Review::Recreated,
-                Err(fault) => {
-                    managed.fail(context, &fault);
-                    keep_first(&mut first, managed, fault);
-                }
+                managed.acquire(context)?;
+                recreated = true;
             }
+            Ok(())
         });
-        match first {
+        match held {
             Err(error) => Extension::Lost(error),
             Ok(()) if recreated => Extension::Recreated,
             Ok(()) => Extension::Refreshed,
@@ -145,22 +132,19 @@ impl Holder {
         else {
             // An address that cannot be removed counts as held; the next tick tries again.
             let _ = self.release();
-            return self
-                .addresses
-                .iter()
-                .any(ManagedAddress::is_held)
-                .then(|| now + REVIEW_INTERVAL);
+            return (!self.is_released()).then(|| now + REVIEW_INTERVAL);
         };
         if self.remove_after_suspend() {
             let _ = self.extend(deadline);
         }
-        self.each(|managed, context| {
+        // Faults are events, and the next tick tries again.
+        let _ = self.each(|managed, context| {
             if managed.is_held() {
-                if let Err(fault) = managed.review(context, deadline, false) {
-                    managed.fail(context, &fault);
-                }
+                let reviewed = managed.review(context, false);
                 managed.announce(context);
+                reviewed?;
             }
+            Ok(())
         });
         self.look_for_rivals();
         let announcements = self
@@ -206,12 +190,11 @@ impl Holder {
     /// The first address for which looking or removing failed.
     pub fn sweep_stale(&mut self) -> Result<usize, VipError> {
         let mut swept = 0;
-        let mut first = Ok(());
-        self.each(|managed, context| match managed.sweep(context) {
-            Ok(count) => swept += count,
-            Err(fault) => keep_first(&mut first, managed, fault),
-        });
-        first.map(|()| swept)
+        self.each(|managed, context| {
+            swept += managed.sweep(context)?;
+            Ok(())
+        })?;
+        Ok(swept)
     }
 
     /// The addresses, in the order in which they were given.
@@ -233,30 +216,36 @@ impl Holder {
     }
 
     pub(super) fn is_permanent(&self) -> bool {
-        self.context.policy.is_permanent()
+        self.context.policy.permanent
     }
 
     pub(super) fn clock(&self) -> Clock {
         self.context.clock.clone()
     }
 
-    fn each(&mut self, mut work: impl FnMut(&mut ManagedAddress, &mut Context)) {
+    /// Does something with every address. Reports the faults, and returns the first.
+    fn each(
+        &mut self,
+        mut work: impl FnMut(&mut ManagedAddress, &mut Context) -> Result<(), Fault>,
+    ) -> Result<(), VipError> {
+        let mut first = Ok(());
         for managed in &mut self.addresses {
-            work(managed, &mut self.context);
+            if let Err(fault) = work(managed, &mut self.context) {
+                managed.fail(&mut self.context, &fault);
+                let address = managed.address.clone();
+                first = first.and(Err(VipError::Address { address, fault }));
+            }
         }
+        first
     }
 
     fn remove_all(&mut self, event: impl Fn(VirtualAddress) -> VipEvent) -> Result<(), VipError> {
-        let mut first = Ok(());
-        self.each(|managed, context| match managed.remove(context) {
-            Ok(true) => context.report.event(event(managed.address.clone())),
-            Ok(false) => {}
-            Err(fault) => {
-                managed.fail(context, &fault);
-                keep_first(&mut first, managed, fault);
+        self.each(|managed, context| {
+            if managed.remove(context)? {
+                context.report.event(event(managed.address.clone()));
             }
-        });
-        first
+            Ok(())
+        })
     }
 
     /// Checks whether the machine has slept. The kernel's lifetimes stood still and would outlast
@@ -282,11 +271,11 @@ impl Holder {
     /// Looks for other hosts that use these addresses.
     fn look_for_rivals(&mut self) {
         for sighting in self.context.backend.sightings() {
-            self.each(|managed, context| {
+            for managed in &mut self.addresses {
                 if managed.address.ip() == sighting.ip {
-                    managed.defend(context, sighting.index, sighting.mac);
+                    managed.defend(&mut self.context, sighting.index, sighting.mac);
                 }
-            });
+            }
         }
     }
 }
@@ -295,12 +284,6 @@ impl Drop for Holder {
     /// Removes the addresses; the log says which could not be removed.
     fn drop(&mut self) {
         let _ = self.release();
-    }
-}
-
-fn keep_first(first: &mut Result<(), VipError>, managed: &ManagedAddress, fault: Fault) {
-    if first.is_ok() {
-        *first = Err(fault.of(&managed.address));
     }
 }
 

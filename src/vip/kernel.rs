@@ -13,7 +13,7 @@ use super::announcer::Announcer;
 use super::backend::{Assigned, Backend, Interface, Sighting};
 use super::codec::{self, Request};
 use super::error::{Capability, Fault, VipError};
-use super::netlink::{Netlink, NetlinkError};
+use super::netlink::Netlink;
 use super::policy::Lifetime;
 
 /// The addresses and interfaces of this host, by rtnetlink.
@@ -47,7 +47,7 @@ impl Kernel {
         let ip = IpAddr::from([192, 0, 2, 1]);
         let request = Request::Remove { index: i32::MAX.unsigned_abs(), ip, prefix: 32 };
         match self.netlink.change(request) {
-            Err(error) if error.errno() == EPERM => Err(VipError::NotPermitted {
+            Err(Fault::Kernel { errno: EPERM, .. }) => Err(VipError::NotPermitted {
                 capability: Capability::NetAdmin,
                 purpose: "add and remove a virtual IP",
             }),
@@ -56,23 +56,13 @@ impl Kernel {
     }
 
     fn change(&mut self, request: Request<'_>, ip: IpAddr) -> Result<(), Fault> {
-        match self.netlink.change(request) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(fault(error, ip)),
-        }
-    }
-}
-
-/// The fault of an address for an error of `rtnetlink(7)`.
-fn fault(error: NetlinkError, ip: IpAddr) -> Fault {
-    match (error.errno(), error) {
-        (ENODEV, _) => Fault::NoSuchInterface,
-        (EPERM, _) => Fault::NotPermitted(Capability::NetAdmin),
-        (EACCES, _) if ip.is_ipv6() => Fault::Ipv6Disabled,
-        (EINVAL, NetlinkError::Response(codec::ResponseError::Kernel { detail, .. })) => {
-            Fault::Invalid(detail)
-        }
-        (_, error) => error.into_fault(),
+        self.netlink.change(request).map_err(|fault| match fault {
+            Fault::Kernel { errno: ENODEV, .. } => Fault::NoSuchInterface,
+            Fault::Kernel { errno: EPERM, .. } => Fault::NotPermitted(Capability::NetAdmin),
+            Fault::Kernel { errno: EACCES, .. } if ip.is_ipv6() => Fault::Ipv6Disabled,
+            Fault::Kernel { errno: EINVAL, detail } => Fault::Invalid(detail),
+            fault => fault,
+        })
     }
 }
 
@@ -85,23 +75,21 @@ impl Backend for Kernel {
 
     fn interface(&mut self, name: &InterfaceName) -> Result<Interface, Fault> {
         let interfaces = self.netlink.request(Request::Interface(name), codec::interface);
-        let interfaces = interfaces.map_err(|error| match error.errno() {
-            ENODEV => Fault::NoSuchInterface,
-            _ => error.into_fault(),
-        })?;
-        interfaces.into_iter().next().ok_or(Fault::NoSuchInterface)
+        match interfaces {
+            Err(Fault::Kernel { errno: ENODEV, .. }) => Err(Fault::NoSuchInterface),
+            interfaces => interfaces?.into_iter().next().ok_or(Fault::NoSuchInterface),
+        }
     }
 
     fn find(&mut self, ip: IpAddr, on: Option<u32>) -> Result<Vec<Assigned>, Fault> {
         let take = |kind, payload: &[u8]| codec::assigned(kind, payload, ip);
         match self.netlink.request(Request::Addresses { ip, on }, take) {
-            // Without strict checking the kernel ignores the interface and returns all addresses.
-            Ok(found) => {
-                Ok(found.into_iter().filter(|at| on.is_none_or(|on| at.index == on)).collect())
-            }
             // The interface was removed after it was looked up, and its addresses with it.
-            Err(error) if error.errno() == ENODEV => Ok(Vec::new()),
-            Err(error) => Err(error.into_fault()),
+            Err(Fault::Kernel { errno: ENODEV, .. }) => Ok(Vec::new()),
+            // Without strict checking the kernel ignores the interface and returns all addresses.
+            found => {
+                Ok(found?.into_iter().filter(|at| on.is_none_or(|on| at.index == on)).collect())
+            }
         }
     }
 
@@ -112,12 +100,11 @@ impl Backend for Kernel {
         lifetime: Lifetime,
     ) -> Result<(), Fault> {
         let request = Request::Add { index: interface.index, address, lifetime };
-        match self.netlink.change(request) {
-            Err(error) if error.errno() == EEXIST => {
+        match self.change(request, address.ip()) {
+            Err(Fault::Kernel { errno: EEXIST, .. }) => {
                 Err(Fault::AlreadyAssigned { interface: interface.index, marked: false })
             }
-            Err(error) => Err(fault(error, address.ip())),
-            Ok(()) => Ok(()),
+            result => result,
         }
     }
 
@@ -132,10 +119,9 @@ impl Backend for Kernel {
 
     fn remove(&mut self, ip: IpAddr, assigned: &Assigned) -> Result<(), Fault> {
         let request = Request::Remove { index: assigned.index, ip, prefix: assigned.prefix };
-        match self.netlink.change(request) {
-            Err(error) if matches!(error.errno(), EADDRNOTAVAIL | ENODEV) => Ok(()),
-            Err(error) => Err(fault(error, ip)),
-            Ok(()) => Ok(()),
+        match self.change(request, ip) {
+            Err(Fault::NoSuchInterface | Fault::Kernel { errno: EADDRNOTAVAIL, .. }) => Ok(()),
+            result => result,
         }
     }
 

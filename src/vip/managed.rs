@@ -26,8 +26,8 @@ pub(super) struct Context {
 }
 
 impl Context {
-    fn lifetime(&self, address: &VirtualAddress, deadline: Timestamp) -> Result<Lifetime, Fault> {
-        let now = self.clock.now();
+    fn lifetime(&self, address: &VirtualAddress) -> Result<Lifetime, Fault> {
+        let (now, deadline) = (self.clock.now(), self.deadline.unwrap_or_default());
         let lifetime = self.policy.lifetime(address.ip().is_ipv6(), deadline, now);
         lifetime.ok_or(Fault::DeadlineTooNear { remaining: deadline.since(now) })
     }
@@ -36,15 +36,8 @@ impl Context {
     /// show it: IPv4 keeps the mark when an administrator makes an address permanent.
     fn may_have_left(&self, found: &Assigned) -> bool {
         let permanent = found.lifetime.valid == Lifetime::FOREVER;
-        found.marked && permanent == self.policy.is_permanent()
+        found.marked && permanent == self.policy.permanent
     }
-}
-
-/// The result of a look at a held address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Review {
-    Unchanged,
-    Recreated,
 }
 
 #[derive(Debug)]
@@ -86,21 +79,17 @@ impl ManagedAddress {
     }
 
     /// Acquires the address. An address that is held already stays as it is.
-    pub(super) fn acquire(
-        &mut self,
-        context: &mut Context,
-        deadline: Timestamp,
-    ) -> Result<(), Fault> {
+    pub(super) fn acquire(&mut self, context: &mut Context) -> Result<(), Fault> {
         if self.is_held() {
             return Ok(());
         }
-        context.lifetime(&self.address, deadline)?;
+        context.lifetime(&self.address)?;
         let interface = context.backend.interface(self.address.interface())?;
         let leftover = self.leftover(context, &interface)?;
         if leftover.is_none() {
             self.probe(context, &interface)?;
         }
-        self.place(context, interface, deadline, leftover.is_some())?;
+        self.place(context, interface, leftover.is_some())?;
         context.report.event(VipEvent::Acquired { address: self.address.clone() });
         Ok(())
     }
@@ -148,11 +137,10 @@ impl ManagedAddress {
         &mut self,
         context: &mut Context,
         interface: Interface,
-        deadline: Timestamp,
         there: bool,
     ) -> Result<(), Fault> {
         // Computed as late as possible: looks and probes take time, and the process may be stopped.
-        let lifetime = context.lifetime(&self.address, deadline)?;
+        let lifetime = context.lifetime(&self.address)?;
         let result = if there {
             context.backend.refresh(&interface, &self.address, lifetime)
         } else {
@@ -169,7 +157,7 @@ impl ManagedAddress {
             Placement { interface, created, given, announced_from, announced, defended };
         self.held = Some(placement);
         result?;
-        self.keep_unless_late(context, deadline)?;
+        self.keep_unless_late(context)?;
         self.announce(context);
         if let Some(found) = self.find_on(context, index)? {
             if !found.marked {
@@ -183,12 +171,8 @@ impl ManagedAddress {
 
     /// Removes the address if the lease has ended. A change may have waited for the kernel, or the
     /// process may have been stopped, and the lifetime counts from the change: it is too long then.
-    fn keep_unless_late(
-        &mut self,
-        context: &mut Context,
-        deadline: Timestamp,
-    ) -> Result<(), Fault> {
-        let Err(late) = context.lifetime(&self.address, deadline) else {
+    fn keep_unless_late(&mut self, context: &mut Context) -> Result<(), Fault> {
+        let Err(late) = context.lifetime(&self.address) else {
             return Ok(());
         };
         self.remove(context)?;
@@ -201,15 +185,10 @@ impl ManagedAddress {
     }
 
     /// Checks that the address is as this holder left it, and repairs it. With `refresh` its
-    /// lifetimes are renewed.
-    pub(super) fn review(
-        &mut self,
-        context: &mut Context,
-        deadline: Timestamp,
-        refresh: bool,
-    ) -> Result<Review, Fault> {
+    /// lifetimes are renewed. True when the address was gone.
+    pub(super) fn review(&mut self, context: &mut Context, refresh: bool) -> Result<bool, Fault> {
         if refresh {
-            self.keep_unless_late(context, deadline)?;
+            self.keep_unless_late(context)?;
         }
         let interface = match context.backend.interface(self.address.interface()) {
             Err(Fault::NoSuchInterface) => {
@@ -220,40 +199,36 @@ impl ManagedAddress {
         };
         let Some(found) = self.find_on(context, interface.index)? else {
             self.held = None;
-            self.place(context, interface, deadline, false)?;
+            self.place(context, interface, false)?;
             context.report.event(VipEvent::Recreated { address: self.address.clone() });
-            return Ok(Review::Recreated);
+            return Ok(true);
         };
         if !self.held.as_ref().is_some_and(|placement| placement.is_ours(&found)) {
             self.held = None;
             return Err(Fault::Replaced);
         }
         if refresh {
-            self.refresh(context, &interface, deadline)?;
+            self.refresh(context, &interface)?;
         }
         Ok(self.notice(context, interface, found.created))
     }
 
-    fn refresh(
-        &mut self,
-        context: &mut Context,
-        interface: &Interface,
-        deadline: Timestamp,
-    ) -> Result<(), Fault> {
-        let to = context.lifetime(&self.address, deadline)?;
+    fn refresh(&mut self, context: &mut Context, interface: &Interface) -> Result<(), Fault> {
+        let to = context.lifetime(&self.address)?;
         let result = context.backend.refresh(interface, &self.address, to);
         if let (Some(placement), Ok(()) | Err(Fault::NoAnswer(_))) = (&mut self.held, &result) {
             placement.given = to.valid;
         }
         result?;
         context.report.stats.refreshed += 1;
-        self.keep_unless_late(context, deadline)
+        self.keep_unless_late(context)
     }
 
     /// Compares the address and its interface with the last look, and announces after a change.
-    fn notice(&mut self, context: &mut Context, interface: Interface, created: u32) -> Review {
+    /// True when the address was created again.
+    fn notice(&mut self, context: &mut Context, interface: Interface, created: u32) -> bool {
         let Some(placement) = &mut self.held else {
-            return Review::Unchanged;
+            return false;
         };
         let recreated = placement.created.replace(created).is_some_and(|before| before != created);
         let changed = placement.interface != interface;
@@ -269,7 +244,7 @@ impl ManagedAddress {
             });
             self.announce(context);
         }
-        if recreated { Review::Recreated } else { Review::Unchanged }
+        recreated
     }
 
     /// Removes the address if it is there and this holder owns it. After an error it counts as

@@ -9,7 +9,7 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::libc::MSG_TRUNC;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use super::codec::{Request, ResponseError, ResponseReader};
+use super::codec::{Request, ResponseReader};
 use super::error::Fault;
 
 /// The kernel works inside `send`, so a response that is not there at once does not come.
@@ -44,7 +44,7 @@ impl Netlink {
     }
 
     /// Sends a request whose response has no content.
-    pub(super) fn change(&mut self, request: Request<'_>) -> Result<(), NetlinkError> {
+    pub(super) fn change(&mut self, request: Request<'_>) -> Result<(), Fault> {
         self.request(request, |_, _| Ok(None::<()>)).map(|_| ())
     }
 
@@ -52,27 +52,27 @@ impl Netlink {
     pub(super) fn request<T>(
         &mut self,
         request: Request<'_>,
-        take: impl Fn(u16, &[u8]) -> Result<Option<T>, ResponseError>,
-    ) -> Result<Vec<T>, NetlinkError> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.request_once(request, &take) {
-                Err(NetlinkError::Response(ResponseError::Interrupted))
-                    if attempts < DUMP_ATTEMPTS => {}
-                result => return result,
+        take: impl Fn(u16, &[u8]) -> Result<Option<T>, Fault>,
+    ) -> Result<Vec<T>, Fault> {
+        for _ in 0..DUMP_ATTEMPTS {
+            if let Some(taken) = self.request_once(request, &take)? {
+                return Ok(taken);
             }
         }
+        Err(Fault::no_answer("the address table changes faster than it can be read"))
     }
 
+    /// `None` when the table changed while it was read.
     fn request_once<T>(
         &mut self,
         request: Request<'_>,
-        take: &impl Fn(u16, &[u8]) -> Result<Option<T>, ResponseError>,
-    ) -> Result<Vec<T>, NetlinkError> {
+        take: &impl Fn(u16, &[u8]) -> Result<Option<T>, Fault>,
+    ) -> Result<Option<Vec<T>>, Fault> {
         self.sequence = self.sequence.wrapping_add(1);
         let kernel = SocketAddr::new(0, 0);
-        self.socket.send_to(&request.to_bytes(self.sequence), &kernel, 0)?;
+        self.socket
+            .send_to(&request.to_bytes(self.sequence), &kernel, 0)
+            .map_err(Fault::no_answer)?;
         let mut response = ResponseReader::to(self.sequence, self.port);
         let mut taken = Vec::new();
         while !response.is_complete() {
@@ -82,65 +82,22 @@ impl Netlink {
                 Ok(())
             })?;
         }
-        Ok(taken)
+        Ok((!response.is_interrupted()).then_some(taken))
     }
 
     /// Reads the kernel's next datagram into the buffer, and skips those of other senders.
-    fn receive(&mut self) -> Result<(), NetlinkError> {
+    fn receive(&mut self) -> Result<(), Fault> {
         loop {
             self.buffer.clear();
             match self.socket.recv_from(&mut self.buffer, MSG_TRUNC) {
                 Ok((_, sender)) if sender.port_number() != 0 => {}
                 Ok((length, _)) if length > self.buffer.len() => {
-                    return Err(ResponseError::Malformed(format!("cut off: {length} bytes")).into());
+                    return Err(Fault::no_answer(format!("cut off: {length} bytes")));
                 }
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Fault::no_answer(error)),
             }
-        }
-    }
-}
-
-/// Why a request failed.
-#[derive(Debug)]
-pub(super) enum NetlinkError {
-    Response(ResponseError),
-    Socket(io::Error),
-}
-
-impl From<ResponseError> for NetlinkError {
-    fn from(refusal: ResponseError) -> Self {
-        Self::Response(refusal)
-    }
-}
-
-impl From<io::Error> for NetlinkError {
-    fn from(error: io::Error) -> Self {
-        Self::Socket(error)
-    }
-}
-
-impl NetlinkError {
-    /// The kernel's errno; 0 when it did not answer.
-    pub(super) const fn errno(&self) -> i32 {
-        match self {
-            Self::Response(ResponseError::Kernel { errno, .. }) => *errno,
-            _ => 0,
-        }
-    }
-
-    /// The fault, whatever the request was.
-    pub(super) fn into_fault(self) -> Fault {
-        match self {
-            Self::Response(ResponseError::Kernel { errno, detail }) => {
-                Fault::Kernel { errno, detail }
-            }
-            Self::Response(ResponseError::Interrupted) => {
-                Fault::NoAnswer("the address table changes faster than it can be read".into())
-            }
-            Self::Response(ResponseError::Malformed(what)) => Fault::NoAnswer(what),
-            Self::Socket(error) => Fault::NoAnswer(error.to_string()),
         }
     }
 }

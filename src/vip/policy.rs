@@ -42,7 +42,7 @@ pub enum Existing {
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
-    permanent: bool,
+    pub(crate) permanent: bool,
     pub(crate) existing: Existing,
     pub(crate) probe: Option<Duration>,
     pub(crate) announcements: Vec<Duration>,
@@ -131,10 +131,6 @@ impl Policy {
         self.announcements = times.to_vec();
         self.announcements.sort_unstable();
         Ok(self)
-    }
-
-    pub(crate) const fn is_permanent(&self) -> bool {
-        self.permanent
     }
 
     /// Gives IPv6 addresses a preferred lifetime of 0: the host then never uses one as the source
