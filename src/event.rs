@@ -212,11 +212,12 @@ impl fmt::Display for Cause {
 }
 
 /// The role of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The node leads.
     Leader,
     /// The node does not lead.
+    #[default]
     Follower,
 }
 

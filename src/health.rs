@@ -42,7 +42,7 @@ pub use responder::{CustomError, MAX_CUSTOM_BYTES, Responder};
 pub use response::{Health, MAX_RESPONSE_BYTES, Malformed};
 
 pub(crate) use responder::{Custom, HealthHandler, millis};
-pub(crate) use response::{count, node_id, non_empty, read, role, role_from, text};
+pub(crate) use response::{read, require_node_id, role, text};
 
 /// The subject of one node: `cluster.<cluster>.health.<node>`.
 #[must_use]

@@ -40,7 +40,8 @@ mod micro;
 mod request;
 mod status;
 
-pub use handler::{EndpointStats, Options, Service};
+pub use handler::{Options, Service};
+pub use micro::EndpointStats;
 pub use request::{CommandError, MAX_REQUEST_BYTES, parse_promote, parse_transfer};
 pub use status::NodeStatus;
 

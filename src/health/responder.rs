@@ -1,6 +1,5 @@
 //! Answers health requests for a node, or for a program without one.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,16 +32,8 @@ pub const MAX_CUSTOM_BYTES: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct Responder {
     custom: Custom,
-    standalone: Option<Arc<Mutex<Standalone>>>,
+    standalone: Option<Arc<Mutex<Health>>>,
     server: RequestServer,
-}
-
-/// The values of a responder without a node, as its program set them.
-#[derive(Debug, Default)]
-struct Standalone {
-    leads: bool,
-    leader: Option<String>,
-    epoch: u64,
 }
 
 /// A value that cannot be added.
@@ -84,7 +75,7 @@ impl Responder {
     /// # Errors
     /// [`StartError::Thread`].
     pub fn standalone(config: &Config) -> Result<Self, StartError> {
-        let (custom, values) = (Custom::default(), Arc::<Mutex<Standalone>>::default());
+        let (custom, values) = (Custom::default(), Arc::<Mutex<Health>>::default());
         let started = Clock::boot().now();
         let source = Source::Standalone { values: Arc::clone(&values), started };
         let handler = HealthHandler::new(config, source, custom.clone());
@@ -95,7 +86,7 @@ impl Responder {
         config: &Config,
         handler: HealthHandler,
         custom: Custom,
-        standalone: Option<Arc<Mutex<Standalone>>>,
+        standalone: Option<Arc<Mutex<Health>>>,
     ) -> Result<Self, StartError> {
         let (connection, handlers) =
             (config.connection(), vec![Box::new(handler) as Box<dyn Handler>]);
@@ -121,7 +112,7 @@ impl Responder {
     /// Sets the role of a [standalone](Self::standalone) responder. The responder of a node ignores
     /// it, as it does the next two.
     pub fn set_role(&self, role: Role) {
-        self.set(|values| values.leads = role == Role::Leader);
+        self.set(|values| values.role = role);
     }
 
     /// Sets the leader of a [standalone](Self::standalone) responder.
@@ -134,7 +125,7 @@ impl Responder {
         self.set(|values| values.epoch = epoch.map_or(0, Epoch::as_u64));
     }
 
-    fn set(&self, change: impl FnOnce(&mut Standalone)) {
+    fn set(&self, change: impl FnOnce(&mut Health)) {
         if let Some(values) = &self.standalone {
             change(&mut values.lock());
         }
@@ -186,7 +177,11 @@ impl Custom {
 /// Where the values of the responses come from.
 enum Source {
     Node(NodeHandle),
-    Standalone { values: Arc<Mutex<Standalone>>, started: Timestamp },
+    /// The values that the program of a responder without a node has set.
+    Standalone {
+        values: Arc<Mutex<Health>>,
+        started: Timestamp,
+    },
 }
 
 /// Answers health requests.
@@ -196,12 +191,6 @@ pub(crate) struct HealthHandler {
     subject_of_all: String,
     source: Source,
     custom: Custom,
-}
-
-impl fmt::Debug for HealthHandler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HealthHandler").field("subject", &self.subject).finish_non_exhaustive()
-    }
 }
 
 impl HealthHandler {
@@ -221,37 +210,23 @@ impl HealthHandler {
     }
 
     fn health(&self) -> Health {
-        let custom = self.custom.0.lock().clone();
-        let health = Health {
-            node_id: self.node_id.clone(),
-            role: Role::Follower,
-            leader: None,
-            epoch: 0,
-            uptime_ms: 0,
-            timestamp: utc::unix_millis(),
-            custom,
-            connected: None,
-            stuck: false,
-            heartbeat_age_ms: None,
-            session: None,
-        };
-        match &self.source {
-            Source::Node(node) => of_node(node, health),
+        let health = match &self.source {
+            Source::Node(node) => of_node(node),
             Source::Standalone { values, started } => {
-                let values = values.lock();
-                Health {
-                    role: if values.leads { Role::Leader } else { Role::Follower },
-                    leader: values.leader.clone(),
-                    epoch: values.epoch,
-                    uptime_ms: millis(Clock::boot().now().since(*started)),
-                    ..health
-                }
+                let uptime_ms = millis(Clock::boot().now().since(*started));
+                Health { uptime_ms, ..values.lock().clone() }
             }
+        };
+        Health {
+            node_id: self.node_id.clone(),
+            timestamp: utc::unix_millis(),
+            custom: self.custom.0.lock().clone(),
+            ..health
         }
     }
 }
 
-fn of_node(node: &NodeHandle, health: Health) -> Health {
+fn of_node(node: &NodeHandle) -> Health {
     let (status, thread) = (node.status(), node.thread_health());
     Health {
         role: status.role,
@@ -262,7 +237,7 @@ fn of_node(node: &NodeHandle, health: Health) -> Health {
         stuck: thread.stuck,
         heartbeat_age_ms: Some(millis(thread.age)),
         session: Some(node.session().to_string()),
-        ..health
+        ..Health::default()
     }
 }
 

@@ -1,25 +1,25 @@
 //! A node's health as JSON. JSON from other nodes is not trusted.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::event::Role;
-use crate::json;
 use crate::text::excerpt;
 
 /// Longest response that is parsed, in bytes.
 pub const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// The health of a node, as the node itself reports it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Health {
     /// The node.
     pub node_id: String,
     /// `PRIMARY` or `PASSIVE` in JSON, as in go-cluster. Any other text is parsed as a follower.
-    #[serde(serialize_with = "role")]
+    #[serde(with = "role")]
     pub role: Role,
     /// The leader, as far as the node knows; an empty text in JSON when it does not know.
     #[serde(serialize_with = "text")]
@@ -59,23 +59,6 @@ pub enum Malformed {
     Unreadable(String),
 }
 
-/// The response before it is checked: only the node id is required.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Raw {
-    node_id: String,
-    role: Option<String>,
-    leader: Option<String>,
-    epoch: Option<i64>,
-    uptime_ms: Option<i64>,
-    timestamp: Option<i64>,
-    custom: Option<Map<String, Value>>,
-    connected: Option<bool>,
-    stuck: Option<bool>,
-    heartbeat_age_ms: Option<i64>,
-    session: Option<String>,
-}
-
 impl Health {
     /// Parses a response: at most 64 KiB of JSON. Unknown fields are ignored, missing fields are
     /// zero or empty. Texts are cut at 300 bytes and made safe for a terminal.
@@ -83,64 +66,60 @@ impl Health {
     /// # Errors
     /// [`Malformed`] when it is too long, is not JSON, or has no node id.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let raw: Raw = read(bytes)?;
-        Ok(Self {
-            node_id: node_id(raw.node_id)?,
-            role: role_from(raw.role.as_deref().unwrap_or_default()),
-            leader: non_empty(raw.leader),
-            epoch: count(raw.epoch),
-            uptime_ms: count(raw.uptime_ms),
-            timestamp: count(raw.timestamp),
-            custom: raw.custom.unwrap_or_default(),
-            connected: raw.connected,
-            stuck: raw.stuck.unwrap_or_default(),
-            heartbeat_age_ms: raw.heartbeat_age_ms.map(|age| count(Some(age))),
-            session: non_empty(raw.session),
-        })
+        let health: Self = read(bytes)?;
+        require_node_id(&health.node_id)?;
+        Ok(health)
     }
 }
 
-/// Parses a JSON object of at most [`MAX_RESPONSE_BYTES`].
-pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
+/// Parses a JSON object of at most [`MAX_RESPONSE_BYTES`] that is not trusted: a field that is
+/// `null`, empty or negative counts as missing, and texts are made safe for a terminal.
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
     if bytes.len() > MAX_RESPONSE_BYTES {
         return Err(Malformed::TooLong);
     }
-    json::from_slice(bytes).map_err(|error| Malformed::Unreadable(excerpt(&error.to_string())))
+    let unreadable = |error: serde_json::Error| Malformed::Unreadable(excerpt(&error.to_string()));
+    let mut fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(unreadable)?;
+    fields.retain(|key, value| match value {
+        Value::Null => false,
+        Value::Number(number) => number.as_i64().is_none_or(|number| number >= 0),
+        Value::String(text) => {
+            let shown = excerpt(text);
+            // An id that cannot be shown as it is could look like another.
+            let is_valid = !shown.is_empty() && (key != "nodeId" || shown == *text);
+            *text = shown;
+            is_valid
+        }
+        _ => true,
+    });
+    serde_json::from_value(Value::Object(fields)).map_err(unreadable)
 }
 
-/// The id of the node that answers. An id that cannot be shown as it is could look like another.
-pub(crate) fn node_id(text: String) -> Result<String, Malformed> {
-    if text.is_empty() || excerpt(&text) != text {
+/// Checks that a response names its node.
+pub(crate) fn require_node_id(node_id: &str) -> Result<(), Malformed> {
+    if node_id.is_empty() {
         return Err(Malformed::Unreadable("it has no valid node id".to_owned()));
     }
-    Ok(text)
+    Ok(())
 }
 
-/// A foreign text, made safe for a terminal; `None` for an empty one.
-pub(crate) fn non_empty(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty()).map(|text| excerpt(&text))
-}
+/// Roles in go-cluster's words.
+pub(crate) mod role {
+    use serde::{Deserialize, Deserializer, Serializer};
 
-/// A number that must not be negative; 0 when it is.
-pub(crate) fn count(number: Option<i64>) -> u64 {
-    number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
-}
+    use crate::event::Role;
 
-/// The role in go-cluster's words.
-pub(crate) fn role_text(role: Role) -> &'static str {
-    match role {
-        Role::Leader => "PRIMARY",
-        Role::Follower => "PASSIVE",
+    const LEADER: &str = "PRIMARY";
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+    pub(crate) fn serialize<S: Serializer>(role: &Role, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(if *role == Role::Leader { LEADER } else { "PASSIVE" })
     }
-}
 
-pub(crate) fn role_from(text: &str) -> Role {
-    if text == role_text(Role::Leader) { Role::Leader } else { Role::Follower }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
-pub(crate) fn role<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(role_text(*role))
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error> {
+        let text = String::deserialize(from)?;
+        Ok(if text == LEADER { Role::Leader } else { Role::Follower })
+    }
 }
 
 #[allow(clippy::ref_option, reason = "the signature that serde calls")]

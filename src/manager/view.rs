@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::NodeStatus;
 use crate::event::Role;
-use crate::health::{Malformed, millis, non_empty, read, text};
+use crate::health::{Malformed, millis, read, text};
 use crate::lease::{Epoch, Lease};
 use crate::node::Status;
 use crate::store::{Content, Snapshot};
-use crate::text::excerpt;
 
 /// A node that answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -27,27 +27,6 @@ pub struct NodeView {
     /// How many requests in a row it has not answered since, in a
     /// [`ClusterWatch`](super::ClusterWatch); else 0.
     pub missed: u32,
-}
-
-/// The JSON before it is checked.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawView {
-    cluster_id: String,
-    #[serde(default)]
-    connected: bool,
-    server: Option<String>,
-    leader: Option<String>,
-    #[serde(default)]
-    epoch: u64,
-    #[serde(default)]
-    revision: u64,
-    #[serde(default)]
-    lease_ttl_ms: u64,
-    lease_remaining_ms: Option<u64>,
-    #[serde(default)]
-    nodes: Vec<Value>,
-    problem: Option<String>,
 }
 
 impl NodeView {
@@ -66,8 +45,8 @@ impl NodeView {
 }
 
 /// A cluster at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct ClusterView {
     /// The cluster.
@@ -90,6 +69,7 @@ pub struct ClusterView {
     /// status less the time since. Unknown when the holder does not answer.
     pub lease_remaining_ms: Option<u64>,
     /// Every node that answers, by node id.
+    #[serde(deserialize_with = "nodes")]
     pub nodes: Vec<NodeView>,
     /// Why the view is incomplete.
     pub problem: Option<String>,
@@ -103,33 +83,18 @@ impl ClusterView {
     /// [`Malformed`] when it is too long, is not JSON, or names no cluster, or has a node without a
     /// node id.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let raw: RawView = read(bytes)?;
-        Ok(Self {
-            cluster_id: excerpt(&raw.cluster_id),
-            connected: raw.connected,
-            server: non_empty(raw.server),
-            leader: non_empty(raw.leader),
-            epoch: raw.epoch,
-            revision: raw.revision,
-            lease_ttl_ms: raw.lease_ttl_ms,
-            lease_remaining_ms: raw.lease_remaining_ms,
-            nodes: raw.nodes.iter().map(NodeView::from_value).collect::<Result<_, _>>()?,
-            problem: non_empty(raw.problem),
-        })
+        let view: Self = read(bytes)?;
+        if view.cluster_id.is_empty() {
+            return Err(Malformed::Unreadable("it names no cluster".to_owned()));
+        }
+        Ok(view)
     }
 
     pub(super) fn empty(config: &crate::config::Config) -> Self {
         Self {
             cluster_id: config.cluster_id().to_owned(),
-            connected: false,
-            server: None,
-            leader: None,
-            epoch: 0,
-            revision: 0,
             lease_ttl_ms: millis(config.lease_ttl()),
-            lease_remaining_ms: None,
-            nodes: Vec::new(),
-            problem: None,
+            ..Self::default()
         }
     }
 
@@ -189,6 +154,11 @@ impl RecordView {
 fn fractional_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
     serializer.serialize_f64(f64::from(micros) / 1e3)
+}
+
+fn nodes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<NodeView>, D::Error> {
+    let values = Vec::<Value>::deserialize(from)?;
+    values.iter().map(NodeView::from_value).collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! The endpoints of the service, and what each of them does.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::micro::{self, Endpoint, Identity, Verb};
+use super::micro::{self, EndpointStats, Verb};
 use super::request::{CommandError, check_length, parse_promote, parse_transfer};
 use super::status::NodeStatus;
 use super::{control_subject, name, ping_subject, status_subject, status_subject_of_all};
@@ -64,22 +63,6 @@ pub struct Service {
     server: RequestServer,
 }
 
-/// The counters of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EndpointStats {
-    /// Its name.
-    pub name: &'static str,
-    /// Its subject.
-    pub subject: String,
-    /// Answered requests.
-    pub requests: u64,
-    /// Refused requests among them.
-    pub errors: u64,
-    /// The time that all of them took together.
-    pub processing_time: Duration,
-}
-
 impl Service {
     /// Starts to answer.
     ///
@@ -97,15 +80,7 @@ impl Service {
     /// The counters of the endpoints.
     #[must_use]
     pub fn stats(&self) -> Vec<EndpointStats> {
-        let endpoints = self.endpoints.lock();
-        let stats = |endpoint: &Endpoint| EndpointStats {
-            name: endpoint.name,
-            subject: endpoint.subject.clone(),
-            requests: endpoint.requests,
-            errors: endpoint.errors,
-            processing_time: endpoint.spent,
-        };
-        endpoints.iter().map(stats).collect()
+        self.endpoints.lock().clone()
     }
 
     /// Whether it is connected, so that requests reach it.
@@ -126,7 +101,7 @@ impl Service {
     }
 }
 
-type Shared = Arc<Mutex<Vec<Endpoint>>>;
+type Shared = Arc<Mutex<Vec<EndpointStats>>>;
 
 /// The response to a command.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -145,7 +120,8 @@ type Refusal = (u16, String);
 pub(crate) struct ServiceHandler {
     node: NodeHandle,
     options: Options,
-    identity: Identity,
+    /// The fields that every response to a verb has.
+    identity: Value,
     verbs: Vec<(String, Verb)>,
     started: String,
     endpoints: Shared,
@@ -154,42 +130,35 @@ pub(crate) struct ServiceHandler {
 impl ServiceHandler {
     pub(crate) fn new(node: NodeHandle, options: Options) -> Self {
         let (cluster, id) = (node.config().cluster_id(), node.config().node_id());
-        let identity = Identity {
-            name: name(cluster),
-            id: node.session().to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            metadata: BTreeMap::from([
-                ("clusterId", cluster.to_owned()),
-                ("nodeId", id.to_owned()),
-            ]),
-        };
+        let (name, session) = (name(cluster), node.session().to_string());
+        let identity = json!({
+            "name": name,
+            "id": session,
+            "version": env!("CARGO_PKG_VERSION"),
+            "metadata": { "clusterId": cluster, "nodeId": id },
+        });
         let of_verb = |(verb, word)| {
-            Verb::subjects(word, &identity).into_iter().map(move |subject| (subject, verb))
+            Verb::subjects(word, &name, &session).into_iter().map(move |subject| (subject, verb))
         };
         let verbs = Verb::ALL.into_iter().flat_map(of_verb).collect();
         let mut endpoints = vec![
-            Endpoint::new("status", status_subject(cluster, id)),
-            Endpoint::new("status-all", status_subject_of_all(cluster)),
-            Endpoint::new("ping", ping_subject(cluster, id)),
+            EndpointStats::new("status", status_subject(cluster, id)),
+            EndpointStats::new("status-all", status_subject_of_all(cluster)),
+            EndpointStats::new("ping", ping_subject(cluster, id)),
         ];
         let stop = options.on_stop.as_ref().map(|_| "stop");
         let commands = ["stepdown", "transfer", "promote"].into_iter().chain(stop);
         for command in commands.filter(|_| options.control) {
-            endpoints.push(Endpoint::new(command, control_subject(cluster, id, command)));
+            endpoints.push(EndpointStats::new(command, control_subject(cluster, id, command)));
         }
         let endpoints = Arc::new(Mutex::new(endpoints));
-        let started = micro::wall_clock();
+        let started = utc::rfc3339(SystemTime::now());
         Self { node, options, identity, verbs, started, endpoints }
     }
 
     fn discovery(&self, verb: Verb) -> Response {
-        let data = match verb {
-            Verb::Stats => self.counters(),
-            Verb::Ping | Verb::Info => Value::Null,
-        };
-        let endpoints = self.endpoints.lock();
-        let body = micro::response(verb, &self.identity, &endpoints, &self.started, &data);
-        Response { body, error: None }
+        let (data, endpoints) = (self.counters(), self.endpoints.lock());
+        json_response(&micro::response(verb, &self.identity, &endpoints, &self.started, data))
     }
 
     /// The node's own counters, beside those of the endpoints.
@@ -264,7 +233,7 @@ impl Handler for ServiceHandler {
         if let Some((_, verb)) = self.verbs.iter().find(|(verb, _)| *verb == message.subject) {
             return Some(self.discovery(*verb));
         }
-        let place = |endpoint: &Endpoint| endpoint.subject == message.subject;
+        let place = |endpoint: &EndpointStats| endpoint.subject == message.subject;
         let at = self.endpoints.lock().iter().position(place)?;
         let begun = Instant::now();
         let endpoint = self.endpoints.lock()[at].name;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::Role;
-use crate::health::{Malformed, count, millis, node_id, non_empty, read, role, role_from, text};
+use crate::health::{Malformed, millis, read, require_node_id, role, text};
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
 
@@ -11,8 +11,8 @@ use crate::node::NodeHandle;
 /// shows it.
 ///
 /// In JSON the first eight fields have go-cluster's names; the others follow the same style.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 #[allow(clippy::struct_excessive_bools, reason = "the format of the response")]
 pub struct NodeStatus {
@@ -21,7 +21,7 @@ pub struct NodeStatus {
     /// The node.
     pub node_id: String,
     /// `PRIMARY` or `PASSIVE` in JSON.
-    #[serde(serialize_with = "role")]
+    #[serde(with = "role")]
     pub role: Role,
     /// The leader, as far as the node knows; an empty text in JSON when it does not know.
     #[serde(serialize_with = "text")]
@@ -61,56 +61,10 @@ pub struct NodeStatus {
     pub problem: Option<String>,
 }
 
-/// The response before it is checked: only the node id is required.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Raw {
-    cluster_id: Option<String>,
-    node_id: String,
-    role: Option<String>,
-    leader: Option<String>,
-    epoch: Option<i64>,
-    vip_held: Option<bool>,
-    uptime_ms: Option<i64>,
-    connected: Option<bool>,
-    resigning: Option<bool>,
-    revision: Option<i64>,
-    lease_ttl_ms: Option<i64>,
-    lease_remaining_ms: Option<i64>,
-    heartbeat_age_ms: Option<i64>,
-    stuck: Option<bool>,
-    terms: Option<i64>,
-    session: Option<String>,
-    version: Option<String>,
-    vip: Option<String>,
-    problem: Option<String>,
-}
-
 impl NodeStatus {
     /// A status that has only the names.
     pub(crate) fn unknown(cluster_id: &str, node_id: &str) -> Self {
-        Self {
-            cluster_id: cluster_id.to_owned(),
-            node_id: node_id.to_owned(),
-            role: Role::Follower,
-            leader: None,
-            epoch: 0,
-            vip_held: false,
-            uptime_ms: 0,
-            connected: false,
-            daemon: false,
-            resigning: false,
-            revision: 0,
-            lease_ttl_ms: 0,
-            lease_remaining_ms: None,
-            heartbeat_age_ms: 0,
-            stuck: false,
-            terms: 0,
-            session: String::new(),
-            version: String::new(),
-            vip: None,
-            problem: None,
-        }
+        Self { cluster_id: cluster_id.to_owned(), node_id: node_id.to_owned(), ..Self::default() }
     }
 
     /// The status of a node of this process.
@@ -146,29 +100,10 @@ impl NodeStatus {
     /// # Errors
     /// [`Malformed`] when it is too long, is not JSON, or has no node id.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let raw: Raw = read(bytes)?;
-        Ok(Self {
-            cluster_id: non_empty(raw.cluster_id).unwrap_or_default(),
-            node_id: node_id(raw.node_id)?,
-            role: role_from(raw.role.as_deref().unwrap_or_default()),
-            leader: non_empty(raw.leader),
-            epoch: count(raw.epoch),
-            vip_held: raw.vip_held.unwrap_or_default(),
-            uptime_ms: count(raw.uptime_ms),
-            connected: raw.connected.unwrap_or_default(),
-            daemon: true,
-            resigning: raw.resigning.unwrap_or_default(),
-            revision: count(raw.revision),
-            lease_ttl_ms: count(raw.lease_ttl_ms),
-            lease_remaining_ms: Some(count(raw.lease_remaining_ms)).filter(|left| *left > 0),
-            heartbeat_age_ms: count(raw.heartbeat_age_ms),
-            stuck: raw.stuck.unwrap_or_default(),
-            terms: count(raw.terms),
-            session: non_empty(raw.session).unwrap_or_default(),
-            version: non_empty(raw.version).unwrap_or_default(),
-            vip: non_empty(raw.vip),
-            problem: non_empty(raw.problem),
-        })
+        let status: Self = read(bytes)?;
+        require_node_id(&status.node_id)?;
+        let lease_remaining_ms = status.lease_remaining_ms.filter(|left| *left > 0);
+        Ok(Self { daemon: true, lease_remaining_ms, ..status })
     }
 }
 
