@@ -136,13 +136,13 @@ pub enum Fault {
     Ipv6Disabled,
     /// The kernel refuses the address on this interface (`EINVAL`): a prefix out of range, or IPv6
     /// on an interface with an MTU below 1280.
-    #[error("the kernel refuses the address{}", in_parentheses(.0))]
+    #[error("the kernel refuses the address{}", bracketed(.0))]
     Invalid(String),
     /// The process lacks a capability (`EPERM`).
     #[error("{0} is missing")]
     NotPermitted(Capability),
     /// The kernel returned another error.
-    #[error("the kernel answers: {}{}", io::Error::from_raw_os_error(*.errno), in_parentheses(.detail))]
+    #[error("the kernel answers: {}{}", io::Error::from_raw_os_error(*.errno), bracketed(.detail))]
     Kernel {
         /// The error number, see `errno(3)`.
         errno: i32,
@@ -161,7 +161,7 @@ impl Fault {
     }
 }
 
-/// The kernel's text in parentheses, if it gave one.
-fn in_parentheses(detail: &str) -> String {
+/// The kernel's text in brackets, if it gave one.
+fn bracketed(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }
