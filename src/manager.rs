@@ -80,18 +80,13 @@ use hooks::SharedHooks;
 /// timeout by a moment of scheduling, and by a second to close a silent connection.
 pub struct Manager {
     config: Config,
-    options: Options,
-    custom: Custom,
-    daemon: Arc<CurrentDaemon>,
-}
-
-/// The parts of a daemon.
-struct Options {
     health: bool,
     service: bool,
     control: bool,
     hooks: Option<SharedHooks>,
     vip: Option<Box<daemon::MakeWorker>>,
+    custom: Custom,
+    daemon: Arc<CurrentDaemon>,
 }
 
 impl fmt::Debug for Manager {
@@ -109,9 +104,16 @@ impl Manager {
 
     /// A builder, for a daemon with hooks or without some parts.
     pub fn builder(config: Config) -> ManagerBuilder {
-        let options =
-            Options { health: true, service: true, control: true, hooks: None, vip: None };
-        ManagerBuilder { config, options }
+        ManagerBuilder(Manager {
+            config,
+            health: true,
+            service: true,
+            control: true,
+            hooks: None,
+            vip: None,
+            custom: Custom::default(),
+            daemon: Arc::default(),
+        })
     }
 
     /// The configuration.
@@ -157,41 +159,33 @@ impl Manager {
 }
 
 /// Builder of a [`Manager`], which chooses the parts of its daemon.
+#[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
-pub struct ManagerBuilder {
-    config: Config,
-    options: Options,
-}
-
-impl fmt::Debug for ManagerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManagerBuilder").field("config", &self.config).finish_non_exhaustive()
-    }
-}
+pub struct ManagerBuilder(Manager);
 
 impl ManagerBuilder {
     /// Hooks for the events of the daemon and its node.
     pub fn hooks(mut self, hooks: impl DaemonHooks) -> Self {
-        self.options.hooks = Some(Arc::new(Mutex::new(Box::new(hooks))));
+        self.0.hooks = Some(Arc::new(Mutex::new(Box::new(hooks))));
         self
     }
 
     /// Whether the daemon takes commands over NATS. Default true. Without it, `promote`, `demote`,
     /// `transfer` and `leave` of other processes are refused.
     pub fn control(mut self, on: bool) -> Self {
-        self.options.control = on;
+        self.0.control = on;
         self
     }
 
     /// Whether the daemon has the [service](crate::service). Default true.
     pub fn service(mut self, on: bool) -> Self {
-        self.options.service = on;
+        self.0.service = on;
         self
     }
 
     /// Whether the daemon answers [health](crate::health) requests. Default true.
     pub fn health(mut self, on: bool) -> Self {
-        self.options.health = on;
+        self.0.health = on;
         self
     }
 
@@ -202,15 +196,14 @@ impl ManagerBuilder {
         mut self,
         make: impl Fn(&VipConfig) -> Result<vip::Worker, vip::VipError> + Send + Sync + 'static,
     ) -> Self {
-        self.options.vip = Some(Box::new(make));
+        self.0.vip = Some(Box::new(make));
         self
     }
 
     /// Builds the manager. Starts nothing, and makes no connection.
     #[must_use]
     pub fn build(self) -> Manager {
-        let Self { config, options } = self;
-        Manager { config, options, custom: Custom::default(), daemon: Arc::default() }
+        self.0
     }
 }
 

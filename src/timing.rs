@@ -140,7 +140,7 @@ impl Timing {
         ms(self.renew)
     }
 
-    /// *rt*: how long to wait for an answer. Default min(*R*/3, (*L*−*R*)/3), 1 s at 10 s / 3 s.
+    /// *rt*: how long to wait for a response. Default min(*R*/3, (*L*−*R*)/3), 1 s at 10 s / 3 s.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         ms(self.request_timeout)

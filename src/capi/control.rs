@@ -158,7 +158,7 @@ pub unsafe extern "C" fn leasehold_leader_meta(
 }
 
 /// Answers health queries for this node on `cluster.<cluster>.health.<node>` until the node stops.
-/// The answers come from a thread and a connection of their own, also while the node's thread
+/// The responses come from a thread and a connection of their own, also while the node's thread
 /// hangs. A second call does nothing. Does not wait for the connection.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_serve_health(node: *mut leasehold_node) -> leasehold_code {

@@ -378,7 +378,7 @@ enum leasehold_code leasehold_start(const struct leasehold_config *config,
 // if the lease was not released and other nodes wait until it expires.
 //
 // Blocks at most for the stop timeout (default 5 s), plus 1 s for a callback that does not return,
-// 2 s for a log function or a connection that hangs, and 2 s for the answers of
+// 2 s for a log function or a connection that hangs, and 2 s for the responses of
 // `leasehold_serve_health`.
 //
 // Threads that wait in another call for this node return. Events from before the stop can be taken
@@ -487,7 +487,7 @@ enum leasehold_code leasehold_leader_meta(const struct leasehold_node *node,
                                           size_t *length);
 
 // Answers health queries for this node on `cluster.<cluster>.health.<node>` until the node stops.
-// The answers come from a thread and a connection of their own, also while the node's thread
+// The responses come from a thread and a connection of their own, also while the node's thread
 // hangs. A second call does nothing. Does not wait for the connection.
 enum leasehold_code leasehold_serve_health(struct leasehold_node *node);
 

@@ -192,7 +192,7 @@ pub unsafe extern "C" fn leasehold_start(
 /// if the lease was not released and other nodes wait until it expires.
 ///
 /// Blocks at most for the stop timeout (default 5 s), plus 1 s for a callback that does not return,
-/// 2 s for a log function or a connection that hangs, and 2 s for the answers of
+/// 2 s for a log function or a connection that hangs, and 2 s for the responses of
 /// `leasehold_serve_health`.
 ///
 /// Threads that wait in another call for this node return. Events from before the stop can be taken

@@ -105,7 +105,7 @@ impl Manager {
     /// left running.
     pub fn run(&self, stop: &Receiver<()>) -> Result<Stopped, ManagerError> {
         let Some(_guard) = self.daemon.begin() else { return Err(self.already_running()) };
-        let hooks = self.options.hooks.as_ref();
+        let hooks = self.hooks.as_ref();
         call(hooks, DaemonHooks::on_daemon_start);
         let result = self.serve(stop);
         call(hooks, DaemonHooks::on_daemon_stop);
@@ -124,7 +124,7 @@ impl Manager {
         *self.daemon.phase.lock() = Phase::Running(handle.clone());
         let (cluster, name) = (self.config.cluster_id(), self.config.node_id());
         log::info!(cluster, node = name; "daemon started");
-        call(self.options.hooks.as_ref(), |hooks| hooks.on_daemon_ready(&handle));
+        call(self.hooks.as_ref(), |hooks| hooks.on_daemon_ready(&handle));
         // A message and the end of all senders mean the same.
         select! {
             recv(stop) -> _ => {}
@@ -159,10 +159,10 @@ impl Manager {
 
     fn start_node(&self) -> Result<Node, ManagerError> {
         let mut builder = Node::builder(self.config.clone());
-        if let Some(hooks) = &self.options.hooks {
+        if let Some(hooks) = &self.hooks {
             builder = builder.hooks(NodeHooks(hooks.clone()));
         }
-        if let (Some(make), Some(vip)) = (&self.options.vip, self.config.vip()) {
+        if let (Some(make), Some(vip)) = (&self.vip, self.config.vip()) {
             builder = builder.vip(make(vip).map_err(|error| StartError::Vip(error.into()))?);
         }
         Ok(builder.start()?)
@@ -173,15 +173,14 @@ impl Manager {
         node: &NodeHandle,
     ) -> Result<Option<RequestServer>, ManagerError> {
         let mut handlers: Vec<Box<dyn Handler>> = Vec::new();
-        if self.options.health {
+        if self.health {
             let custom = self.custom.clone();
             handlers.push(Box::new(HealthHandler::of(node.clone(), custom)));
         }
-        if self.options.service {
+        if self.service {
             let daemon = std::sync::Arc::clone(&self.daemon);
-            let options = service::Options::default()
-                .control(self.options.control)
-                .on_stop(move || daemon.stop());
+            let options =
+                service::Options::default().control(self.control).on_stop(move || daemon.stop());
             handlers.push(Box::new(ServiceHandler::new(node.clone(), options)));
         }
         if handlers.is_empty() {

@@ -108,7 +108,7 @@ impl ClusterView {
     /// Takes the nodes that answered. Leader and epoch come from them only when no record was read.
     pub(super) fn set_nodes(&mut self, nodes: Vec<NodeView>) {
         self.nodes = nodes;
-        let leads = |node: &&NodeView| node.status.role == Role::Leader;
+        let leads = |node: &&NodeView| node.missed == 0 && node.status.role == Role::Leader;
         let leading = self.nodes.iter().filter(leads).max_by_key(|node| node.status.epoch);
         if self.epoch == 0 {
             self.leader = leading.map(|node| node.status.node_id.clone());

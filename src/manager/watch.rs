@@ -10,6 +10,7 @@ use super::{ManagerError, step};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::event::{Event, Role};
+use crate::health::millis;
 use crate::observer::Observer;
 
 /// How long the nodes have to answer, at most; also how late a call may return.
@@ -169,23 +170,13 @@ impl ClusterWatch {
     /// The rest of the lease, also while its holder does not answer.
     fn follow_lease(&mut self, view: &mut ClusterView) {
         let now = self.clock.now();
-        let holder = view.nodes.iter().find(|node| {
-            node.missed == 0
-                && node.status.role == Role::Leader
-                && Some(&node.status.node_id) == view.leader.as_ref()
-        });
-        let status = holder.map(|holder| &holder.status);
-        if let Some((holder, left)) = status.and_then(|s| Some((s, s.lease_remaining_ms?))) {
-            let until = now + Duration::from_millis(left);
-            self.lease = Some((holder.node_id.clone(), holder.epoch, until));
+        if let (Some(left), Some(leader)) = (view.lease_remaining_ms, &view.leader) {
+            self.lease = Some((leader.clone(), view.epoch, now + Duration::from_millis(left)));
         }
-        view.lease_remaining_ms = match (&self.lease, &view.leader) {
-            (Some((holder, epoch, until)), Some(leader))
-                if holder == leader && *epoch == view.epoch =>
-            {
-                Some(crate::health::millis(until.since(now)))
-            }
-            _ => None,
+        let is_current = |(holder, epoch, _): &&(String, u64, Timestamp)| {
+            Some(holder) == view.leader.as_ref() && *epoch == view.epoch
         };
+        let lease = self.lease.as_ref().filter(is_current);
+        view.lease_remaining_ms = lease.map(|(.., until)| millis(until.since(now)));
     }
 }

@@ -66,7 +66,7 @@ pub struct Stats {
     /// Events dropped because the application did not take them; see
     /// [`Events::missed`](crate::Events::missed). Events for hooks are not counted.
     pub events_missed: u64,
-    /// From sending the newest request to its reply.
+    /// From sending the newest request to its response.
     pub last_round_trip: Duration,
     /// How long the held lease lasts without another renewal; zero when none is held.
     pub remaining: Duration,

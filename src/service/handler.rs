@@ -237,9 +237,9 @@ impl Handler for ServiceHandler {
         let at = self.endpoints.lock().iter().position(place)?;
         let begun = Instant::now();
         let endpoint = self.endpoints.lock()[at].name;
-        let answer = self.handle(endpoint, &message.body);
-        self.endpoints.lock()[at].count(begun.elapsed(), answer.error.as_ref());
-        Some(answer)
+        let response = self.handle(endpoint, &message.body);
+        self.endpoints.lock()[at].count(begun.elapsed(), response.error.as_ref());
+        Some(response)
     }
 }
 

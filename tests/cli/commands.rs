@@ -1,4 +1,4 @@
-//! The answer of each command, in text and in JSON, and the exit codes.
+//! The output of each command, in text and in JSON, and the exit codes.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The operator's commands and the text of their answers.
+//! The operator's commands and their output.
 
 use std::time::Duration;
 
@@ -32,10 +32,10 @@ pub(super) fn status(args: &Args, which: &args::Status) -> Result<(), Failure> {
     }
     if let Some(node) = &which.node {
         let view = manager.query(node, args.timeout)?;
-        return output::answer(args.json, &view, &describe(&view.status, Some(&view)));
+        return output::print(args.json, &view, &describe(&view.status, Some(&view)));
     }
     let status = manager.status(args.timeout)?;
-    output::answer(args.json, &status, &describe(&status, None))
+    output::print(args.json, &status, &describe(&status, None))
 }
 
 pub(super) fn join(args: &Args) -> Result<(), Failure> {
@@ -43,7 +43,7 @@ pub(super) fn join(args: &Args) -> Result<(), Failure> {
 }
 
 fn show_cluster(args: &Args, view: &ClusterView) -> Result<(), Failure> {
-    output::answer(args.json, view, &text::cluster(view))
+    output::print(args.json, view, &text::cluster(view))
 }
 
 pub(super) fn promote(args: &Args, force: bool) -> Result<(), Failure> {
@@ -58,7 +58,7 @@ pub(super) fn transfer(args: &Args, to: &str) -> Result<(), Failure> {
 
 fn leads(args: &Args, status: &NodeStatus) -> Result<(), Failure> {
     let sentence = format!("{} leads, epoch {}", status.node_id, status.epoch);
-    output::done(args.json, &sentence, &facts(status))
+    output::done(args.json, &sentence, status)
 }
 
 pub(super) fn demote(args: &Args) -> Result<(), Failure> {
@@ -68,7 +68,7 @@ pub(super) fn demote(args: &Args) -> Result<(), Failure> {
         None => String::new(),
     };
     let sentence = format!("{} has stepped down{next}", status.node_id);
-    output::done(args.json, &sentence, &facts(&status))
+    output::done(args.json, &sentence, &status)
 }
 
 pub(super) fn leave(args: &Args) -> Result<(), Failure> {
@@ -76,10 +76,6 @@ pub(super) fn leave(args: &Args) -> Result<(), Failure> {
     manager.leave(args.timeout)?;
     let node = manager.config().node_id();
     output::done(args.json, &format!("the daemon of {node} has ended"), &json!({ "nodeId": node }))
-}
-
-fn facts(status: &NodeStatus) -> serde_json::Value {
-    serde_json::to_value(status).unwrap_or_default()
 }
 
 /// The status of a node, one fact per line.

@@ -16,7 +16,7 @@ pub(super) fn help(as_json: bool, name: Option<&str>) -> Result<(), Failure> {
         let topic = TOPICS.iter().find(|topic| topic.name == name);
         topic.map_or_else(|| of_command(name), |topic| plain(topic.text))
     });
-    output::answer(as_json, &json!({ "name": name, "text": text }), &text)
+    output::print(as_json, &json!({ "name": name, "text": text }), &text)
 }
 
 /// The text of `leasehold NAME --help`, which clap returns as an error.

@@ -70,7 +70,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut parser(), "leasehold", &mut script);
-            output::raw(&script)
+            output::raw(&script).map(drop)
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::ColorChoice;
 use leasehold::text::printable;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::failure::Failure;
 
@@ -19,21 +19,10 @@ pub(super) fn colours(when: ColorChoice) -> bool {
     }
 }
 
-/// Writes the bytes. A reader that has closed the pipe is not a failure.
-pub(super) fn raw(bytes: &[u8]) -> Result<(), Failure> {
+/// Writes and flushes the bytes. False when the reader has closed the pipe.
+pub(super) fn raw(bytes: &[u8]) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::System(format!("cannot write to stdout: {error}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes and flushes a line. False when the reader has closed the pipe.
-pub(super) fn line(text: &str) -> Result<bool, Failure> {
-    let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::System(format!("cannot write to stdout: {error}"))),
@@ -41,21 +30,22 @@ pub(super) fn line(text: &str) -> Result<bool, Failure> {
 }
 
 /// Prints `text`, or `value` as JSON on one line.
-pub(super) fn answer(json: bool, value: &impl Serialize, text: &str) -> Result<(), Failure> {
-    if !json {
-        return raw(text.as_bytes());
-    }
-    let value = serde_json::to_string(value).map_err(|error| Failure::System(error.to_string()))?;
-    raw(format!("{value}\n").as_bytes())
+pub(super) fn print(json: bool, value: &impl Serialize, text: &str) -> Result<(), Failure> {
+    let in_json = || serde_json::to_string(value).map(|value| value + "\n");
+    let text = if json { &in_json().map_err(io::Error::from)? } else { text };
+    raw(text.as_bytes()).map(drop)
 }
 
 /// Prints the result of a command: a sentence, or `{"ok":true}` with facts.
-pub(super) fn done(as_json: bool, sentence: &str, facts: &Value) -> Result<(), Failure> {
-    let mut value = json!({ "ok": true });
-    if let (Value::Object(all), Value::Object(facts)) = (&mut value, facts) {
-        all.extend(facts.clone());
+pub(super) fn done(as_json: bool, sentence: &str, facts: &impl Serialize) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Done<'a, T> {
+        ok: bool,
+        #[serde(flatten)]
+        facts: &'a T,
     }
-    answer(as_json, &value, &format!("{}\n", printable(sentence)))
+    let value = Done { ok: true, facts };
+    print(as_json, &value, &format!("{}\n", printable(sentence)))
 }
 
 /// Prints a failure on one line: on stderr, or as JSON on stdout if that can be written.
@@ -69,5 +59,5 @@ pub(super) fn failure(as_json: bool, failure: &Failure) {
 
 pub(super) fn version(as_json: bool) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
-    answer(as_json, &json!({ "version": version }), &format!("leasehold {version}\n"))
+    print(as_json, &json!({ "version": version }), &format!("leasehold {version}\n"))
 }

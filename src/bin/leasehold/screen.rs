@@ -16,15 +16,16 @@ const FRAME: usize = 8;
 const LEAST_EVENTS: usize = 3;
 
 /// Everything that the screen shows.
-pub(super) struct Frame<'a> {
+#[derive(Default)]
+pub(super) struct Frame {
     /// `None` before the first view.
-    pub(super) view: Option<&'a ClusterView>,
+    pub(super) view: Option<ClusterView>,
     /// The time since the view was made.
     pub(super) age: Duration,
     /// Time and text of the events, the newest last.
-    pub(super) events: &'a VecDeque<(String, String)>,
+    pub(super) events: VecDeque<(String, String)>,
     /// The wall-clock time.
-    pub(super) now: &'a str,
+    pub(super) now: String,
     /// How many nodes are above the first that is shown.
     pub(super) scroll: usize,
 }
@@ -64,14 +65,14 @@ impl Line {
 }
 
 /// The screen: at most `height` lines, none wider than `width` columns.
-pub(super) fn draw(frame: &Frame<'_>, width: usize, height: usize) -> Vec<Line> {
+pub(super) fn draw(frame: &Frame, width: usize, height: usize) -> Vec<Line> {
     let (wide, high) = (width.max(LEAST.0), height.max(LEAST.1));
     let mut lines = Lines { width: wide, lines: Vec::new() };
-    match frame.view {
+    match &frame.view {
         None => {
             lines.push(Style::Bold, "leasehold watch");
             lines.push(Style::Plain, "");
-            lines.push(Style::Plain, "waiting for answers …");
+            lines.push(Style::Plain, "waiting for responses …");
         }
         Some(view) => {
             show_header(&mut lines, frame, view);
@@ -82,13 +83,9 @@ pub(super) fn draw(frame: &Frame<'_>, width: usize, height: usize) -> Vec<Line> 
             show_events(&mut lines, frame, events);
         }
     }
+    lines.lines.resize(high - 1, Line { style: Style::Plain, text: String::new() });
+    lines.push(Style::Dim, "q quit   ↑ ↓ scroll");
     let mut lines = lines.lines;
-    lines.truncate(high - 1);
-    while lines.len() < high - 1 {
-        lines.push(Line { style: Style::Plain, text: String::new() });
-    }
-    let keys = Line { style: Style::Dim, text: cut("q quit   ↑ ↓ scroll", wide) };
-    lines.push(keys);
     lines.truncate(height);
     for line in &mut lines {
         let text = cut(&line.text, width);
@@ -120,20 +117,20 @@ impl Lines {
 }
 
 /// Four lines: the cluster, the server, the lease, and an empty one.
-fn show_header(lines: &mut Lines, frame: &Frame<'_>, view: &ClusterView) {
+fn show_header(lines: &mut Lines, frame: &Frame, view: &ClusterView) {
     let leader = match &view.leader {
         Some(leader) if view.connected => format!("{leader} leads"),
         Some(leader) => format!("{leader} led"),
         None => "no leader is known".to_owned(),
     };
     let title = format!("{}   {leader}   epoch {}", view.cluster_id, view.epoch);
-    lines.spread(Style::Bold, &title, frame.now);
-    if !view.connected {
-        lines.push(Style::Bad, "NO CONNECTION to a server; below is the last known state");
-    } else if let Some(server) = &view.server {
-        lines.push(Style::Dim, &format!("connected to {server}"));
-    } else {
-        lines.push(Style::Dim, "connected");
+    lines.spread(Style::Bold, &title, &frame.now);
+    match &view.server {
+        _ if !view.connected => {
+            lines.push(Style::Bad, "NO CONNECTION to a server; below is the last known state");
+        }
+        Some(server) => lines.push(Style::Dim, &format!("connected to {server}")),
+        None => lines.push(Style::Dim, "connected"),
     }
     match &view.problem {
         Some(problem) => lines.push(Style::Bad, problem),
@@ -197,7 +194,7 @@ fn node_style(node: &NodeView) -> Style {
     }
 }
 
-fn show_events(lines: &mut Lines, frame: &Frame<'_>, count: usize) {
+fn show_events(lines: &mut Lines, frame: &Frame, count: usize) {
     lines.push(Style::Plain, "");
     lines.push(Style::Dim, "EVENTS");
     if count == 0 {

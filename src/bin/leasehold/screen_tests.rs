@@ -75,13 +75,11 @@ fn events(count: usize) -> VecDeque<(String, String)> {
 }
 
 fn screen(view: Option<&Value>, event_count: usize, width: usize, height: usize) -> Vec<Line> {
-    let view = view.map(|view| ClusterView::parse(view.to_string().as_bytes()).unwrap());
-    let events = events(event_count);
     let frame = Frame {
-        view: view.as_ref(),
+        view: view.map(|view| ClusterView::parse(view.to_string().as_bytes()).unwrap()),
         age: Duration::from_millis(150),
-        events: &events,
-        now: "10:02:11 UTC",
+        events: events(event_count),
+        now: "10:02:11 UTC".to_owned(),
         scroll: 0,
     };
     draw(&frame, width, height)
@@ -144,9 +142,8 @@ fn no_screen_exceeds_its_size() {
 fn the_leader_is_on_top_and_the_rest_can_be_scrolled_to() {
     let view = ClusterView::parse(twenty_nodes().to_string().as_bytes()).unwrap();
     let shown = |scroll| {
-        let events = events(3);
-        let frame =
-            Frame { view: Some(&view), age: Duration::ZERO, events: &events, now: "", scroll };
+        let view = Some(view.clone());
+        let frame = Frame { view, events: events(3), scroll, ..Frame::default() };
         text(&draw(&frame, 80, 24))
     };
     assert!(shown(0).contains("PRIMARY"));

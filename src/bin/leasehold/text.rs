@@ -45,21 +45,17 @@ pub(super) fn remarks(node: &NodeView) -> String {
     let mut remarks = Vec::new();
     match node.missed {
         0 => {}
-        1..3 => remarks.push("no answer".to_owned()),
-        missed => remarks.push(format!("no answer, {missed} times in a row")),
+        1..3 => remarks.push("no response".to_owned()),
+        missed => remarks.push(format!("no response, {missed} times in a row")),
     }
-    if status.stuck {
-        remarks.push("STUCK".to_owned());
-    }
-    if status.resigning {
-        remarks.push("resigning".to_owned());
-    }
-    if !status.connected {
-        remarks.push("disconnected".to_owned());
-    }
-    if status.vip_held {
-        remarks.push("holds the VIP".to_owned());
-    }
+    let flags = [
+        (status.stuck, "STUCK"),
+        (status.resigning, "resigning"),
+        (!status.connected, "disconnected"),
+        (status.vip_held, "holds the VIP"),
+    ];
+    let set = flags.into_iter().filter(|(is_set, _)| *is_set);
+    remarks.extend(set.map(|(_, remark)| remark.to_owned()));
     remarks.extend(status.problem.clone());
     remarks.join(", ")
 }

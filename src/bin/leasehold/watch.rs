@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use leasehold::Manager;
-use leasehold::manager::{ClusterView, WatchEvent};
+use leasehold::manager::WatchEvent;
 use leasehold::text::printable;
 use leasehold::utc;
+use leasehold::{Event, Manager};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -43,7 +43,7 @@ pub(super) fn watch(args: &Args, interval: Duration) -> Result<(), Failure> {
     }
 }
 
-/// Asks the nodes on a thread of its own: a key does not wait for their answers.
+/// Asks the nodes on a thread of its own: a key does not wait for their responses.
 fn follow(manager: Manager, interval: Duration) -> Result<Receiver<WatchEvent>, Failure> {
     let mut watch = manager.watch(interval)?;
     let (sender, events) = sync_channel(64);
@@ -72,7 +72,7 @@ fn lines(
             Err(RecvTimeoutError::Disconnected) => break,
         };
         if let Some(line) = line {
-            if !output::line(&line)? {
+            if !output::raw(format!("{line}\n").as_bytes())? {
                 break;
             }
         }
@@ -84,9 +84,10 @@ fn in_json(event: &WatchEvent) -> Option<String> {
     let time = utc::unix_millis();
     let value = match event {
         WatchEvent::View(view) => json!({ "type": "view", "timestamp": time, "view": view }),
-        event => json!({
-            "type": kind(event), "timestamp": time, "nodeId": node(event), "text": describe(event)?,
-        }),
+        event => {
+            let (kind, node, text) = describe(event)?;
+            json!({ "type": kind, "timestamp": time, "nodeId": node, "text": text })
+        }
     };
     Some(value.to_string())
 }
@@ -99,52 +100,34 @@ fn in_text(event: &WatchEvent, had_problem: &mut Option<bool>) -> Option<String>
             let changed = std::mem::replace(had_problem, now) != now;
             changed.then(|| text::cluster(view).trim_end().to_owned())
         }
-        event => Some(format!("{}  {}", clock(), printable(&describe(event)?))),
+        event => Some(format!("{}  {}", clock(), printable(&describe(event)?.2))),
     }
 }
 
-fn kind(event: &WatchEvent) -> &'static str {
-    match event {
-        WatchEvent::Election(leasehold::Event::LeaderChanged { .. }) => "leader",
-        WatchEvent::Election(leasehold::Event::Connected { .. }) => "connected",
-        WatchEvent::Election(leasehold::Event::Disconnected { .. }) => "disconnected",
-        WatchEvent::NodeUp { .. } => "up",
-        WatchEvent::NodeDown { .. } => "down",
-        WatchEvent::RoleChanged { .. } => "role",
-        _ => "other",
-    }
-}
-
-fn node(event: &WatchEvent) -> Option<&str> {
-    match event {
-        WatchEvent::NodeUp { node_id }
-        | WatchEvent::NodeDown { node_id }
-        | WatchEvent::RoleChanged { node_id, .. } => Some(node_id),
-        WatchEvent::Election(leasehold::Event::LeaderChanged { leader, .. }) => leader.as_deref(),
-        _ => None,
-    }
-}
-
-/// The event as a sentence; `None` for a view.
-fn describe(event: &WatchEvent) -> Option<String> {
-    use leasehold::Event;
+/// The kind of an event and its node, for JSON, and a sentence; `None` for a view.
+fn describe(event: &WatchEvent) -> Option<(&'static str, Option<&String>, String)> {
     Some(match event {
-        WatchEvent::View(_) => return None,
-        WatchEvent::NodeUp { node_id } => format!("{node_id} answers"),
-        WatchEvent::NodeDown { node_id } => format!("{node_id} does not answer"),
+        WatchEvent::NodeUp { node_id } => ("up", Some(node_id), format!("{node_id} answers")),
+        WatchEvent::NodeDown { node_id } => {
+            ("down", Some(node_id), format!("{node_id} does not answer"))
+        }
         WatchEvent::RoleChanged { node_id, role } => {
-            format!("{node_id} is {}", text::role(*role))
+            ("role", Some(node_id), format!("{node_id} is {}", text::role(*role)))
         }
         WatchEvent::Election(Event::LeaderChanged { leader: Some(leader), epoch }) => {
             let epoch = epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
-            format!("{leader} leads{epoch}")
+            ("leader", Some(leader), format!("{leader} leads{epoch}"))
         }
         WatchEvent::Election(Event::LeaderChanged { leader: None, .. }) => {
-            "no leader is known".to_owned()
+            ("leader", None, "no leader is known".to_owned())
         }
-        WatchEvent::Election(Event::Connected { server }) => format!("connected to {server}"),
-        WatchEvent::Election(Event::Disconnected { error }) => format!("disconnected: {error}"),
-        WatchEvent::Election(event) => format!("the watch {event}"),
+        WatchEvent::Election(Event::Connected { server }) => {
+            ("connected", None, format!("connected to {server}"))
+        }
+        WatchEvent::Election(Event::Disconnected { error }) => {
+            ("disconnected", None, format!("disconnected: {error}"))
+        }
+        WatchEvent::Election(event) => ("other", None, format!("the watch {event}")),
         _ => return None,
     })
 }
@@ -154,34 +137,11 @@ fn clock() -> String {
     utc::rfc3339(SystemTime::now())[11..19].to_owned()
 }
 
-/// The content of the screen.
-#[derive(Default)]
-struct Content {
-    /// The newest view, and when it was received.
-    view: Option<(ClusterView, Instant)>,
-    events: VecDeque<(String, String)>,
-    scroll: usize,
-}
-
-impl Content {
-    fn take(&mut self, event: WatchEvent) {
-        if let Some(text) = describe(&event) {
-            self.events.push_back((clock(), text));
-            if self.events.len() > KEPT {
-                self.events.pop_front();
-            }
-        }
-        if let WatchEvent::View(view) = event {
-            self.view = Some((view, Instant::now()));
-        }
-    }
-
-    fn key(&mut self, key: Key) {
-        let limit = scroll_limit(self.view.as_ref().map(|(view, _)| view));
-        match key {
-            Key::Up => self.scroll = self.scroll.min(limit).saturating_sub(1),
-            Key::Down => self.scroll = (self.scroll + 1).min(limit),
-            Key::Quit | Key::Redraw | Key::Other => {}
+fn add(events: &mut VecDeque<(String, String)>, event: &WatchEvent) {
+    if let Some((.., text)) = describe(event) {
+        events.push_back((clock(), text));
+        if events.len() > KEPT {
+            events.pop_front();
         }
     }
 }
@@ -189,23 +149,22 @@ impl Content {
 fn screen(args: &Args, events: &Receiver<WatchEvent>, ended: &AtomicBool) -> Result<(), Failure> {
     let colours = output::colours(args.color);
     let mut terminal = Terminal::open()?;
-    let mut content = Content::default();
+    let (mut frame, mut viewed_at) = (Frame::default(), Instant::now());
     while !ended.load(Ordering::SeqCst) {
         loop {
             match events.try_recv() {
-                Ok(event) => content.take(event),
+                Ok(WatchEvent::View(view)) => {
+                    (frame.view, viewed_at) = (Some(view), Instant::now());
+                }
+                Ok(event) => add(&mut frame.events, &event),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
         }
         let (width, height) = terminal.size();
-        let frame = Frame {
-            view: content.view.as_ref().map(|(view, _)| view),
-            age: content.view.as_ref().map_or(Duration::ZERO, |(_, made)| made.elapsed()),
-            events: &content.events,
-            now: &format!("{} UTC", clock()),
-            scroll: content.scroll,
-        };
+        frame.now = format!("{} UTC", clock());
+        frame.age = viewed_at.elapsed();
+        frame.scroll = frame.scroll.min(scroll_limit(frame.view.as_ref()));
         let lines = draw(&frame, width, height);
         let painted = lines.iter().map(|line| line.paint(colours)).collect();
         terminal.show(painted)?;
@@ -213,7 +172,9 @@ fn screen(args: &Args, events: &Receiver<WatchEvent>, ended: &AtomicBool) -> Res
             match key {
                 Key::Quit => return Ok(()),
                 Key::Redraw => terminal.redraw(),
-                key => content.key(key),
+                Key::Up => frame.scroll = frame.scroll.saturating_sub(1),
+                Key::Down => frame.scroll += 1,
+                Key::Other => {}
             }
         }
     }

@@ -213,10 +213,10 @@ impl<'a> Probe<'a> {
         // of the connection does not overtake it.
         let verified = info.tls_verify && !is_timeout(error);
         if tls && (verified || error.kind() == ErrorKind::InvalidData) {
-            let reason = format!("no answer to our certificate: {}", describe(error));
+            let reason = format!("no response to our certificate: {}", describe(error));
             return self.tls_failed(&reason);
         }
-        self.unreachable(&format!("no answer to CONNECT: {}", describe(error)))
+        self.unreachable(&format!("no response to CONNECT: {}", describe(error)))
     }
 
     fn refused(&self, line: &str) -> StoreError {
