@@ -36,12 +36,6 @@
 //! answers. Two daemons may start at the same moment, or the first may hang during the request.
 //! Then the lease decides: at most one of them leads, and each gets
 //! [`Event::DuplicateNodeId`](crate::Event::DuplicateNodeId).
-//!
-//! # The virtual IP
-//! It has the configured netmask, by default 24 (IPv6: 128) as in go-cluster. A netmask shorter
-//! than the address adds a route, and ties other addresses of that network to the virtual IP, see
-//! [`VirtualAddress::with_prefix`](crate::vip::VirtualAddress::with_prefix). `"netmask": 32` (IPv6:
-//! 128) is right for nearly every virtual IP, and the safe choice.
 
 mod client;
 mod command;

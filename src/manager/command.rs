@@ -27,7 +27,7 @@ impl Manager {
         if self.is_running() {
             return Err(self.already_running());
         }
-        let mut operation = self.operation(timeout);
+        let mut operation = Operation::new(self, timeout);
         match operation.status(self.config.node_id()) {
             Ok(_) => return Err(self.already_running()),
             Err(error @ (ManagerError::NoResponse { .. } | ManagerError::Store(_))) => {
@@ -57,7 +57,7 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::NoResponse`] when a daemon is there and does not answer.
     pub fn status(&self, timeout: Duration) -> Result<NodeStatus, ManagerError> {
-        let mut operation = self.operation(timeout);
+        let mut operation = Operation::new(self, timeout);
         let unknown = NodeStatus::unknown(self.config.cluster_id(), self.config.node_id());
         let failed = |error: ManagerError| NodeStatus {
             connected: !matches!(error, ManagerError::Store(_)),
@@ -90,7 +90,7 @@ impl Manager {
     /// text is no node id, [`ManagerError::Store`] without a server.
     pub fn query(&self, node_id: &str, timeout: Duration) -> Result<NodeView, ManagerError> {
         check_node_id(node_id)?;
-        let mut operation = self.operation(timeout);
+        let mut operation = Operation::new(self, timeout);
         let deadline = operation.deadline;
         operation.client()?.status(node_id, deadline.left())
     }
@@ -107,7 +107,7 @@ impl Manager {
         listen: Duration,
         timeout: Duration,
     ) -> Result<ClusterView, ManagerError> {
-        let mut operation = self.operation(timeout);
+        let mut operation = Operation::new(self, timeout);
         let mut view = self.new_view(operation.client()?);
         match operation.record() {
             Ok(record) => view.set_record(&record),
@@ -135,7 +135,7 @@ impl Manager {
     /// [`ManagerError::OtherLeader`] with its name; [`ManagerError::NoDaemon`] when this node's or
     /// the leader's daemon does not answer; [`ManagerError::TimedOut`]; [`ManagerError::Refused`].
     pub fn promote(&self, force: bool, timeout: Duration) -> Result<NodeStatus, ManagerError> {
-        let (mut operation, own) = (self.operation(timeout), self.config.node_id());
+        let (mut operation, own) = (Operation::new(self, timeout), self.config.node_id());
         let status = operation.status(own)?;
         if status.role == Role::Leader {
             return Ok(status);
@@ -158,7 +158,7 @@ impl Manager {
     /// [`ManagerError::TimedOut`]: the node resigns, but has not released the lease yet;
     /// [`ManagerError::Refused`].
     pub fn demote(&self, timeout: Duration) -> Result<NodeStatus, ManagerError> {
-        let (mut operation, own) = (self.operation(timeout), self.config.node_id());
+        let (mut operation, own) = (Operation::new(self, timeout), self.config.node_id());
         let status = operation.status(own)?;
         if status.role != Role::Leader && !status.resigning {
             let leader = status.leader.filter(|leader| leader != own);
@@ -181,7 +181,7 @@ impl Manager {
     /// no node id.
     pub fn transfer(&self, to: &str, timeout: Duration) -> Result<NodeStatus, ManagerError> {
         check_node_id(to)?;
-        let mut operation = self.operation(timeout);
+        let mut operation = Operation::new(self, timeout);
         let Some(leader) = operation.leader()? else {
             return Err(ManagerError::NotLeader { node: to.to_owned(), leader: None });
         };
@@ -201,7 +201,7 @@ impl Manager {
     /// [`ManagerError::NoDaemon`] when none runs; [`ManagerError::TimedOut`];
     /// [`ManagerError::Refused`].
     pub fn leave(&self, timeout: Duration) -> Result<(), ManagerError> {
-        let (mut operation, own) = (self.operation(timeout), self.config.node_id());
+        let (mut operation, own) = (Operation::new(self, timeout), self.config.node_id());
         let waiting_for = format!("the daemon of {own} to end");
         if self.is_running() {
             self.stop();
@@ -214,10 +214,6 @@ impl Manager {
             Ok(_) | Err(ManagerError::NoDaemon { .. }) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    fn operation(&self, timeout: Duration) -> Operation<'_> {
-        Operation::new(self, timeout)
     }
 
     fn new_view(&self, client: &ClusterClient) -> ClusterView {

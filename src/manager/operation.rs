@@ -33,13 +33,6 @@ impl Deadline {
     pub(super) fn step(self, longest: Duration) -> Duration {
         step(longest, self.left())
     }
-
-    fn check(self, waiting_for: &str) -> Result<(), ManagerError> {
-        if self.left().is_zero() {
-            return Err(ManagerError::TimedOut { waiting_for: waiting_for.to_owned() });
-        }
-        Ok(())
-    }
 }
 
 /// A command in progress. It connects once, when it first needs a connection; what concerns the
@@ -125,14 +118,13 @@ impl<'a> Operation<'a> {
         mut is_done: impl FnMut(&NodeStatus) -> Result<bool, ManagerError>,
     ) -> Result<NodeStatus, ManagerError> {
         loop {
-            self.deadline.check(waiting_for)?;
             match self.status(node) {
                 Ok(status) if is_done(&status)? => return Ok(status),
                 // The daemon may be busy, or its connection may just have been lost.
                 Ok(_) | Err(ManagerError::NoResponse { .. } | ManagerError::Store(_)) => {}
                 Err(error) => return Err(error),
             }
-            self.pause();
+            self.pause(waiting_for)?;
         }
     }
 
@@ -169,14 +161,17 @@ impl<'a> Operation<'a> {
     /// Waits until the daemon of the own manager has ended.
     pub(super) fn wait_until_stopped(&self, waiting_for: &str) -> Result<(), ManagerError> {
         while self.manager.is_running() {
-            self.deadline.check(waiting_for)?;
-            self.pause();
+            self.pause(waiting_for)?;
         }
         Ok(())
     }
 
-    fn pause(&self) {
+    fn pause(&self, waiting_for: &str) -> Result<(), ManagerError> {
+        if self.deadline.left().is_zero() {
+            return Err(ManagerError::TimedOut { waiting_for: waiting_for.to_owned() });
+        }
         sleep(self.deadline.step(POLL_INTERVAL));
+        Ok(())
     }
 
     /// The node of the own manager's daemon, if it is the named one.

@@ -90,20 +90,15 @@ impl ClusterWatch {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
-            if let Some(event) = self.observer.events().try_next() {
+            let wait = until.min(self.next_at).since(self.clock.now());
+            if let Some(event) = self.observer.events().next_timeout(wait) {
                 return Some(WatchEvent::Election(event));
             }
             let now = self.clock.now();
             if now >= self.next_at {
                 self.refresh();
-                continue;
-            }
-            if now >= until {
+            } else if now >= until {
                 return None;
-            }
-            let wait = until.min(self.next_at).since(now);
-            if let Some(event) = self.observer.events().next_timeout(wait) {
-                return Some(WatchEvent::Election(event));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold::Manager;
-use leasehold::config::Config;
+use leasehold::config::{Config, VipConfig};
 use leasehold::manager::{ClusterView, NodeStatus, NodeView};
 use leasehold::text::printable;
 use serde_json::json;
@@ -22,6 +22,47 @@ pub(super) fn load(args: &Args) -> Result<Config, Failure> {
 
 fn manager(args: &Args) -> Result<Manager, Failure> {
     Ok(Manager::new(load(args)?))
+}
+
+pub(super) fn init(args: &Args, wanted: &args::Init) -> Result<(), Failure> {
+    let file = &args.config;
+    let config = configuration(wanted)?;
+    // `exists` would follow a link, and miss one whose target is missing.
+    if file.symlink_metadata().is_ok() && !wanted.force {
+        let text = format!("{} already exists; --force replaces it", file.display());
+        return Err(Failure::Usage(text));
+    }
+    config.save(file)?;
+    output::done(
+        args.json,
+        &format!("wrote {0}; next: leasehold -c {0} daemon", file.display()),
+        &json!({ "file": file, "clusterId": wanted.cluster_id, "nodeId": wanted.node_id }),
+    )
+}
+
+fn configuration(wanted: &args::Init) -> Result<Config, Failure> {
+    let mut builder =
+        Config::builder(&wanted.cluster_id, &wanted.node_id, wanted.nats_url.iter().cloned());
+    if let Some(file) = &wanted.credentials {
+        builder = builder.credentials_file(file);
+    }
+    if let Some(ttl) = wanted.lease_ttl {
+        builder = builder.lease_ttl(ttl);
+    }
+    if let Some(interval) = wanted.renew_interval {
+        builder = builder.renew_interval(interval);
+    }
+    if let (Some(address), Some(interface)) = (&wanted.vip_address, &wanted.vip_interface) {
+        let address = address.parse().map_err(|_| {
+            Failure::Usage(format!("vip.address: {address:?} is not a valid IP address"))
+        })?;
+        let vip = VipConfig::new(address, interface)?;
+        builder = builder.vip(match wanted.vip_netmask {
+            Some(bits) => vip.with_netmask(bits)?,
+            None => vip,
+        });
+    }
+    Ok(builder.build()?)
 }
 
 pub(super) fn status(args: &Args, which: &args::Status) -> Result<(), Failure> {

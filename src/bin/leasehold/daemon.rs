@@ -1,5 +1,6 @@
 //! `daemon`: runs the node with its hook commands, signals, and systemd.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -15,12 +16,15 @@ use super::args::{self, Args};
 use super::commands::load;
 use super::failure::Failure;
 use super::hooks::{Commands, Runner};
+use super::process;
 use super::systemd::{self, Notifier};
-use super::{process, reload};
 
 /// How much earlier than the drain and stop timeouts a command's time is up: time to kill it and to
 /// release the lease.
 const MARGIN: Duration = Duration::from_millis(500);
+
+/// The only key that a running node takes: the election's safety does not depend on it.
+const CHANGEABLE: &str = "election.meta";
 
 pub(super) fn daemon(args: &Args, options: &args::Daemon) -> Result<(), Failure> {
     let config = load(args)?;
@@ -91,7 +95,7 @@ fn listen(
                 }
                 SIGHUP => {
                     notifier.notify(&reloading());
-                    reload::reload(&manager, &file);
+                    reload(&manager, &file);
                     notifier.notify("READY=1");
                 }
                 _ if std::mem::replace(&mut stopping, true) => {
@@ -110,9 +114,53 @@ fn listen(
     Ok(handle)
 }
 
+/// Applies the change of [`CHANGEABLE`], and logs which other changes need a restart.
+fn reload(manager: &Manager, file: &Path) {
+    let new = match Config::load(file) {
+        Ok(new) => new,
+        Err(error) => return log::error!("the configuration is unchanged: {error}"),
+    };
+    let Some(node) = manager.node() else { return };
+    if let Err(error) = node.set_meta(new.meta().cloned()) {
+        return log::error!("the configuration is unchanged: {error}");
+    }
+    let changed = needing_restart(node.config(), &new);
+    if changed.is_empty() {
+        log::info!("the configuration was reloaded; {CHANGEABLE} applies from the next renewal");
+    } else {
+        let changed = changed.join(", ");
+        log::warn!("the configuration was reloaded; these changes need a restart: {changed}");
+    }
+}
+
+/// The keys whose changes need a restart.
+fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    old.changed_keys(new).into_iter().filter(|key| *key != CHANGEABLE).collect()
+}
+
 /// `Type=notify-reload` needs the time as well.
 fn reloading() -> String {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
     format!("RELOADING=1\nMONOTONIC_USEC={micros}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_that_need_a_restart_are_named_without_values() {
+        let config = |text: &str| Config::from_json(text).unwrap();
+        let old = config(
+            r#"{"clusterId":"c","nodeId":"n","nats":{"servers":["h"],"token":"s3cr3t"},
+                "election":{"meta":{"a":1}}}"#,
+        );
+        let new = config(
+            r#"{"clusterId":"c","nodeId":"n","nats":{"servers":["h"],"token":"other"},
+                "election":{"meta":2,"leaseTtlMs":20000}}"#,
+        );
+        assert_eq!(needing_restart(&old, &new), ["nats.token", "election.leaseTtlMs"]);
+        assert_eq!(needing_restart(&old, &old), [""; 0]);
+    }
 }

@@ -38,23 +38,21 @@ impl Failure {
             error => Self::Manager(error.into()),
         }
     }
+}
 
-    fn remedy(&self) -> Option<&'static str> {
-        match self {
-            Self::Manager(ManagerError::NotLeader { leader: Some(_), .. }) => {
-                Some("use the leader's configuration, or `leasehold transfer NODE`")
-            }
-            Self::Manager(ManagerError::NotLeader { leader: None, .. }) => {
-                Some("`leasehold status --all` shows all nodes")
-            }
-            Self::Manager(ManagerError::TimedOut { .. }) => Some(
-                "the request may still take effect: see `leasehold status`; --timeout waits longer",
-            ),
-            Self::Manager(ManagerError::Store(error)) if error.may_pass() => {
-                Some("check nats.servers in the configuration, and whether the server runs")
-            }
-            _ => None,
+fn remedy(error: &ManagerError) -> Option<&'static str> {
+    match error {
+        ManagerError::NotLeader { leader: Some(_), .. } => {
+            Some("use the leader's configuration, or `leasehold transfer NODE`")
         }
+        ManagerError::NotLeader { .. } => Some("`leasehold status --all` shows all nodes"),
+        ManagerError::TimedOut { .. } => Some(
+            "the request may still take effect: see `leasehold status`; --timeout waits longer",
+        ),
+        ManagerError::Store(error) if error.may_pass() => {
+            Some("check nats.servers in the configuration, and whether the server runs")
+        }
+        _ => None,
     }
 }
 
@@ -63,12 +61,14 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Manager(ManagerError::OtherLeader { leader }) => {
-                write!(f, "{leader} leads; `leasehold promote --force` asks it to hand over")?;
+                write!(f, "{leader} leads; `leasehold promote --force` asks it to hand over")
             }
-            Self::Manager(error) => write!(f, "{error}")?,
-            Self::Usage(text) | Self::System(text) => f.write_str(text)?,
+            Self::Manager(error) => {
+                write!(f, "{error}")?;
+                remedy(error).map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+            }
+            Self::Usage(text) | Self::System(text) => f.write_str(text),
         }
-        self.remedy().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
     }
 }
 

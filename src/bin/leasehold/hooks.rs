@@ -50,8 +50,7 @@ enum Job {
 
 /// The threads that run the commands.
 pub(super) struct Runner {
-    jobs: Sender<Job>,
-    changes: Sender<Option<Facts>>,
+    hooks: CommandHooks,
     threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
@@ -75,17 +74,14 @@ impl Runner {
             spawn("leasehold-roles").spawn(move || for_roles.run_roles(&job_receiver))?,
             spawn("leasehold-change").spawn(move || for_changes.run_changes(&change_receiver))?,
         ];
-        Ok(Self { jobs, changes, threads, shared })
+        let node = shared.commands.node.clone();
+        let hooks = CommandHooks { node, leader: None, jobs, changes };
+        Ok(Self { hooks, threads, shared })
     }
 
     /// The hooks that queue the commands.
     pub(super) fn hooks(&self) -> CommandHooks {
-        CommandHooks {
-            node: self.shared.commands.node.clone(),
-            leader: None,
-            jobs: self.jobs.clone(),
-            changes: self.changes.clone(),
-        }
+        self.hooks.clone()
     }
 
     /// Names the manager whose node steps down when the primary command fails.
@@ -97,7 +93,7 @@ impl Runner {
     /// end.
     pub(super) fn finish(self) -> bool {
         self.shared.finishing.store(true, Ordering::SeqCst);
-        let _ = (self.jobs.send(Job::End), self.changes.send(None));
+        let _ = (self.hooks.jobs.send(Job::End), self.hooks.changes.send(None));
         let until = Instant::now() + FINISH_TIMEOUT;
         let ended = || self.threads.iter().all(JoinHandle::is_finished);
         while Instant::now() < until && !ended() {
@@ -109,6 +105,7 @@ impl Runner {
 
 /// Queues the commands. Returns at once, except when the term ends: the passive command must end
 /// before the lease is released. The library logs the events themselves.
+#[derive(Clone)]
 pub(super) struct CommandHooks {
     node: String,
     leader: Option<String>,
@@ -123,10 +120,6 @@ impl CommandHooks {
         let (done, finished) = sync_channel(1);
         let _ = self.jobs.send(Job::Passive(facts, done));
         finished.recv().unwrap_or(true)
-    }
-
-    fn queue_change(&self, facts: Facts) {
-        let _ = self.changes.send(Some(facts));
     }
 }
 
@@ -150,7 +143,8 @@ impl Hooks for CommandHooks {
     fn on_leader_change(&mut self, leader: Option<&str>, epoch: Option<Epoch>) {
         self.leader = leader.map(str::to_owned);
         let epoch = epoch.map_or(0, Epoch::as_u64);
-        self.queue_change(Facts { leader: self.leader.clone(), epoch, cause: None });
+        let facts = Facts { leader: self.leader.clone(), epoch, cause: None };
+        let _ = self.changes.send(Some(facts));
     }
 }
 
@@ -271,7 +265,7 @@ mod tests {
         let runner = Runner::start(commands).unwrap();
         let hooks = runner.hooks();
         assert!(hooks.run_passive(Facts::default()));
-        hooks.queue_change(Facts::default());
+        hooks.changes.send(Some(Facts::default())).unwrap();
         assert!(runner.finish());
         assert!(hooks.run_passive(Facts::default()), "no command runs that could go on");
     }

@@ -11,12 +11,10 @@ mod daemon;
 mod failure;
 mod help;
 mod hooks;
-mod init;
 mod logger;
 mod markdown;
 mod output;
 mod process;
-mod reload;
 mod screen;
 mod systemd;
 mod terminal;
@@ -56,7 +54,7 @@ fn end(json: bool, failure: &Failure) -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Failure> {
     match &args.command {
-        Command::Init(wanted) => init::init(args, wanted),
+        Command::Init(wanted) => commands::init(args, wanted),
         Command::Daemon(options) => daemon::daemon(args, options),
         Command::Status(which) => commands::status(args, which),
         Command::Join => commands::join(args),

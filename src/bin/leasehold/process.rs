@@ -11,10 +11,10 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -50,7 +50,7 @@ pub(super) fn adopt_orphans() {
 
 /// Kills all running commands and the processes that left their groups.
 pub(super) fn kill_running() {
-    for pid in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+    for pid in RUNNING.lock().iter() {
         if let Some(pid) = Pid::from_raw(*pid) {
             let _ = kill_process_group(pid, Signal::KILL);
         }
@@ -132,7 +132,7 @@ impl Registered {
     /// Starts and registers a process in one step. [`orphans`] must not see it in between: it has
     /// no mark yet, or has ended already.
     fn spawn(command: &mut Command) -> io::Result<(Child, Self)> {
-        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = RUNNING.lock();
         let child = command.spawn()?;
         let pid = Pid::from_child(&child).as_raw_nonzero().get();
         running.insert(pid);
@@ -142,7 +142,7 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        RUNNING.lock().remove(&self.0);
     }
 }
 
@@ -165,22 +165,21 @@ impl Output<'_> {
     ) -> Result<(), Failed> {
         let handle = pidfd_open(pid, PidfdFlags::empty()).ok();
         let until = Instant::now() + limit;
-        let mut why = None;
-        let mut kill_at = None;
+        // Why it is killed, and when SIGKILL follows.
+        let mut killed: Option<(Failed, Instant)> = None;
         loop {
-            let left = kill_at.unwrap_or(until).saturating_duration_since(Instant::now());
+            let end_at = killed.as_ref().map_or(until, |(_, end_at)| *end_at);
+            let left = end_at.saturating_duration_since(Instant::now());
             self.read(handle.as_ref(), left.min(SLICE));
-            if has_ended(pid) {
+            let is_due = Instant::now() >= end_at;
+            if has_ended(pid) || (killed.is_some() && is_due) {
                 break;
             }
-            if kill_at.is_none() && (cancelled() || Instant::now() >= until) {
-                let cause = if cancelled() { Failed::Cancelled } else { Failed::TooLong(limit) };
-                why = Some(cause);
-                kill_at = Some(Instant::now() + GRACE);
+            let is_cancelled = cancelled();
+            if killed.is_none() && (is_cancelled || is_due) {
+                let why = if is_cancelled { Failed::Cancelled } else { Failed::TooLong(limit) };
+                killed = Some((why, Instant::now() + GRACE));
                 let _ = kill_process_group(pid, Signal::TERM);
-            }
-            if kill_at.is_some_and(|at| Instant::now() >= at) {
-                break;
             }
         }
         // The rest of the output.
@@ -190,7 +189,7 @@ impl Output<'_> {
             }
         }
         self.finish();
-        why.map_or(Ok(()), Err)
+        killed.map_or(Ok(()), |(why, _)| Err(why))
     }
 
     /// Reads output for at most `wait`; false when there was none.
@@ -294,7 +293,7 @@ impl Orphan {
 
 fn orphans() -> Vec<Orphan> {
     // Held to the end, so that no command starts meanwhile.
-    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let running = RUNNING.lock();
     let Ok(folder) = fs::read_dir("/proc") else { return Vec::new() };
     let own = getpid().as_raw_nonzero().get();
     folder

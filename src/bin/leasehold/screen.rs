@@ -6,7 +6,7 @@ use std::time::Duration;
 use leasehold::Role;
 use leasehold::manager::{ClusterView, NodeView};
 
-use super::text::{cut, fit, node_row, row, seconds};
+use super::text::{cut, fit, heading, id_width, node_row, seconds};
 
 /// The smallest screen that is laid out; a smaller one is cut.
 const LEAST: (usize, usize) = (40, 10);
@@ -26,7 +26,7 @@ pub(super) struct Frame {
     pub(super) events: VecDeque<(String, String)>,
     /// The wall-clock time.
     pub(super) now: String,
-    /// How many nodes are above the first that is shown.
+    /// How many nodes are above the first that is shown; drawing lowers it to the most possible.
     pub(super) scroll: usize,
 }
 
@@ -65,7 +65,7 @@ impl Line {
 }
 
 /// The screen: at most `height` lines, none wider than `width` columns.
-pub(super) fn draw(frame: &Frame, width: usize, height: usize) -> Vec<Line> {
+pub(super) fn draw(frame: &mut Frame, width: usize, height: usize) -> Vec<Line> {
     let (wide, high) = (width.max(LEAST.0), height.max(LEAST.1));
     let mut lines = Lines { width: wide, lines: Vec::new() };
     match &frame.view {
@@ -75,12 +75,12 @@ pub(super) fn draw(frame: &Frame, width: usize, height: usize) -> Vec<Line> {
             lines.push(Style::Plain, "waiting for responses …");
         }
         Some(view) => {
-            show_header(&mut lines, frame, view);
+            show_header(&mut lines, view, &frame.now, frame.age);
             let room = high - FRAME;
             let spare = room.saturating_sub(view.nodes.len().max(1)).max(LEAST_EVENTS);
             let events = frame.events.len().min(spare).min(room - 1);
-            show_nodes(&mut lines, view, frame.scroll, room - events.max(1));
-            show_events(&mut lines, frame, events);
+            show_nodes(&mut lines, view, &mut frame.scroll, room - events.max(1));
+            show_events(&mut lines, &frame.events, events);
         }
     }
     lines.lines.resize(high - 1, Line { style: Style::Plain, text: String::new() });
@@ -92,11 +92,6 @@ pub(super) fn draw(frame: &Frame, width: usize, height: usize) -> Vec<Line> {
         text.trim_end().clone_into(&mut line.text);
     }
     lines
-}
-
-/// How far the nodes can be scrolled.
-pub(super) fn scroll_limit(view: Option<&ClusterView>) -> usize {
-    view.map_or(0, |view| view.nodes.len().saturating_sub(1))
 }
 
 struct Lines {
@@ -117,14 +112,14 @@ impl Lines {
 }
 
 /// Four lines: the cluster, the server, the lease, and an empty one.
-fn show_header(lines: &mut Lines, frame: &Frame, view: &ClusterView) {
+fn show_header(lines: &mut Lines, view: &ClusterView, now: &str, age: Duration) {
     let leader = match &view.leader {
         Some(leader) if view.connected => format!("{leader} leads"),
         Some(leader) => format!("{leader} led"),
         None => "no leader is known".to_owned(),
     };
     let title = format!("{}   {leader}   epoch {}", view.cluster_id, view.epoch);
-    lines.spread(Style::Bold, &title, &frame.now);
+    lines.spread(Style::Bold, &title, now);
     match &view.server {
         _ if !view.connected => {
             lines.push(Style::Bad, "NO CONNECTION to a server; below is the last known state");
@@ -135,7 +130,7 @@ fn show_header(lines: &mut Lines, frame: &Frame, view: &ClusterView) {
     match &view.problem {
         Some(problem) => lines.push(Style::Bad, problem),
         None if !view.connected => lines.push(Style::Bad, "lease  unknown"),
-        None => lines.push(lease_style(view), &lease(lines.width, view, frame.age)),
+        None => lines.push(lease_style(view), &lease(lines.width, view, age)),
     }
     lines.push(Style::Plain, "");
 }
@@ -161,28 +156,26 @@ fn lease(width: usize, view: &ClusterView, age: Duration) -> String {
 }
 
 /// A heading and up to `room` nodes: the leader first, then by name.
-fn show_nodes(lines: &mut Lines, view: &ClusterView, scroll: usize, room: usize) {
+fn show_nodes(lines: &mut Lines, view: &ClusterView, scroll: &mut usize, room: usize) {
     if view.nodes.is_empty() {
         lines.push(Style::Dim, "NODE");
         lines.push(Style::Plain, "no daemon answers");
         return;
     }
-    let widest = view.nodes.iter().map(|node| node.status.node_id.chars().count()).max();
-    let longest = lines.width.saturating_sub(60).max(12);
-    let width = widest.unwrap_or(0).clamp(8, longest.min(40));
-    let heading = row(width, "NODE", ["ROLE", "EPOCH", "UPTIME", "RTT"], "");
-    lines.push(Style::Dim, &heading);
+    let longest = lines.width.saturating_sub(60).clamp(12, 40);
+    let width = id_width(&view.nodes).clamp(8, longest);
+    lines.push(Style::Dim, &heading(width));
     let mut nodes: Vec<&NodeView> = view.nodes.iter().collect();
     nodes.sort_by_key(|node| node.missed > 0 || node.status.role != Role::Leader);
     let all_fit = nodes.len() <= room;
     let shown = if all_fit { room } else { room.saturating_sub(1) };
-    let above = if all_fit { 0 } else { scroll.min(nodes.len() - shown) };
-    for node in nodes.iter().skip(above).take(shown) {
+    *scroll = (*scroll).min(nodes.len().saturating_sub(shown));
+    for node in nodes.iter().skip(*scroll).take(shown) {
         lines.push(node_style(node), &node_row(node, width));
     }
     if !all_fit {
-        let below = nodes.len() - above - shown;
-        lines.push(Style::Dim, &format!("{above} above, {below} below"));
+        let below = nodes.len() - *scroll - shown;
+        lines.push(Style::Dim, &format!("{scroll} above, {below} below"));
     }
 }
 
@@ -194,13 +187,13 @@ fn node_style(node: &NodeView) -> Style {
     }
 }
 
-fn show_events(lines: &mut Lines, frame: &Frame, count: usize) {
+fn show_events(lines: &mut Lines, events: &VecDeque<(String, String)>, count: usize) {
     lines.push(Style::Plain, "");
     lines.push(Style::Dim, "EVENTS");
     if count == 0 {
         lines.push(Style::Plain, "none yet");
     }
-    for (time, text) in frame.events.iter().skip(frame.events.len() - count) {
+    for (time, text) in events.iter().skip(events.len() - count) {
         lines.push(Style::Plain, &format!("{time}  {text}"));
     }
 }

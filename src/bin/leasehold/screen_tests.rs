@@ -75,14 +75,14 @@ fn events(count: usize) -> VecDeque<(String, String)> {
 }
 
 fn screen(view: Option<&Value>, event_count: usize, width: usize, height: usize) -> Vec<Line> {
-    let frame = Frame {
+    let mut frame = Frame {
         view: view.map(|view| ClusterView::parse(view.to_string().as_bytes()).unwrap()),
         age: Duration::from_millis(150),
         events: events(event_count),
         now: "10:02:11 UTC".to_owned(),
         scroll: 0,
     };
-    draw(&frame, width, height)
+    draw(&mut frame, width, height)
 }
 
 fn text(lines: &[Line]) -> String {
@@ -143,8 +143,8 @@ fn the_leader_is_on_top_and_the_rest_can_be_scrolled_to() {
     let view = ClusterView::parse(twenty_nodes().to_string().as_bytes()).unwrap();
     let shown = |scroll| {
         let view = Some(view.clone());
-        let frame = Frame { view, events: events(3), scroll, ..Frame::default() };
-        text(&draw(&frame, 80, 24))
+        let mut frame = Frame { view, events: events(3), scroll, ..Frame::default() };
+        text(&draw(&mut frame, 80, 24))
     };
     assert!(shown(0).contains("PRIMARY"));
     assert!(shown(0).contains("0 above, 8 below"), "{}", shown(0));

@@ -21,7 +21,6 @@ pub(super) enum Key {
     Up,
     Down,
     Redraw,
-    Other,
 }
 
 /// Whether stdin and stdout are a terminal that can move its cursor.
@@ -126,7 +125,7 @@ fn changes(before: &[String], after: &[String]) -> String {
     text
 }
 
-/// The keys in `bytes`. No bytes mean that the terminal is gone. Several keys arrive at once when
+/// The keys in `bytes` that have a meaning. No bytes mean that the terminal is gone. Several keys arrive at once when
 /// one is held down, or the connection is slow.
 fn parse_keys(bytes: &[u8]) -> Vec<Key> {
     if bytes.is_empty() {
@@ -136,12 +135,12 @@ fn parse_keys(bytes: &[u8]) -> Vec<Key> {
     let mut rest = bytes;
     while let Some(first) = rest.first() {
         let length = if *first == 0x1b { sequence_length(rest) } else { 1 };
-        keys.push(match &rest[..length] {
-            [b'q' | b'Q' | 3 | 4] => Key::Quit,
-            [b'k'] | [0x1b, b'[' | b'O', b'A'] => Key::Up,
-            [b'j'] | [0x1b, b'[' | b'O', b'B'] => Key::Down,
-            [12] => Key::Redraw,
-            _ => Key::Other,
+        keys.extend(match &rest[..length] {
+            [b'q' | b'Q' | 3 | 4] => Some(Key::Quit),
+            [b'k'] | [0x1b, b'[' | b'O', b'A'] => Some(Key::Up),
+            [b'j'] | [0x1b, b'[' | b'O', b'B'] => Some(Key::Down),
+            [12] => Some(Key::Redraw),
+            _ => None,
         });
         rest = &rest[length..];
     }
@@ -181,9 +180,9 @@ mod tests {
         }
         assert_eq!(parse_keys(b"\x1b[A\x1bOBkj"), [Key::Up, Key::Down, Key::Up, Key::Down]);
         assert_eq!(parse_keys(b"jjq"), [Key::Down, Key::Down, Key::Quit]);
-        assert_eq!(parse_keys(b"\x1b[1;5Aq"), [Key::Other, Key::Quit]);
+        assert_eq!(parse_keys(b"\x1b[1;5Aq"), [Key::Quit]);
         for nothing in [&b"x"[..], b"\x1b", b"\x1b[", b"\x1b[12;", b"\x1b[24~"] {
-            assert_eq!(parse_keys(nothing), [Key::Other], "{nothing:?}");
+            assert_eq!(parse_keys(nothing), [], "{nothing:?}");
         }
     }
 }

@@ -73,17 +73,22 @@ pub(super) fn cluster(view: &ClusterView) -> String {
         text.push_str("no daemon answers\n");
         return text;
     }
-    let widest = view.nodes.iter().map(|node| node.status.node_id.width()).max();
-    let width = widest.unwrap_or(0).clamp(4, 40);
-    let mut line = |row: String| {
+    let width = id_width(&view.nodes).clamp(4, 40);
+    let rows = view.nodes.iter().map(|node| node_row(node, width));
+    for row in std::iter::once(heading(width)).chain(rows) {
         text.push_str(row.trim_end());
         text.push('\n');
-    };
-    line(row(width, "NODE", ["ROLE", "EPOCH", "UPTIME", "RTT"], ""));
-    for node in &view.nodes {
-        line(node_row(node, width));
     }
     text
+}
+
+/// The columns of the longest node id.
+pub(super) fn id_width(nodes: &[NodeView]) -> usize {
+    nodes.iter().map(|node| node.status.node_id.width()).max().unwrap_or(0)
+}
+
+pub(super) fn heading(width: usize) -> String {
+    row(width, "NODE", ["ROLE", "EPOCH", "UPTIME", "RTT"], "")
 }
 
 /// The row of a node; its id takes `width` columns.
@@ -98,7 +103,7 @@ pub(super) fn node_row(node: &NodeView, width: usize) -> String {
     row(width, &status.node_id, [role(status.role), &epoch, &up, &trip], &remarks(node))
 }
 
-pub(super) fn row(width: usize, node: &str, columns: [&str; 4], rest: &str) -> String {
+fn row(width: usize, node: &str, columns: [&str; 4], rest: &str) -> String {
     let [role, epoch, uptime, trip] = columns;
     let node = fit(node, width);
     format!("{node}  {role:<7}  {epoch:>6}  {uptime:>8}  {trip:>8}  {}", printable(rest))

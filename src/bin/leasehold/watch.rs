@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::args::Args;
 use super::commands::load;
 use super::failure::Failure;
-use super::screen::{Frame, draw, scroll_limit};
+use super::screen::{Frame, draw};
 use super::terminal::{Key, Terminal, is_available};
 use super::{output, text};
 
@@ -164,8 +164,7 @@ fn screen(args: &Args, events: &Receiver<WatchEvent>, ended: &AtomicBool) -> Res
         let (width, height) = terminal.size();
         frame.now = format!("{} UTC", clock());
         frame.age = viewed_at.elapsed();
-        frame.scroll = frame.scroll.min(scroll_limit(frame.view.as_ref()));
-        let lines = draw(&frame, width, height);
+        let lines = draw(&mut frame, width, height);
         let painted = lines.iter().map(|line| line.paint(colours)).collect();
         terminal.show(painted)?;
         for key in terminal.keys(TICK)? {
@@ -174,7 +173,6 @@ fn screen(args: &Args, events: &Receiver<WatchEvent>, ended: &AtomicBool) -> Res
                 Key::Redraw => terminal.redraw(),
                 Key::Up => frame.scroll = frame.scroll.saturating_sub(1),
                 Key::Down => frame.scroll += 1,
-                Key::Other => {}
             }
         }
     }
