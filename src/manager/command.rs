@@ -132,8 +132,9 @@ impl Manager {
     /// node leads this fails, unless forced: then the leader is asked to hand over.
     ///
     /// # Errors
-    /// [`ManagerError::OtherLeader`] with its name; [`ManagerError::NoDaemon`] when this node's or
-    /// the leader's daemon does not answer; [`ManagerError::TimedOut`]; [`ManagerError::Refused`].
+    /// [`ManagerError::OtherLeader`] with its name; [`ManagerError::NoDaemon`] or
+    /// [`ManagerError::NoResponse`] when this node's or the leader's daemon does not answer;
+    /// [`ManagerError::TimedOut`]; [`ManagerError::Refused`].
     pub fn promote(&self, force: bool, timeout: Duration) -> Result<NodeStatus, ManagerError> {
         let (mut operation, own) = (Operation::new(self, timeout), self.config.node_id());
         let status = operation.status(own)?;
@@ -155,6 +156,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`ManagerError::NotLeader`] with the leader's name; [`ManagerError::NoDaemon`];
+    /// [`ManagerError::NoResponse`];
     /// [`ManagerError::TimedOut`]: the node resigns, but has not released the lease yet;
     /// [`ManagerError::Refused`].
     pub fn demote(&self, timeout: Duration) -> Result<NodeStatus, ManagerError> {
@@ -175,8 +177,9 @@ impl Manager {
     /// that node leads. A cooldown of that node ends.
     ///
     /// # Errors
-    /// [`ManagerError::NotLeader`] when no node leads; [`ManagerError::NoDaemon`] when one of the
-    /// two does not answer; [`ManagerError::OtherLeader`] when a third node took the lease first;
+    /// [`ManagerError::NotLeader`] when no node leads; [`ManagerError::NoDaemon`] or
+    /// [`ManagerError::NoResponse`] when one of the two does not answer;
+    /// [`ManagerError::OtherLeader`] when a third node took the lease first;
     /// [`ManagerError::TimedOut`]; [`ManagerError::Refused`]; [`ManagerError::NodeId`] when `to` is
     /// no node id.
     pub fn transfer(&self, to: &str, timeout: Duration) -> Result<NodeStatus, ManagerError> {
@@ -198,8 +201,8 @@ impl Manager {
     /// Ends this node's daemon, which releases its lease, and returns when the daemon has ended.
     ///
     /// # Errors
-    /// [`ManagerError::NoDaemon`] when none runs; [`ManagerError::TimedOut`];
-    /// [`ManagerError::Refused`].
+    /// [`ManagerError::NoDaemon`] when none runs; [`ManagerError::NoResponse`];
+    /// [`ManagerError::TimedOut`]; [`ManagerError::Refused`].
     pub fn leave(&self, timeout: Duration) -> Result<(), ManagerError> {
         let (mut operation, own) = (Operation::new(self, timeout), self.config.node_id());
         let waiting_for = format!("the daemon of {own} to end");

@@ -125,8 +125,8 @@ fn changes(before: &[String], after: &[String]) -> String {
     text
 }
 
-/// The keys in `bytes` that have a meaning. No bytes mean that the terminal is gone. Several keys arrive at once when
-/// one is held down, or the connection is slow.
+/// The keys in `bytes` that have a meaning. No bytes mean that the terminal is gone. Several keys
+/// arrive at once when one is held down, or the connection is slow.
 fn parse_keys(bytes: &[u8]) -> Vec<Key> {
     if bytes.is_empty() {
         return vec![Key::Quit];
