@@ -43,12 +43,20 @@ impl Timestamp {
     }
 }
 
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(nanos))
+        Self(self.0.saturating_add(nanos(duration)))
     }
 }
 
@@ -56,8 +64,7 @@ impl Sub<Duration> for Timestamp {
     type Output = Self;
 
     fn sub(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(nanos))
+        Self(self.0.saturating_sub(nanos(duration)))
     }
 }
 
@@ -114,11 +121,10 @@ impl Clock {
 
     /// Moves a manual or shifted clock forward. Does nothing to the clock of the machine.
     pub fn advance(&self, by: Duration) {
-        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         match &self.0 {
             Source::Boot => {}
             Source::Shifted(cell) | Source::Manual(cell) => {
-                cell.fetch_add(nanos, Ordering::SeqCst);
+                cell.fetch_add(nanos(by), Ordering::SeqCst);
             }
         }
     }

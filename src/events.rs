@@ -73,7 +73,7 @@ type SharedGuard = Arc<Mutex<Option<DrainGuard>>>;
 impl Shared {
     #[cfg(unix)]
     fn readiness(&self) -> Option<&impl Readiness> {
-        self.pollable.get()
+        self.pollable.get().map(Pollable::readiness)
     }
 
     #[cfg(not(unix))]
@@ -149,7 +149,7 @@ impl Events {
         let slot = &self.shared.pollable;
         if slot.get().is_none() {
             let new = Pollable::new()?;
-            readiness::attach(|| slot.get_or_init(|| new));
+            readiness::attach(|| slot.get_or_init(|| new).readiness());
         }
         let pollable = slot.get().expect("invariant: it was made above");
         Ok(pollable.clone())

@@ -41,7 +41,7 @@ pub use client::{Client, HealthResponse, QueryError, query, query_all};
 pub use responder::{CustomError, MAX_CUSTOM_BYTES, Responder};
 pub use response::{Health, MAX_RESPONSE_BYTES, Malformed};
 
-pub(crate) use responder::{Custom, HealthHandler, millis};
+pub(crate) use responder::{Custom, HealthHandler};
 pub(crate) use response::{read, require_node_id, role, text};
 
 /// The subject of one node: `cluster.<cluster>.health.<node>`.

@@ -194,3 +194,13 @@ pub(super) fn call(work: impl FnOnce() -> Result<()>) -> leasehold_code {
     let _ = MESSAGE.try_with(|message| message.try_borrow_mut().map(|mut old| *old = text));
     failure.code
 }
+
+/// Runs a function of the API that returns a value: zero when it fails.
+pub(super) fn value(work: impl FnOnce() -> Result<u64>) -> u64 {
+    let mut value = 0;
+    call(|| {
+        value = work()?;
+        Ok(())
+    });
+    value
+}

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use super::code::leasehold_code::LEASEHOLD_NOTHING;
-use super::code::{Failure, call, leasehold_code};
+use super::code::{Failure, call, leasehold_code, value};
 use super::handle;
 use super::node::leasehold_node;
 use super::text::{json_in, text_in, text_out, timeout};
@@ -23,12 +23,7 @@ pub extern "C" fn leasehold_is_leader(node: *const leasehold_node) -> bool {
 /// block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_epoch(node: *const leasehold_node) -> u64 {
-    let mut epoch = 0;
-    call(|| {
-        epoch = handle::get(node)?.handle.epoch().map_or(0, Epoch::as_u64);
-        Ok(())
-    });
-    epoch
+    value(|| Ok(handle::get(node)?.handle.epoch().map_or(0, Epoch::as_u64)))
 }
 
 /// Stores the leader's node id with a zero byte in `buffer`, which has `size` bytes:
@@ -57,10 +52,7 @@ pub extern "C" fn leasehold_wait_for_leader(
     node: *const leasehold_node,
     timeout_ms: i64,
 ) -> leasehold_code {
-    call(|| {
-        handle::get(node)?.handle.wait_for_leader(timeout(timeout_ms))?;
-        Ok(())
-    })
+    call(|| Ok(handle::get(node)?.handle.wait_for_leader(timeout(timeout_ms)).map(drop)?))
 }
 
 /// Waits until this node leads. As `leasehold_wait_for_leader`.
@@ -69,10 +61,7 @@ pub extern "C" fn leasehold_wait_for_leadership(
     node: *const leasehold_node,
     timeout_ms: i64,
 ) -> leasehold_code {
-    call(|| {
-        handle::get(node)?.handle.wait_for_leadership(timeout(timeout_ms))?;
-        Ok(())
-    })
+    call(|| Ok(handle::get(node)?.handle.wait_for_leadership(timeout(timeout_ms)).map(drop)?))
 }
 
 /// Makes the node step down. When this returns, `leasehold_is_leader` is false. The lease is

@@ -2,7 +2,8 @@
 
 use std::ffi::c_char;
 
-use super::text::{Sized32, cut, millis};
+use super::text::{Sized32, cut};
+use crate::clock::millis;
 use crate::event::{Cause, Event, Reason};
 use crate::lease::{Epoch, MAX_NODE_ID_BYTES};
 
@@ -173,37 +174,32 @@ impl leasehold_event {
         let lost = Event::LostLeadership { epoch, cause: cause.clone() };
         let kind = leasehold_event_kind::LEASEHOLD_LOST_LEADERSHIP;
         let new = Self { epoch: epoch.as_u64(), ..Self::new(kind, &lost.to_string()) };
-        match cause {
-            Cause::Expired => Self { cause: why::LEASEHOLD_EXPIRED, ..new },
-            Cause::Superseded { by } => Self {
-                cause: why::LEASEHOLD_SUPERSEDED,
-                node_id: cut(by.as_deref().unwrap_or_default()),
-                ..new
-            },
-            Cause::Deleted => Self { cause: why::LEASEHOLD_DELETED, ..new },
-            Cause::Corrupted => Self { cause: why::LEASEHOLD_CORRUPTED, ..new },
-            Cause::BucketReplaced => Self { cause: why::LEASEHOLD_BUCKET_REPLACED, ..new },
-            Cause::StoreWentBack => Self { cause: why::LEASEHOLD_STORE_WENT_BACK, ..new },
-            Cause::Resigned(reason) => {
-                Self { cause: why::LEASEHOLD_RESIGNED, ..new }.because(reason)
+        let (cause, new) = match cause {
+            Cause::Expired => (why::LEASEHOLD_EXPIRED, new),
+            Cause::Superseded { by } => {
+                let node_id = cut(by.as_deref().unwrap_or_default());
+                (why::LEASEHOLD_SUPERSEDED, Self { node_id, ..new })
             }
-            Cause::DrainTimedOut(reason) => {
-                Self { cause: why::LEASEHOLD_DRAIN_TIMED_OUT, ..new }.because(reason)
-            }
-        }
+            Cause::Deleted => (why::LEASEHOLD_DELETED, new),
+            Cause::Corrupted => (why::LEASEHOLD_CORRUPTED, new),
+            Cause::BucketReplaced => (why::LEASEHOLD_BUCKET_REPLACED, new),
+            Cause::StoreWentBack => (why::LEASEHOLD_STORE_WENT_BACK, new),
+            Cause::Resigned(reason) => (why::LEASEHOLD_RESIGNED, new.because(reason)),
+            Cause::DrainTimedOut(reason) => (why::LEASEHOLD_DRAIN_TIMED_OUT, new.because(reason)),
+        };
+        Self { cause, ..new }
     }
 
     fn because(self, reason: &Reason) -> Self {
         use leasehold_reason as why;
-        match reason {
-            Reason::StepDown => Self { reason: why::LEASEHOLD_STEP_DOWN, ..self },
-            Reason::Transfer { to } => {
-                Self { reason: why::LEASEHOLD_TRANSFER, node_id: cut(to), ..self }
-            }
-            Reason::Stop => Self { reason: why::LEASEHOLD_STOP, ..self },
-            Reason::Unhealthy => Self { reason: why::LEASEHOLD_UNFIT, ..self },
+        let (reason, to) = match reason {
+            Reason::StepDown => (why::LEASEHOLD_STEP_DOWN, ""),
+            Reason::Transfer { to } => (why::LEASEHOLD_TRANSFER, to.as_str()),
+            Reason::Stop => (why::LEASEHOLD_STOP, ""),
+            Reason::Unhealthy => (why::LEASEHOLD_UNFIT, ""),
             // Callbacks in C do not panic.
-            Reason::HookPanicked => Self { reason: why::LEASEHOLD_OTHER_REASON, ..self },
-        }
+            Reason::HookPanicked => (why::LEASEHOLD_OTHER_REASON, ""),
+        };
+        Self { reason, node_id: cut(to), ..self }
     }
 }

@@ -2,14 +2,15 @@
 
 use std::ffi::c_char;
 
-use super::code::{call, leasehold_code};
+use super::code::{Result, call, leasehold_code};
 use super::event::LEASEHOLD_NODE_ID_SIZE;
 use super::handle;
 use super::node::leasehold_node;
-use super::text::{Sized32, cut, fill, millis, size_of_callers, text_out};
+use super::text::{Sized32, cut, fill, size_of_callers, text_out};
+use crate::clock::millis;
 use crate::event::Role;
 use crate::lease::Epoch;
-use crate::node::{Stats, Status};
+use crate::node::{NodeHandle, Stats, Status};
 
 /// The status of a node. Set `size` to `sizeof` before the call.
 #[repr(C)]
@@ -113,13 +114,8 @@ pub unsafe extern "C" fn leasehold_get_status(
     node: *const leasehold_node,
     status: *mut leasehold_status,
 ) -> leasehold_code {
-    call(|| {
-        // SAFETY: by the function's contract.
-        unsafe { size_of_callers(status) }?;
-        let found = handle::get(node)?.handle.status();
-        // SAFETY: by the function's contract.
-        unsafe { fill(status, leasehold_status::of(&found)) }
-    })
+    // SAFETY: by the function's contract.
+    call(|| unsafe { read(node, status, |node| leasehold_status::of(&node.status())) })
 }
 
 /// Stores the counters. `stats->size` must be set. Does not block.
@@ -128,13 +124,22 @@ pub unsafe extern "C" fn leasehold_get_stats(
     node: *const leasehold_node,
     stats: *mut leasehold_stats,
 ) -> leasehold_code {
-    call(|| {
-        // SAFETY: by the function's contract.
-        unsafe { size_of_callers(stats) }?;
-        let found = handle::get(node)?.handle.stats();
-        // SAFETY: by the function's contract.
-        unsafe { fill(stats, leasehold_stats::of(&found)) }
-    })
+    // SAFETY: by the function's contract.
+    call(|| unsafe { read(node, stats, |node| leasehold_stats::of(&node.stats())) })
+}
+
+/// # Safety
+/// `place` is null, or points to a struct whose size is in its first field.
+unsafe fn read<T: Sized32>(
+    node: *const leasehold_node,
+    place: *mut T,
+    of: impl FnOnce(&NodeHandle) -> T,
+) -> Result<()> {
+    // SAFETY: by the function's contract.
+    unsafe { size_of_callers(place) }?;
+    let value = of(&handle::get(node)?.handle);
+    // SAFETY: by the function's contract.
+    unsafe { fill(place, value) }
 }
 
 /// Stores the status and the counters in the text format of Prometheus, about 8 KiB. `buffer`,

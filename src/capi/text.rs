@@ -17,9 +17,7 @@ use crate::text::truncated;
 /// # Safety
 /// `text` is null, or ends with a zero byte and does not change during the call.
 pub(super) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a str> {
-    if text.is_null() {
-        return Err(Failure::new(LEASEHOLD_E_NULL, format!("{name} is null")));
-    }
+    not_null(text, name)?;
     // SAFETY: not null, and valid by the contract.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_str().map_err(|_| Failure::new(LEASEHOLD_E_TEXT, format!("{name} is not UTF-8")))
@@ -40,15 +38,13 @@ pub(super) unsafe fn json_in(value: *const c_char, name: &str) -> Result<Value> 
 /// # Safety
 /// `place` is null, or valid for a write.
 pub(super) unsafe fn store<T>(place: *mut T, value: T, name: &str) -> Result<()> {
-    if place.is_null() {
-        return Err(Failure::new(LEASEHOLD_E_NULL, format!("{name} is null")));
-    }
+    not_null(place, name)?;
     // SAFETY: not null, and valid by the contract; unaligned, as C may pack its structs.
     unsafe { place.write_unaligned(value) };
     Ok(())
 }
 
-/// Checks a place before an object is made for it.
+/// Checks a pointer.
 pub(super) fn not_null<T>(place: *const T, name: &str) -> Result<()> {
     if place.is_null() {
         return Err(Failure::new(LEASEHOLD_E_NULL, format!("{name} is null")));
@@ -138,9 +134,4 @@ pub(super) unsafe fn fill<T: Sized32>(place: *mut T, value: T) -> Result<()> {
 /// A negative number is no limit.
 pub(super) fn timeout(ms: i64) -> Duration {
     u64::try_from(ms).map_or(Duration::MAX, Duration::from_millis)
-}
-
-/// Whole milliseconds.
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,10 +3,11 @@
 use std::ffi::c_char;
 
 use super::code::leasehold_code::LEASEHOLD_E_NOT_LEADER;
-use super::code::{Failure, call, leasehold_code};
+use super::code::{Failure, call, leasehold_code, value};
 use super::handle::{self, Handle};
 use super::node::leasehold_node;
-use super::text::{millis, not_null, store, text_out};
+use super::text::{not_null, store, text_out};
+use crate::clock::millis;
 use crate::leadership::{Leadership, TermCell};
 
 /// The right to act as leader of one term. Free it with `leasehold_token_free`.
@@ -52,24 +53,14 @@ pub extern "C" fn leasehold_token_is_valid(token: *const leasehold_token) -> boo
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_token_epoch(token: *const leasehold_token) -> u64 {
-    let mut epoch = 0;
-    call(|| {
-        epoch = handle::get(token)?.epoch().as_u64();
-        Ok(())
-    });
-    epoch
+    value(|| Ok(handle::get(token)?.epoch().as_u64()))
 }
 
 /// How long the term lasts without another renewal, in milliseconds, rounded down. 0 when it has
 /// ended, and for an invalid handle. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_token_remaining_ms(token: *const leasehold_token) -> u64 {
-    let mut remaining = 0;
-    call(|| {
-        remaining = millis(handle::get(token)?.remaining());
-        Ok(())
-    });
-    remaining
+    value(|| Ok(millis(handle::get(token)?.remaining())))
 }
 
 /// Stores the session of the term, 32 hexadecimal digits, for resources that check it in addition

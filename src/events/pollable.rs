@@ -30,15 +30,9 @@ impl Pollable {
     pub(super) fn new() -> io::Result<Self> {
         Device::new().map(Arc::new).map(Self)
     }
-}
 
-impl Readiness for Pollable {
-    fn set(&self) {
-        self.0.set();
-    }
-
-    fn clear(&self) {
-        self.0.clear();
+    pub(super) fn readiness(&self) -> &impl Readiness {
+        &*self.0
     }
 }
 

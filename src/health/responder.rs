@@ -1,7 +1,6 @@
 //! Answers health requests for a node, or for a program without one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -10,7 +9,7 @@ use thiserror::Error;
 
 use super::response::Health;
 use super::{subject, subject_of_all};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, millis};
 use crate::config::Config;
 use crate::error::{StartError, StoreError};
 use crate::event::Role;
@@ -254,11 +253,6 @@ impl Handler for HealthHandler {
         let body = serde_json::to_vec(&self.health()).expect("invariant: keys are texts");
         Some(Response { body, error: None })
     }
-}
-
-/// Whole milliseconds.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::NodeStatus;
+use crate::clock::millis;
 use crate::event::Role;
-use crate::health::{Malformed, millis, read, text};
+use crate::health::{Malformed, read, text};
 use crate::lease::{Epoch, Lease};
 use crate::node::Status;
 use crate::store::{Content, Snapshot};

@@ -7,10 +7,9 @@ use std::time::Duration;
 use super::client::ClusterClient;
 use super::view::{ClusterView, NodeView, RecordView};
 use super::{ManagerError, step};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, millis};
 use crate::config::Config;
 use crate::event::{Event, Role};
-use crate::health::millis;
 use crate::observer::Observer;
 
 /// How long the nodes have to answer, at most; also how late a call may return.

@@ -12,7 +12,7 @@ use super::micro::{self, EndpointStats, Verb};
 use super::request::{CommandError, check_length, parse_promote, parse_transfer};
 use super::status::NodeStatus;
 use super::{control_subject, name, ping_subject, status_subject, status_subject_of_all};
-use crate::clock::Clock;
+use crate::clock::{Clock, nanos};
 use crate::error::{Refused, StartError, StoreError};
 use crate::nats::message::Message;
 use crate::node::{ControlCommand, NodeHandle};
@@ -174,7 +174,7 @@ impl ServiceHandler {
             "reconnects": stats.reconnects,
             "abandonedConnections": stats.abandoned_connections,
             "eventsMissed": stats.events_missed,
-            "lastRoundTripNs": micro::nanos(stats.last_round_trip),
+            "lastRoundTripNs": nanos(stats.last_round_trip),
         })
     }
 

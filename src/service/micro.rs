@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::clock::nanos;
+
 /// An endpoint and the counters of its requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -101,8 +103,4 @@ pub(super) fn response(
     };
     response["type"] = json!(format!("io.nats.micro.v1.{kind}_response"));
     response
-}
-
-pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::millis;
 use crate::event::Role;
-use crate::health::{Malformed, millis, read, require_node_id, role, text};
+use crate::health::{Malformed, read, require_node_id, role, text};
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
 

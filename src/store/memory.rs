@@ -62,7 +62,7 @@ impl MemoryServer {
         let (node, signal) = Node::new(clock.clone());
         shared.nodes.push(node);
         shared.nodes[index].connect();
-        let link = MemoryLink::new(self.clone(), index);
+        let link = MemoryLink { server: self.clone(), index };
         MemoryStore { link, clock, signal, waiter: Waiter::default() }
     }
 
@@ -185,10 +185,10 @@ impl Shared {
 
     /// Lets the requests through that a frozen link held back.
     fn thaw(&mut self, index: usize) {
-        for (ticket, request, abandoned) in self.nodes[index].thaw() {
-            let outcome = self.execute(request);
-            if !abandoned {
-                self.nodes[index].answer(ticket, outcome);
+        for sent in self.nodes[index].thaw() {
+            let outcome = self.execute(sent.request);
+            if !sent.abandoned {
+                self.nodes[index].answer(sent.ticket, outcome);
             }
         }
     }

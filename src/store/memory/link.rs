@@ -1,7 +1,6 @@
 //! One node's connection, and its faults.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -13,17 +12,13 @@ use crate::store::{Entry, Outcome, Request, StoreEvent, Ticket};
 
 /// The handle that makes a node's connection fail. Cloning is cheap; it may be used while the store
 /// is polled from another thread.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct MemoryLink {
-    server: MemoryServer,
-    index: usize,
+    pub(super) server: MemoryServer,
+    pub(super) index: usize,
 }
 
 impl MemoryLink {
-    pub(super) fn new(server: MemoryServer, index: usize) -> Self {
-        Self { server, index }
-    }
-
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Shared, usize) -> T) -> T {
         act(&mut self.server.0.lock(), self.index)
     }
@@ -79,12 +74,6 @@ impl MemoryLink {
     }
 }
 
-impl fmt::Debug for MemoryLink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryLink").field("index", &self.index).finish_non_exhaustive()
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Connected,
@@ -101,11 +90,11 @@ struct Pending {
     event: StoreEvent,
 }
 
-struct Transit {
-    ticket: Ticket,
-    request: Request,
+pub(super) struct Transit {
+    pub(super) ticket: Ticket,
+    pub(super) request: Request,
     /// The connection it was sent on was given up: its outcome is not reported.
-    abandoned: bool,
+    pub(super) abandoned: bool,
 }
 
 pub(super) struct Node {
@@ -179,14 +168,13 @@ impl Node {
     }
 
     /// Ends a freeze, and returns the requests that were on their way.
-    pub(super) fn thaw(&mut self) -> Vec<(Ticket, Request, bool)> {
+    pub(super) fn thaw(&mut self) -> Vec<Transit> {
         self.frozen = false;
         if self.state == State::Connecting {
             self.connect();
         }
         self.wake();
-        let transit = std::mem::take(&mut self.transit);
-        transit.into_iter().map(|sent| (sent.ticket, sent.request, sent.abandoned)).collect()
+        std::mem::take(&mut self.transit)
     }
 
     fn cut(&mut self) {
