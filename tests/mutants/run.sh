@@ -26,7 +26,7 @@ state=$root/target/mutants
 tree=$state/tree
 clean=$state/clean
 seeds=${MUTANT_SEEDS:-20000}
-kept="clock|election|error|event|leadership|lease|store|sys|timing|utc|wait"
+kept="clock|election|error|event|json|leadership|lease|store|sys|timing|utc|wait"
 export CARGO_TARGET_DIR=$state/build CARGO_INCREMENTAL=1
 
 manifest() {
