@@ -138,8 +138,9 @@ impl Config {
     /// The file cannot be read, or as [`from_json`](Self::from_json), with the file's name.
     pub fn load(file: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let file = file.as_ref();
-        let config = Self::from_json(&file::read(file)?);
-        let config = config.map_err(|source| ConfigError::InFile {
+        let text = file::read(file)
+            .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
+        let config = Self::from_json(&text).map_err(|source| ConfigError::InFile {
             file: file.to_owned(),
             source: Box::new(source),
         })?;

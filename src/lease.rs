@@ -25,7 +25,7 @@ pub const MAX_TTL: Duration = Duration::from_secs(3600);
 
 /// The fencing number of a term: higher than that of every earlier term. 1 … `i64::MAX`, because
 /// go-cluster's type is signed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Epoch(NonZeroU64);
 
@@ -43,12 +43,6 @@ impl Epoch {
     #[must_use]
     pub fn as_u64(self) -> u64 {
         self.0.get()
-    }
-}
-
-impl fmt::Debug for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Epoch({})", self.0)
     }
 }
 
@@ -208,8 +202,7 @@ impl TryFrom<Json> for Lease {
         }
         let session = match raw.session.as_deref().map(SessionId::parse) {
             Some(None) => return bad("session is not 32 hexadecimal digits".to_owned()),
-            Some(session) => session,
-            None => None,
+            session => session.flatten(),
         };
         for (field, id) in [("node_id", Some(&raw.node_id)), ("successor", raw.successor.as_ref())]
         {

@@ -4,24 +4,17 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::error::ConfigError;
-
 /// Longest file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// The file's text. Reads no further than needed to see that it is too long.
-pub(super) fn text(file: &Path) -> io::Result<String> {
+pub(super) fn read(file: &Path) -> io::Result<String> {
     // A pipe without a writer would block for ever.
     check_regular(&fs::metadata(file)?)?;
     let mut text = String::new();
     let bound = MAX_FILE_BYTES as u64 + 1;
     File::open(file)?.take(bound).read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// The text of a configuration's file.
-pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
-    text(file).map_err(|source| ConfigError::Read { file: file.to_owned(), source })
 }
 
 fn check_regular(data: &Metadata) -> io::Result<()> {

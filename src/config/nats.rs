@@ -53,7 +53,7 @@ fn seed_in(file: &str) -> Result<Auth, ConfigError> {
         let problem = format!("names {}, which cannot be read: {why}", quoted(file));
         ConfigError::invalid(NKEY_FILE.path, problem)
     };
-    let text = file::text(file.as_ref()).map_err(unreadable)?;
+    let text = file::read(file.as_ref()).map_err(unreadable)?;
     check_seed(NKEY_FILE.path, text.trim())?;
     Ok(Auth::NkeySeed(Secret::new(text.trim())))
 }

@@ -45,11 +45,6 @@ pub(super) fn parse_all(entries: &[Secret]) -> Result<Vec<ServerAddress>, Config
     }
 }
 
-/// Whether an entry holds a user, password or token.
-pub(super) fn holds_secret(entry: &Secret) -> bool {
-    entry.expose().contains('@')
-}
-
 fn parse(text: &str) -> Result<ServerAddress, Problem> {
     let (tls, rest) = split_scheme(text)?;
     let (credentials, place) = match rest.rsplit_once('@') {

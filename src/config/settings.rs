@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::connection::Secret;
 use super::error::ConfigError;
 use super::options::{EXCLUSIVE, NEEDED, REQUIRED, ROWS, Row, SERVERS};
-use super::servers;
 
 /// A value of the kind of its row.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +91,8 @@ impl Settings {
         self.0.values().any(|value| match value {
             Setting::Plain(_) => false,
             Setting::Secret(_) => true,
-            Setting::Secrets(list) => list.iter().any(servers::holds_secret),
+            // An address with a user, password or token.
+            Setting::Secrets(list) => list.iter().any(|entry| entry.expose().contains('@')),
         })
     }
 

@@ -11,19 +11,16 @@ use crate::lease::{Epoch, Lease};
 impl Election {
     /// Ends what has taken too long.
     pub(super) fn end_overdue_phase(&mut self, now: Timestamp) {
+        let overdue = self.phase_ends_at().is_some_and(|at| now >= at);
         match &self.phase {
-            Phase::Challenging(challenge)
-                if now >= challenge.sent + self.settings.timing.validity() =>
-            {
-                self.abandon_challenge(now);
-            }
+            Phase::Challenging(_) if overdue => self.abandon_challenge(now),
             Phase::Holding { resignation: Some(resignation), .. }
                 if now >= resignation.give_up_at && !resignation.drained =>
             {
                 let cause = Cause::DrainTimedOut(resignation.reason.clone());
                 self.lose(now, cause);
             }
-            Phase::Releasing(release) if now >= release.give_up_at => self.release_timed_out(),
+            Phase::Releasing(_) if overdue => self.release_timed_out(),
             _ => {}
         }
         self.end_cooldown(now);

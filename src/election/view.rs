@@ -140,10 +140,13 @@ impl RecordView {
         }
         let record = Record::of(&entry.content);
         let observed = Observation { revision: entry.revision, record, first_seen: now };
+        let known_lease = self.newest().and_then(Observation::lease);
         let verdict = match observed.lease() {
             Some(lease) if lease.session == Some(own) => return NoticeVerdict::Ignored,
             Some(lease) if !lease.is_released() => NoticeVerdict::Held,
-            Some(lease) if self.ends_known_term(lease) => NoticeVerdict::LikelyReleased,
+            Some(lease) if known_lease.is_some_and(|held| ends_term(lease, held)) => {
+                NoticeVerdict::LikelyReleased
+            }
             Some(_) | None => NoticeVerdict::Unconfirmed,
         };
         self.behind_since = None;
@@ -164,11 +167,6 @@ impl RecordView {
         let term = |s: &Observation| s.lease().map(|lease| (lease.session, lease.epoch));
         let noticed = self.notices.holder().and_then(term);
         noticed.is_some() && noticed != self.confirmed().and_then(term)
-    }
-
-    /// Whether a release ends the very term that is known.
-    fn ends_known_term(&self, release: &Lease) -> bool {
-        self.newest().and_then(Observation::lease).is_some_and(|held| ends_term(release, held))
     }
 
     /// An epoch that existed is never given again, whatever became of its bucket.
