@@ -2,7 +2,6 @@
 
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
@@ -17,7 +16,7 @@ use super::hooks::{Callbacks, leasehold_hooks, not_in_callback};
 use super::text::{fill, not_null, size_of_callers, store, timeout};
 use crate::error::Refused;
 use crate::event::{DrainGuard, Event};
-use crate::events::{Events, Pollable};
+use crate::events::Events;
 use crate::health::Responder;
 use crate::leadership::TermCell;
 use crate::lease::Epoch;
@@ -44,10 +43,9 @@ pub(super) struct NodeObject {
     node: Mutex<Option<(Node, Sender<()>)>>,
     stopping: AtomicBool,
     stopped: Receiver<()>,
-    /// Kept until the node is freed, as events can be taken after the stop.
+    /// Kept until the node is freed: its descriptor stays open, and events can be taken after the
+    /// stop.
     events: Events,
-    /// Keeps the descriptor open until the node is freed.
-    pollable: OnceLock<Pollable>,
     /// The guards of draining terms by epoch, until C says that the work has stopped.
     drains: Mutex<Vec<(u64, DrainGuard)>>,
     pub(super) health: Mutex<Option<Responder>>,
@@ -62,7 +60,6 @@ impl NodeObject {
             node: Mutex::new(Some((node, runs))),
             stopping: AtomicBool::new(false),
             stopped,
-            pollable: OnceLock::new(),
             drains: Mutex::default(),
             health: Mutex::default(),
         }
@@ -75,12 +72,9 @@ impl NodeObject {
     }
 
     fn descriptor(&self) -> Result<c_int> {
-        if let Some(pollable) = self.pollable.get() {
-            return Ok(pollable.as_raw_fd());
-        }
         let none = |error| Failure::new(LEASEHOLD_E_SYSTEM, format!("no descriptor: {error}"));
-        let new = self.events().pollable().map_err(none)?;
-        Ok(self.pollable.get_or_init(|| new).as_raw_fd())
+        // The queue keeps it open, and returns the same every time.
+        Ok(self.events().pollable().map_err(none)?.as_raw_fd())
     }
 
     fn next(&self, timeout_ms: i64) -> Result<leasehold_event> {
