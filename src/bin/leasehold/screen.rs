@@ -68,6 +68,7 @@ impl Line {
 pub(super) fn draw(frame: &mut Frame, width: usize, height: usize) -> Vec<Line> {
     let (wide, high) = (width.max(LEAST.0), height.max(LEAST.1));
     let mut lines = Lines { width: wide, lines: Vec::new() };
+    frame.scroll = frame.scroll.min(frame.view.as_ref().map_or(0, |view| view.nodes.len()));
     match &frame.view {
         None => {
             lines.push(Style::Bold, "leasehold watch");

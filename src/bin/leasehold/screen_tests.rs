@@ -153,6 +153,18 @@ fn the_leader_is_on_top_and_the_rest_can_be_scrolled_to() {
     }
 }
 
+#[test]
+fn without_nodes_there_is_nothing_to_scroll() {
+    let mut frame = Frame { scroll: 3, ..Frame::default() };
+    draw(&mut frame, 80, 24);
+    assert_eq!(frame.scroll, 0, "before the first view");
+    let view = json!({ "clusterId": "orders", "connected": true });
+    frame.view = Some(ClusterView::parse(view.to_string().as_bytes()).unwrap());
+    frame.scroll = 3;
+    draw(&mut frame, 80, 24);
+    assert_eq!(frame.scroll, 0, "no node answers");
+}
+
 /// Another node may have its role by now.
 #[test]
 fn a_node_that_does_not_answer_is_not_shown_as_leader() {
