@@ -71,7 +71,11 @@ need() {
         fail "missing: ${missing[*]}. As root: $install"
     fi
     echo "missing: ${missing[*]}: $install"
-    $install >/dev/null 2>&1 || { apt-get update -qq && $install >/dev/null; }
+    # Another program may be installing something now, as fresh machines do by themselves.
+    local wait="-o DPkg::Lock::Timeout=300"
+    # shellcheck disable=SC2086 # options
+    ${install/install/install $wait} >/dev/null 2>&1 ||
+        { apt-get update -qq && ${install/install/install $wait} >/dev/null; }
 }
 
 # check_sha256 FILE SHA256
