@@ -18,7 +18,7 @@
 //! * A holder **renews** its term by writing the record again. A node without a term **challenges**
 //!   by writing the record in its own name, with a new epoch. A holder **releases** the lease by
 //!   writing a record that names no holder and is marked `clean`.
-//! * *D* is the time to live of the lease. *ρ* bounds how far the rate of any host's clock departs
+//! * *D* is the lease TTL. *ρ* bounds how far the rate of any host's clock departs
 //!   from true time. *L* = *D*·(1−*ρ*)/(1+*ρ*) is how long a stored write keeps its term valid.
 //!
 //! # Why at most one node leads

@@ -92,7 +92,7 @@ pub enum Refused {
         leader: Option<String>,
     },
     /// The node is giving up its term. Try again when its lease is released.
-    #[error("resigning")]
+    #[error("the node is stepping down; try again after that")]
     Resigning,
     /// The leader cannot transfer its term to itself.
     #[error("the node cannot transfer the lead to itself")]

@@ -206,7 +206,9 @@ impl fmt::Display for Cause {
             Self::BucketReplaced => f.write_str("the bucket was deleted or replaced"),
             Self::StoreWentBack => f.write_str("the bucket went back to an older state"),
             Self::Resigned(reason) => write!(f, "resigned: {reason}"),
-            Self::DrainTimedOut(reason) => write!(f, "drain timed out after: {reason}"),
+            Self::DrainTimedOut(reason) => {
+                write!(f, "{reason}, but the work did not end within the drain timeout")
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The durations of the protocol, and which of them are accepted together.
 //!
-//! *D* is the time to live of the lease, and *ρ* bounds how far the clock rate of any one host
+//! *D* is the lease TTL, and *ρ* bounds how far the clock rate of any one host
 //! departs from true time. A leader counts its term as valid for *L = D·(1−ρ)/(1+ρ)* on its own
 //! clock, from before it sent a write that was stored. A challenger waits *D* on its own clock,
 //! from when it saw that write. While both clocks keep within the bound, *L* ends before *D* does;
@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::lease::{MAX_TTL, MIN_TTL};
 
-/// The default time to live of the lease.
+/// The default lease TTL.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(10);
 /// The default time between renewals.
 pub const DEFAULT_RENEW_INTERVAL: Duration = Duration::from_secs(3);
@@ -50,7 +50,7 @@ impl Timing {
     ///
     /// # Errors
     /// [`TimingError`] unless *R* + 3·*rt* ≤ *L*. A lost renewal, the read that finds out, and the
-    /// next renewal have to fit into one term. The message names the nearest accepted value.
+    /// next renewal have to fit into one term. The message names accepted values.
     pub fn new(
         ttl: Duration,
         renew_interval: Duration,
@@ -74,7 +74,7 @@ impl Timing {
         Ok(timing)
     }
 
-    /// The shortest time to live, given the shortest renew interval and request timeout.
+    /// The shortest TTL, given the shortest renew interval and request timeout.
     fn smallest_ttl(request_timeout_given: bool, drift: u64) -> Duration {
         let shortest = millis(MIN_REQUEST_TIMEOUT);
         let renew = if request_timeout_given { 2 * shortest } else { 3 * shortest };
@@ -247,7 +247,7 @@ pub enum TimingError {
         /// What was given.
         percent: u32,
     },
-    /// The time to live is out of range.
+    /// The lease TTL is out of range.
     #[error("lease TTL is {ttl:?}, must be {smallest:?} to 3600s")]
     Ttl {
         /// What was given.
@@ -291,8 +291,8 @@ pub enum TimingError {
     },
     /// The renew interval is too short for the request timeout.
     #[error(
-        "renew interval is {renew_interval:?}, must be at least {nearest:?} with a request timeout \
-         of {request_timeout:?}"
+        "renew interval is {renew_interval:?}, must be at least {nearest:?}{}",
+        beside(" with", *.request_timeout)
     )]
     RenewIntervalTooShort {
         /// What was given.
@@ -304,30 +304,42 @@ pub enum TimingError {
     },
     /// A lost renewal could not be repeated within the term.
     #[error(
-        "renew interval {renew_interval:?} + 3 x request timeout {request_timeout:?} must be at \
-         most {validity:?}, which is how long a term is valid at a lease TTL of {ttl:?}: take {}",
-        proposal(*.nearest_renew_interval, *.nearest_ttl)
+        "renew interval is {renew_interval:?}, too long for a lease TTL of {ttl:?}{}: take {}",
+        beside(" and", *.request_timeout),
+        proposal(
+            nearest_renew_interval
+                .map(|most| most.min(ms(millis(*.ttl) / 3).max(3 * *.request_timeout))),
+            nearest_ttl.map(|least| least.max(renew_interval.saturating_mul(3)).min(MAX_TTL)),
+        )
     )]
     RenewIntervalTooLong {
         /// What was given.
         renew_interval: Duration,
         /// The request timeout in use; the shortest one when it is derived.
         request_timeout: Duration,
-        /// *L* at this time to live.
+        /// *L* at this TTL.
         validity: Duration,
         /// What was given.
         ttl: Duration,
-        /// The longest renew interval that is accepted with this time to live, if one is.
+        /// The longest renew interval that is accepted with this TTL, if one is.
         nearest_renew_interval: Option<Duration>,
-        /// The shortest time to live that is accepted with this renew interval, if one is.
+        /// The shortest TTL that is accepted with this renew interval, if one is.
         nearest_ttl: Option<Duration>,
     },
 }
 
-/// The accepted values to propose instead.
+/// Names a request timeout, unless it is the shortest one, which is in use when none was given.
+fn beside(word: &str, request_timeout: Duration) -> String {
+    if request_timeout == MIN_REQUEST_TIMEOUT {
+        return String::new();
+    }
+    format!("{word} a request timeout of {request_timeout:?}")
+}
+
+/// The accepted values to propose instead: a TTL of three renew intervals where that is accepted.
 fn proposal(renew_interval: Option<Duration>, ttl: Option<Duration>) -> String {
-    let renew_interval = renew_interval.map(|most| format!("a renew interval of at most {most:?}"));
-    let ttl = ttl.map(|least| format!("a lease TTL of at least {least:?}"));
+    let renew_interval = renew_interval.map(|interval| format!("a renew interval of {interval:?}"));
+    let ttl = ttl.map(|ttl| format!("a lease TTL of {ttl:?}"));
     match (renew_interval, ttl) {
         (Some(renew_interval), Some(ttl)) => format!("{renew_interval} or {ttl}"),
         (Some(one), None) | (None, Some(one)) => one,
@@ -401,13 +413,22 @@ mod tests {
         let proposed = |message: String| message.split_once(": take ").unwrap().1.to_owned();
         assert_eq!(
             proposed(message(10_000, 3_528_652, None)),
-            "a renew interval of at most 8.121s",
+            "a renew interval of 3.333s",
             "no TTL is long enough"
         );
-        assert!(timing(10_000, 8_121).is_ok());
+        assert!(timing(10_000, 3_333).is_ok());
+        assert_eq!(
+            message(3_000, 3_000, None),
+            "renew interval is 3s, too long for a lease TTL of 3s: take a renew interval of 1s or \
+             a lease TTL of 9s"
+        );
+        assert_eq!(
+            proposed(message(147, 3_000, None)),
+            "a renew interval of 60ms or a lease TTL of 9s"
+        );
         assert_eq!(
             proposed(message(10_000, 6_000, Some(ms(3_000)))),
-            "a lease TTL of at least 18.334s",
+            "a lease TTL of 18.334s",
             "no renew interval has room for two such answers"
         );
         assert!(Timing::new(ms(18_334), ms(6_000), Some(ms(3_000)), 10).is_ok());

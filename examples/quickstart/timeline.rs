@@ -70,12 +70,14 @@ impl Timeline {
         }
         line(&format!("Store: {store}. Three nodes, {nodes}."))?;
         line(&format!("The lease lasts {TTL:?} and is renewed every {RENEW_INTERVAL:?}."))?;
-        if let Style::Columns { .. } = self.style {
-            let heads = format!("{:>7}  {:<6}  {:>5}", "ms", "node", "epoch");
-            line("")?;
-            return line(&self.paint(DIM, &heads));
+        line("")?;
+        match self.style {
+            Style::Columns { .. } => {
+                let heads = format!("{:>7}  {:<6}  {:>5}  event", "ms", "node", "epoch");
+                line(&self.paint(DIM, &heads))
+            }
+            _ => line("ms\tnode\tepoch\tevent"),
         }
-        Ok(())
     }
 
     /// Prints the title of the next part.

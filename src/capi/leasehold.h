@@ -422,8 +422,8 @@ enum leasehold_code leasehold_next_event(struct leasehold_node *node,
 
 // Says that the work of the term `epoch` has stopped, as `LEASEHOLD_RESIGNING` asks for, also if
 // that event was not taken yet. Then the node releases the lease, and another node takes over.
-// After the drain timeout the lease is released too, unless another node has it. Does nothing for
-// a term from which the node does not step down. Does not block.
+// A call after the drain timeout is late, not lost: it releases a lease that no other node has
+// taken yet. Does nothing for a term from which the node does not step down. Does not block.
 enum leasehold_code leasehold_drained(struct leasehold_node *node, uint64_t epoch);
 
 // Whether the node leads now: a comparison of the clock with the term's deadline. False for an

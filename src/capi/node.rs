@@ -280,8 +280,8 @@ pub unsafe extern "C" fn leasehold_next_event(
 
 /// Says that the work of the term `epoch` has stopped, as `LEASEHOLD_RESIGNING` asks for, also if
 /// that event was not taken yet. Then the node releases the lease, and another node takes over.
-/// After the drain timeout the lease is released too, unless another node has it. Does nothing for
-/// a term from which the node does not step down. Does not block.
+/// A call after the drain timeout is late, not lost: it releases a lease that no other node has
+/// taken yet. Does nothing for a term from which the node does not step down. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn leasehold_drained(node: *mut leasehold_node, epoch: u64) -> leasehold_code {
     call(|| {

@@ -34,7 +34,7 @@ pub enum ConfigError {
         /// The value that was found; of a secret only its type.
         found: String,
     },
-    /// Durations that do not fit together. The message carries the nearest accepted value.
+    /// Durations that do not fit together. The message carries accepted values.
     #[error("{path}: {source}")]
     Timing {
         /// The field to change.

@@ -30,7 +30,10 @@ pub(super) fn write(file: &Path, text: &str, secret: bool) -> io::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    fs::create_dir_all(folder)?;
+    if !folder.is_dir() {
+        let problem = format!("there is no folder {}", folder.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, problem));
+    }
     let old = fs::metadata(&target).ok();
     old.as_ref().map_or(Ok(()), check_regular)?;
     let (temporary, mut handle) = create_temporary(folder, secret)?;

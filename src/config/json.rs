@@ -92,7 +92,9 @@ fn joined(path: &str, key: &str) -> String {
 /// The error for a key that is in no row, with the nearest known key.
 fn unknown(path: String, key: &str, known: &[&'static str]) -> ConfigError {
     let known: Vec<_> = known.iter().copied().map(last).collect();
-    let hint = match (replacement(&path), nearest(key, &known)) {
+    let elsewhere = options::ROWS.iter().find(|row| last(row.path).eq_ignore_ascii_case(key));
+    let meant = nearest(key, &known).or(elsewhere.map(|row| row.path));
+    let hint = match (replacement(&path), meant) {
         (Some(hint), _) => format!(", {hint}"),
         (None, Some(known)) => format!(", did you mean {known}?"),
         (None, None) => format!(", known here are {}", known.join(", ")),

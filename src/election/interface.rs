@@ -105,7 +105,7 @@ pub enum Change {
     },
     /// Another session uses this node's id.
     DuplicateNodeId(SessionId),
-    /// The record's time to live is not the configured one.
+    /// The record's TTL is not the configured one.
     TtlMismatch(Duration),
     /// The record is undecodable.
     CorruptRecord {

@@ -177,7 +177,7 @@ impl Manager {
     /// that node leads. A cooldown of that node ends.
     ///
     /// # Errors
-    /// [`ManagerError::NotLeader`] when no node leads; [`ManagerError::NoDaemon`] or
+    /// [`ManagerError::NoLeader`]; [`ManagerError::NoDaemon`] or
     /// [`ManagerError::NoResponse`] when one of the two does not answer;
     /// [`ManagerError::OtherLeader`] when a third node took the lease first;
     /// [`ManagerError::TimedOut`]; [`ManagerError::Refused`]; [`ManagerError::NodeId`] when `to` is
@@ -186,7 +186,7 @@ impl Manager {
         check_node_id(to)?;
         let mut operation = Operation::new(self, timeout);
         let Some(leader) = operation.leader()? else {
-            return Err(ManagerError::NotLeader { node: to.to_owned(), leader: None });
+            return Err(ManagerError::NoLeader { to: to.to_owned() });
         };
         let status = operation.status(to)?;
         if status.role == Role::Leader {

@@ -33,6 +33,12 @@ pub enum ManagerError {
         /// The leader, if one is known.
         leader: Option<String>,
     },
+    /// No leader is known that could hand over.
+    #[error("no leader is known, so no node can hand over to {to}")]
+    NoLeader {
+        /// The node that was to take over.
+        to: String,
+    },
     /// Another node leads. A forced promotion asks it to hand over.
     #[error("{leader} leads; transfer the lead, or force the promotion")]
     OtherLeader {
@@ -85,7 +91,7 @@ impl ManagerError {
         match self {
             Self::Start(_) | Self::Store(_) | Self::Vip(_) => 1,
             Self::Config(_) | Self::NodeId(_) => 2,
-            Self::NotLeader { .. } | Self::OtherLeader { .. } => 3,
+            Self::NotLeader { .. } | Self::NoLeader { .. } | Self::OtherLeader { .. } => 3,
             Self::NoDaemon { .. } => 4,
             Self::NoResponse { .. } | Self::TimedOut { .. } => 5,
             Self::AlreadyRunning { .. } => 6,

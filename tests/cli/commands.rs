@@ -20,6 +20,9 @@ fn init_writes_a_valid_file_and_replaces_none_without_force() {
     let vip = ["--vip-address", "10.0.0.10", "--vip-netmask", "32", "--vip-interface", "eth0"];
     let names = ["--cluster-id", "orders", "--node-id", "node-1"];
     let urls = ["--nats-url", "nats://a.example,tls://b.example:4333", "--nats-url", "c.example"];
+    site.run(&[&["init", "-c", "deep/er/cluster.json"], &names[..]].concat())
+        .failed(2, "cannot write deep/er/cluster.json: there is no folder deep/er");
+    fs::create_dir_all(site.path("deep/er")).unwrap();
     let line = [&["init", "-c", "deep/er/cluster.json"], &names[..], &urls, &vip].concat();
     let output = site.run(&line).succeeded().stdout;
     assert_eq!(
@@ -69,6 +72,9 @@ fn a_wrong_configuration_is_one_line_and_exit_code_2() {
     for (usage, says) in [
         (&["status", "--al"][..], "unexpected argument '--al' found; a similar argument exists: "),
         (&["watch", "--interval", "5y"], "unknown unit \"y\"; use ms, s, m or h; see `leasehold"),
+        (&["watch", "--interval", "3000"], "no unit; use ms, s, m or h, as in 500ms or 3s"),
+        (&["init", "--lease-ttl"], "none was supplied; see `leasehold init --help`"),
+        (&["step-down", "--al"], "see `leasehold demote --help`"),
         (&["transfer"], "not provided: <NODE>; see `leasehold transfer --help`"),
         (&["stat"], "a similar subcommand exists: 'status'; see `leasehold --help`"),
         (&["init", "--vip-netmask", "255.255.255.0"], "'--vip-netmask <BITS>'"),
@@ -237,7 +243,8 @@ on_both_servers!(without_a_daemon_only_status_and_join_succeed, |version| {
     for command in [&["promote"][..], &["demote"], &["leave"], &["status", "--node", "n9"]] {
         site.of("n1", command).failed(4, "no daemon of node n");
     }
-    site.of("n1", &["transfer", "n9"]).failed(3, "no leader is known");
+    site.of("n1", &["transfer", "n9"])
+        .failed(3, "no leader is known, so no node can hand over to n9");
 });
 
 on_both_servers!(daemons_answer_status_and_take_commands, |version| {
@@ -313,6 +320,8 @@ fn help_prints_commands_and_topics_of_the_manual() {
         let json = site.run(&["help", topic.name, "--json"]).succeeded().json();
         assert_eq!((&json["name"], &json["text"]), (&topic.name.into(), &page.into()));
     }
+    let page = |name| site.run(&["help", name]).succeeded().stdout;
+    assert_eq!(page("vip"), page("virtual-ip"));
     let promote = site.run(&["help", "promote"]).succeeded().stdout;
     assert_eq!(promote, site.run(&["promote", "--help"]).succeeded().stdout);
     site.run(&["help", "confguration"]).failed(2, "a similar value exists: 'configuration'");

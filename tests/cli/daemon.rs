@@ -237,7 +237,7 @@ fn signals_stop_the_daemon_and_reload_the_configuration() {
     daemon.prints(PATIENCE, "restart: election.leaseTtlMs");
     fs::write(&file, "{").unwrap();
     daemon.signal(Signal::HUP);
-    daemon.prints(PATIENCE, "is unchanged");
+    daemon.prints(PATIENCE, "the file is refused, the old configuration stays: ");
     assert_eq!(site.server.version(), Version::Newest);
     daemon.signal(Signal::TERM);
     assert!(daemon.exited(PATIENCE).success());

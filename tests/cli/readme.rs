@@ -26,15 +26,15 @@ fn commands() -> Vec<String> {
     blocks.flat_map(str::lines).map(command).collect()
 }
 
-/// The commands of the session with two daemons.
-fn session() -> Vec<String> {
-    commands().into_iter().filter(|command| command.starts_with("leasehold ")).collect()
+/// Whether a command belongs to the session with two daemons.
+fn is_of_session(command: &str) -> bool {
+    ["leasehold ", "until leasehold ", "kill "].iter().any(|word| command.starts_with(word))
 }
 
 #[test]
 fn every_command_of_the_readme_is_run_by_a_test() {
     let mut commands = commands();
-    commands.retain(|command| !command.starts_with("leasehold "));
+    commands.retain(|command| !is_of_session(command));
     assert_eq!(commands, ALONE);
     let script = include_str!("../run.sh");
     assert!(script.contains(ALONE[2]), "tests/run.sh --all installs the command");
@@ -52,20 +52,16 @@ fn the_first_command_of_the_readme_needs_nothing() {
 on_both_servers!(the_session_of_the_readme_starts_two_daemons_and_hands_over, |version| {
     let site = Site::new(version);
     let mut daemons = Vec::new();
-    for command in session() {
+    for command in commands().into_iter().filter(|command| is_of_session(command)) {
+        if command == "kill %1 %2" {
+            break;
+        }
         let command = command.replace("nats://127.0.0.1:4222", &site.server.url());
         let Some(command) = command.strip_suffix(" &") else {
             assert_output(&command, &run(&site, &command));
             continue;
         };
         daemons.push(Process::spawn(shell(&site, &format!("exec {command}"))));
-        let node = ["n1", "n2"][daemons.len() - 1];
-        site.wait(node, "the daemon", |status| {
-            status["daemon"] == true && status["connected"] == true
-        });
-        if node == "n1" {
-            site.wait_for_lead(node);
-        }
     }
     let [first, second] = &mut daemons[..] else { panic!("two daemons") };
     site.wait_for_lead("n2");
@@ -91,14 +87,15 @@ fn shell(site: &Site, line: &str) -> Command {
 /// Runs a command that ends by itself, and returns its output.
 fn run(site: &Site, line: &str) -> String {
     let limit = PATIENCE.as_secs();
-    let output = shell(site, &format!("timeout {limit} {line}")).output().expect("a shell");
+    let mut command = shell(site, &format!("exec timeout {limit} sh -c \"$0\""));
+    let output = command.arg(line).output().expect("a shell");
     assert!(output.status.success(), "{line}: {output:?}");
     String::from_utf8(output.stdout).expect("text")
 }
 
 /// The output is what the README's comment says.
 fn assert_output(line: &str, output: &str) {
-    if line.contains("status --all") {
+    if line.starts_with("leasehold") && line.contains("status --all") {
         assert!(output.contains("n1    PRIMARY") && output.contains("n2    PASSIVE"), "{output}");
     }
     if line.contains("promote --force") {

@@ -157,6 +157,10 @@ mod keys {
     #[test]
     fn an_unknown_key_is_refused_at_every_level_and_the_nearest_one_offered() {
         for (text, message) in [
+            (
+                r#"{"leaseTtlMs":3000}"#,
+                "leaseTtlMs is not a known key, did you mean election.leaseTtlMs?",
+            ),
             (r#"{"clusterID":"c"}"#, "clusterID is not a known key, did you mean clusterId?"),
             (
                 &with(r#","credential":"x""#, ""),

@@ -59,7 +59,7 @@ on_both_servers!(join_and_status_work_without_a_bucket, |version| {
         assert_eq!(error.exit_code(), 4);
     }
     let error = manager.transfer("node-2", LIMIT).unwrap_err();
-    assert!(matches!(error, ManagerError::NotLeader { leader: None, .. }), "{error}");
+    assert!(matches!(error, ManagerError::NoLeader { .. }), "{error}");
     assert!(matches!(manager.transfer("a b", LIMIT), Err(ManagerError::NodeId(_))));
 });
 

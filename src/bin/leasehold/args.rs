@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// Log level on stderr [default: info for the daemon, else error]
     #[arg(long, global = true, value_name = "LEVEL", value_parser = level_parser())]
     pub(super) log_level: Option<LevelFilter>,
-    /// Time limit of a command: 500ms, 10s, 2m
+    /// Time limit of a command. Each TIME needs a unit: 500ms, 1.5s, 2m, 1h
     #[arg(long, global = true, value_name = "TIME", default_value = "15s", value_parser = duration)]
     pub(super) timeout: Duration,
     /// Colours; auto: on a terminal unless NO_COLOR is set
@@ -64,7 +64,10 @@ pub(super) enum Command {
     Daemon(Daemon),
     /// Show the status of this node, of another node, or of all
     Status(Status),
-    /// Check that the cluster can be reached, and show it; changes nothing
+    /// Check that this node could join the cluster, and show the cluster; changes nothing
+    ///
+    /// It fails when no server can be reached (exit code 1), when a daemon with this node id
+    /// already runs (6), and when the server does not permit it (7).
     Join,
     /// Show the cluster live; press q to quit
     Watch(Watch),
@@ -75,6 +78,7 @@ pub(super) enum Command {
         force: bool,
     },
     /// Make this node step down, and wait until it has
+    #[command(aliases = ["step-down", "stepdown"])]
     Demote,
     /// Make the leader hand over to another node, and wait until that node leads
     Transfer {
@@ -120,13 +124,14 @@ pub(super) struct Init {
     /// A virtual IP address for the leader
     #[arg(long, value_name = "IP", requires = "vip_interface")]
     pub(super) vip_address: Option<String>,
-    /// Prefix length of the virtual IP [default: 24, IPv6: 128]
+    /// Prefix length of the virtual IP; take 32, for IPv6 128 [default: 24, IPv6: 128]
     #[arg(long, value_name = "BITS", requires = "vip_address")]
     pub(super) vip_netmask: Option<u64>,
     /// Network interface of the virtual IP
     #[arg(long, value_name = "NAME", requires = "vip_address")]
     pub(super) vip_interface: Option<String>,
-    /// How long other nodes wait before they replace a dead leader [default: 10s]
+    /// Lease TTL: how long other nodes wait before they replace a dead leader; set --renew-interval
+    /// as well, to a third of it [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) lease_ttl: Option<Duration>,
     /// How often the leader renews its lease [default: 3s]
@@ -178,6 +183,7 @@ pub(super) struct Watch {
 pub(super) fn parser() -> clap::Command {
     let parser = Args::command();
     let topics = TOPICS.iter().map(|topic| PossibleValue::new(topic.name).help(topic.summary));
+    let topics = topics.chain([PossibleValue::new("vip").hide(true)]);
     let commands = parser.get_subcommands().map(|command| {
         let summary = command.get_about().map(ToString::to_string);
         PossibleValue::new(command.get_name().to_owned()).help(summary.unwrap_or_default())
@@ -191,15 +197,16 @@ fn level_parser() -> impl TypedValueParser<Value = LevelFilter> {
     levels.try_map(|level| level.parse::<LevelFilter>())
 }
 
-/// `500ms`, `10s`, `1.5s`, `2m`, `1h`; a bare number is seconds.
+/// `500ms`, `10s`, `1.5s`, `2m`, `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let seconds = match unit {
         "ms" => 1e-3,
-        "" | "s" => 1.0,
+        "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
+        "" => return Err("no unit; use ms, s, m or h, as in 500ms or 3s".to_owned()),
         _ => return Err(format!("unknown unit {unit:?}; use ms, s, m or h")),
     };
     let number: f64 = number.parse().map_err(|_| "not a number with ms, s, m or h".to_owned())?;
@@ -228,12 +235,11 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
-        for (text, millis) in
-            [("500ms", 500), ("1.5s", 1_500), ("2", 2_000), ("2m", 120_000), ("1h", 3_600_000)]
+        for (text, millis) in [("500ms", 500), ("1.5s", 1_500), ("2m", 120_000), ("1h", 3_600_000)]
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "-1s", "1d", "0s", "25h", "1..2s", "1e3", "NaN", "inf"] {
+        for text in ["", "s", "3000", "-1s", "1d", "0s", "25h", "1..2s", "1e3", "NaN", "inf"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -126,7 +126,7 @@ fn describe(status: &NodeStatus, view: Option<&NodeView>) -> String {
         ("node", status.node_id.clone()),
         ("role", text::role(status.role).to_owned()),
         ("leader", status.leader.clone().unwrap_or_else(|| "unknown".into())),
-        ("epoch", if status.epoch == 0 { "none yet".into() } else { status.epoch.to_string() }),
+        ("epoch", status.epoch.to_string()),
     ];
     if let Some(vip) = &status.vip {
         let held = if status.vip_held { "held" } else { "not held" };
@@ -152,7 +152,7 @@ fn describe(status: &NodeStatus, view: Option<&NodeView>) -> String {
 
 fn daemon(status: &NodeStatus) -> String {
     if !status.daemon {
-        return "does not answer; this is an observer's view".to_owned();
+        return "does not answer; the rest is from the record on the server".to_owned();
     }
     let mut text = format!("up {}, version {}", text::uptime(status.uptime_ms), status.version);
     if status.resigning {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 use leasehold::Manager;
 use leasehold::config::Config;
+use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
@@ -87,6 +88,7 @@ fn listen(
     let file = args.config.clone();
     thread::Builder::new().name("leasehold-signals".into()).spawn(move || {
         let mut stopping = false;
+        let mut meta = manager.config().meta().cloned();
         for signal in &mut signals {
             match signal {
                 // READY must not be sent before the first one.
@@ -95,7 +97,7 @@ fn listen(
                 }
                 SIGHUP => {
                     notifier.notify(&reloading());
-                    reload(&manager, &file);
+                    reload(&manager, &file, &mut meta);
                     notifier.notify("READY=1");
                 }
                 _ if std::mem::replace(&mut stopping, true) => {
@@ -115,21 +117,24 @@ fn listen(
 }
 
 /// Applies the change of [`CHANGEABLE`], and logs which other changes need a restart.
-fn reload(manager: &Manager, file: &Path) {
+fn reload(manager: &Manager, file: &Path, meta: &mut Option<Value>) {
     let new = match Config::load(file) {
         Ok(new) => new,
-        Err(error) => return log::error!("the configuration is unchanged: {error}"),
+        Err(error) => {
+            return log::error!("the file is refused, the old configuration stays: {error}");
+        }
     };
     let Some(node) = manager.node() else { return };
-    if let Err(error) = node.set_meta(new.meta().cloned()) {
-        return log::error!("the configuration is unchanged: {error}");
+    if new.meta() != meta.as_ref() {
+        if let Err(error) = node.set_meta(new.meta().cloned()) {
+            return log::error!("the old configuration stays: {error}");
+        }
+        *meta = new.meta().cloned();
+        log::info!("the file was read again; {CHANGEABLE} applies from the next renewal");
     }
-    let changed = needing_restart(node.config(), &new);
-    if changed.is_empty() {
-        log::info!("the configuration was reloaded; {CHANGEABLE} applies from the next renewal");
-    } else {
-        let changed = changed.join(", ");
-        log::warn!("the configuration was reloaded; these changes need a restart: {changed}");
+    match needing_restart(node.config(), &new).join(", ").as_str() {
+        "" => log::info!("the file was read again; no change needs a restart"),
+        keys => log::warn!("the file was read again; these changes need a restart: {keys}"),
     }
 }
 

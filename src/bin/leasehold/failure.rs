@@ -7,6 +7,8 @@ use std::path::Path;
 use leasehold::ManagerError;
 use leasehold::config::ConfigError;
 
+use super::args::parser;
+
 #[derive(Debug)]
 pub(super) enum Failure {
     Manager(ManagerError),
@@ -45,7 +47,9 @@ fn remedy(error: &ManagerError) -> Option<&'static str> {
         ManagerError::NotLeader { leader: Some(_), .. } => {
             Some("use the leader's configuration, or `leasehold transfer NODE`")
         }
-        ManagerError::NotLeader { .. } => Some("`leasehold status --all` shows all nodes"),
+        ManagerError::NotLeader { .. } | ManagerError::NoLeader { .. } => {
+            Some("`leasehold status --all` shows all nodes")
+        }
         ManagerError::TimedOut { .. } => Some(
             "the request may still take effect: see `leasehold status`; --timeout waits longer",
         ),
@@ -76,7 +80,7 @@ impl From<clap::Error> for Failure {
     /// The mistake on one line, without the usage.
     fn from(error: clap::Error) -> Self {
         let text = error.to_string();
-        let (mistake, usage) = text.split_once("Usage: ").unwrap_or((&text, ""));
+        let mistake = text.split("Usage: ").next().unwrap_or_default();
         let mistake = mistake.split("For more information").next().unwrap_or_default();
         let mut message = String::new();
         for line in mistake.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -89,10 +93,10 @@ impl From<clap::Error> for Failure {
             };
             message.extend([between, part]);
         }
-        let is_name = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
-        let command: Vec<_> = usage.split_whitespace().take_while(is_name).collect();
-        let command = if command.is_empty() { "leasehold".to_owned() } else { command.join(" ") };
-        Self::Usage(format!("{message}; see `{command} --help`"))
+        let parser = parser();
+        let command = std::env::args().skip(1).find_map(|word| parser.find_subcommand(word));
+        let command = command.map(|command| format!(" {}", command.get_name())).unwrap_or_default();
+        Self::Usage(format!("{message}; see `leasehold{command} --help`"))
     }
 }
 

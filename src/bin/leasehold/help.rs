@@ -13,6 +13,7 @@ use super::output;
 /// Prints the list of commands and topics, or the one of that name.
 pub(super) fn help(as_json: bool, name: Option<&str>) -> Result<(), Failure> {
     let text = name.map_or_else(list, |name| {
+        let name = if name == "vip" { "virtual-ip" } else { name };
         let topic = TOPICS.iter().find(|topic| topic.name == name);
         topic.map_or_else(|| of_command(name), |topic| plain(topic.text))
     });

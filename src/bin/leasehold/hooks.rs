@@ -135,8 +135,8 @@ impl Hooks for CommandHooks {
         let facts = Facts { leader, epoch: epoch.as_u64(), cause: Some(cause.to_string()) };
         let stopped = self.run_passive(facts);
         if !stopped && matches!(cause, Cause::Resigned(_)) {
-            // The panic tells the library that the work may go on: it does not release the lease.
-            resume_unwind(Box::new("the command for passive failed"));
+            // Tells the library that the work may go on: it does not release the lease.
+            resume_unwind(Box::new(()));
         }
     }
 

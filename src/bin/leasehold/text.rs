@@ -50,7 +50,7 @@ pub(super) fn remarks(node: &NodeView) -> String {
     }
     let flags = [
         (status.stuck, "STUCK"),
-        (status.resigning, "resigning"),
+        (status.resigning, "stepping down"),
         (!status.connected, "disconnected"),
         (status.vip_held, "holds the VIP"),
     ];
