@@ -166,7 +166,7 @@ impl Config {
     }
 
     /// Writes the configuration's file in one step: a reader gets the old or the new file, whole,
-    /// also after a crash. A file that holds a secret gets mode 0600;
+    /// also after a crash. Missing folders are created. A file that holds a secret gets mode 0600;
     /// another one keeps its mode.
     ///
     /// # Errors

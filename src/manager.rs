@@ -116,8 +116,8 @@ impl Manager {
         &self.config
     }
 
-    /// Writes the configuration's file, and replaces an existing one. Makes no
-    /// connection.
+    /// Writes the configuration's file, and replaces an existing one. Creates missing folders.
+    /// Makes no connection.
     ///
     /// # Errors
     /// [`ManagerError::Config`]: an existing file is unchanged.

@@ -30,10 +30,7 @@ pub(super) fn write(file: &Path, text: &str, secret: bool) -> io::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    if !folder.is_dir() {
-        let problem = format!("there is no folder {}", folder.display());
-        return Err(io::Error::new(io::ErrorKind::NotFound, problem));
-    }
+    fs::create_dir_all(folder)?;
     let old = fs::metadata(&target).ok();
     old.as_ref().map_or(Ok(()), check_regular)?;
     let (temporary, mut handle) = create_temporary(folder, secret)?;

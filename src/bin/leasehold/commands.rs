@@ -32,6 +32,10 @@ pub(super) fn init(args: &Args, wanted: &args::Init) -> Result<(), Failure> {
         let text = format!("{} already exists; --force replaces it", file.display());
         return Err(Failure::Usage(text));
     }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(missing) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(Failure::Usage(format!("there is no folder {}", missing.display())));
+    }
     config.save(file)?;
     output::done(
         args.json,
