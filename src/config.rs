@@ -16,7 +16,7 @@
 //!     .build()?;
 //!
 //! let refused = config.to_builder().renew_interval(Duration::from_secs(3)).build();
-//! assert!(refused.unwrap_err().to_string().contains("renew interval of at most"));
+//! assert!(refused.unwrap_err().to_string().contains("take a renew interval of"));
 //! # Ok::<(), leasehold::config::ConfigError>(())
 //! ```
 //!

@@ -38,7 +38,10 @@ fn bucket_deleted_among_strangers(servers: Servers, inflict: impl Fn(&Proxy)) ->
     for seat in others {
         site.start_node(seat);
     }
-    eventually(PATIENCE, "a stranger to lead", || site.terms_since(deleted) > 0);
+    eventually(PATIENCE, "a stranger to lead", || {
+        site.revive_servers();
+        site.terms_since(deleted) > 0
+    });
     site.wires(leader).iter().for_each(Proxy::thaw);
     site.settled();
     site

@@ -276,11 +276,16 @@ impl Site {
         }
     }
 
-    /// The seat of the node that says it leads, as soon as one does. nats-server 2.9.10 may crash
-    /// while a bucket is made, see the README.
+    /// Starts servers again that have crashed by themselves: nats-server 2.9.10 may, while a bucket
+    /// is made or deleted.
+    pub fn revive_servers(&mut self) {
+        self.ground_mut().all_mut().iter_mut().for_each(NatsServer::revive);
+    }
+
+    /// The seat of the node that says it leads, as soon as one does.
     pub fn leader(&mut self) -> usize {
         eventually_some(PATIENCE, "a leader", || {
-            self.ground_mut().all_mut().iter_mut().for_each(NatsServer::revive);
+            self.revive_servers();
             let mut seats = 0..self.size();
             let leads = |seat: &usize| self.node(*seat).is_alive() && self.node(*seat).leads();
             seats.find(leads).or_else(unhurried)

@@ -89,8 +89,8 @@ mod go_cluster_v1 {
         let error = Config::load(fixture("v1_unsafe_timers.json")).unwrap_err();
         assert_eq!(error.path(), Some("election.renewIntervalMs"));
         let message = error.to_string();
-        assert!(message.contains("renew interval of at most 8.121s"), "{message}");
-        assert!(message.contains("lease TTL of at least 11.074s"), "{message}");
+        assert!(message.contains("take a renew interval of 3.333s"), "{message}");
+        assert!(message.contains("or a lease TTL of 27s"), "{message}");
     }
 
     #[test]
