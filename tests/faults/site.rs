@@ -321,6 +321,7 @@ impl Site {
     }
 
     fn renewals(&mut self) -> u64 {
+        self.revive_servers();
         (0..self.size()).map(|seat| self.node(seat).count("renewals")).sum()
     }
 
