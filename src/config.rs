@@ -68,7 +68,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use builder::ConfigBuilder;
-pub use connection::{Auth, Secret, Tls};
+pub use connection::{Auth, Secret, Tls, TransportChoice};
 pub use error::ConfigError;
 pub use file::MAX_FILE_BYTES;
 pub use ids::{InvalidId, MAX_ID_LENGTH, check_cluster_id, check_node_id};
@@ -201,6 +201,12 @@ impl Config {
     #[must_use]
     pub fn tls(&self) -> &Tls {
         &self.connection.tls
+    }
+
+    #[doc = row_doc!(TRANSPORT)]
+    #[must_use]
+    pub fn transport(&self) -> TransportChoice {
+        self.connection.transport
     }
 
     /// The durations of the protocol, which fit together.

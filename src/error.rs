@@ -40,6 +40,15 @@ pub enum StoreError {
         /// Why.
         reason: Arc<str>,
     },
+    /// The operating system refuses a thread, a descriptor or memory. Raise the limit that the
+    /// process has reached (`ulimit -n`, `ulimit -u`, a cgroup's `pids.max`).
+    #[error("cannot {purpose}: {reason}")]
+    System {
+        /// The purpose.
+        purpose: Arc<str>,
+        /// The system's error.
+        reason: Arc<str>,
+    },
     /// The account has no permission for a subject that is needed.
     #[error("not permitted: {0}")]
     Permission(Arc<str>),
@@ -81,6 +90,19 @@ pub enum StoreError {
     EpochsExhausted,
 }
 
+/// Whether the system has run out of a resource, so that trying again at once does not help.
+#[cfg(all(unix, feature = "_servers"))]
+pub(crate) fn is_exhausted(error: &std::io::Error) -> bool {
+    use nix::errno::Errno::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    let codes = [EMFILE, ENFILE, ENOBUFS, ENOMEM].map(|code| code as i32);
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
+#[cfg(all(not(unix), feature = "_servers"))]
+pub(crate) fn is_exhausted(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::OutOfMemory
+}
+
 /// Why a node refused a command.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -116,6 +138,11 @@ pub enum Refused {
 }
 
 impl StoreError {
+    #[cfg(feature = "_servers")]
+    pub(crate) fn system(purpose: &str, error: &std::io::Error) -> Self {
+        Self::System { purpose: purpose.into(), reason: error.to_string().into() }
+    }
+
     /// Whether waiting may help: a server may start, a response may come later. Other errors
     /// need an operator.
     #[must_use]

@@ -55,11 +55,20 @@
 //!
 //! # Threads
 //!
-//! A node has one thread of its own (`leasehold-renew`), and two of the NATS client. More threads
-//! exist only when they are used: one for hooks, one for virtual IPs, one for each health responder
-//! and service (with a connection, and so two more of the client's), and two for each health check.
-//! Short-lived threads connect, and close dead connections. All of them block all signals. Every
-//! handle may be used from any thread.
+//! A node has one thread of its own (`leasehold-renew`). With the transport `nats-client` each
+//! connection has two more. Other threads exist only when they are used: one for hooks, one for
+//! virtual IPs, one for each health responder and service (each with a connection), and two for
+//! each health check. A short-lived thread resolves a server's name; with `nats-client` others
+//! connect, and close dead connections. All of them block all signals. Every handle may be used
+//! from any thread.
+//!
+//! # Two clients
+//!
+//! The feature `nats-client` (default) connects by the `nats` crate. The feature `direct` has a
+//! client of this library's own, without further threads: a lease changes hands faster on a busy
+//! machine, and the program has half the dependencies. With both, `direct` is used unless
+//! [`nats.transport`](guide::configuration) says otherwise. See
+//! [dependencies](guide::dependencies).
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 

@@ -30,7 +30,7 @@ impl Observer {
     /// [`StartError`]: no thread is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let clock = Clock::boot();
-        let store = nats_store(&config, clock.clone());
+        let store = nats_store(&config, clock.clone())?;
         Self::on(config, store, clock)
     }
 

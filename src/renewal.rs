@@ -59,7 +59,6 @@ pub(crate) struct Renewal {
     startup: Sender<Result<(), StoreError>>,
     shared: Arc<SharedState>,
     queued: Receiver<Queued>,
-    wake: Receiver<()>,
     /// For the drain guards.
     commands: Commands,
     wake_at: Timestamp,
@@ -91,7 +90,7 @@ impl Renewal {
         election: Election,
         startup: Sender<Result<(), StoreError>>,
     ) -> (Self, Commands, Arc<SharedState>) {
-        let (commands, queued, wake) = commands();
+        let (commands, queued) = commands(parts.store.waker());
         let shared = Arc::<SharedState>::default();
         let renewal = Self {
             parts,
@@ -100,7 +99,6 @@ impl Renewal {
             startup,
             shared: Arc::clone(&shared),
             queued,
-            wake,
             commands: commands.clone(),
             wake_at: Timestamp::ZERO,
             store_is_next: false,
@@ -147,7 +145,7 @@ impl Renewal {
     fn next_input(&mut self) -> (Input, Option<Reply>) {
         let until = self.until();
         if std::mem::take(&mut self.store_is_next) && !self.queued.is_empty() {
-            if let Some(event) = self.parts.store.poll(&self.wake, Timestamp::ZERO) {
+            if let Some(event) = self.parts.store.poll(Timestamp::ZERO) {
                 return (Input::Store(event), None);
             }
         }
@@ -155,7 +153,7 @@ impl Renewal {
             self.store_is_next = true;
             return (command.input, command.reply);
         }
-        let event = self.parts.store.poll(&self.wake, until);
+        let event = self.parts.store.poll(until);
         (event.map_or(Input::Tick, Input::Store), None)
     }
 

@@ -3,21 +3,20 @@
 //! The thread shares nothing with the renewal thread, so it can still report on that one when it
 //! hangs. It runs this library's code only, none of which waits for long.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::config::connection::ConnectionSettings;
-use crate::error::StoreError;
+use crate::error::{StartError, StoreError};
 use crate::nats::connection::{Connection, ConnectionEvent, ConnectionOptions};
 use crate::nats::message::{Headers, Message, SERVICE_ERROR, SERVICE_ERROR_CODE};
 use crate::task::Task;
 use crate::text::excerpt;
+use crate::wait::Waker;
 
 /// How long stopping waits for the connection's end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,7 +50,7 @@ pub(crate) struct Response {
 #[derive(Debug)]
 pub(crate) struct RequestServer {
     stopping: Arc<AtomicBool>,
-    waker: Sender<()>,
+    waker: Waker,
     _task: Task,
     state: Arc<Mutex<ConnectionState>>,
 }
@@ -70,8 +69,7 @@ impl RequestServer {
         purpose: &'static str,
         clock: Clock,
         handlers: Vec<Box<dyn Handler>>,
-    ) -> io::Result<Self> {
-        let (waker, wake) = bounded(1);
+    ) -> Result<Self, StartError> {
         let options = ConnectionOptions {
             purpose,
             subjects: handlers.iter().flat_map(|handler| handler.subjects()).collect(),
@@ -79,8 +77,11 @@ impl RequestServer {
             keep_alive: true,
             hints: None,
         };
+        let connection =
+            Connection::new(settings, options, clock.clone()).map_err(StartError::Store)?;
+        let waker = connection.waker();
         let server = ServerLoop {
-            connection: Connection::new(settings, options, clock.clone()),
+            connection,
             settings: settings.clone(),
             handlers,
             clock,
@@ -89,8 +90,8 @@ impl RequestServer {
             warned: false,
         };
         let (stopping, state) = (Arc::clone(&server.stopped), Arc::clone(&server.state));
-        let run = move || server.run(&wake);
-        let task = Task::spawn("leasehold-answer", CLOSE_TIMEOUT * 2, run)?;
+        let task = Task::spawn("leasehold-answer", CLOSE_TIMEOUT * 2, || server.run())
+            .map_err(StartError::Thread)?;
         Ok(Self { stopping, waker, _task: task, state })
     }
 
@@ -109,8 +110,7 @@ impl Drop for RequestServer {
     /// Tells the thread to end; dropping the task waits for that.
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
-        // A full channel wakes it as well.
-        let _ = self.waker.try_send(());
+        self.waker.wake();
     }
 }
 
@@ -127,10 +127,10 @@ struct ServerLoop {
 }
 
 impl ServerLoop {
-    fn run(mut self, wake: &Receiver<()>) {
+    fn run(mut self) {
         while !self.stopped.load(Ordering::SeqCst) {
             let until = self.clock.now() + LONGEST_WAIT;
-            if let Some(event) = self.connection.poll(wake, until) {
+            if let Some(event) = self.connection.poll(until) {
                 self.handle(event);
             }
         }

@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, never};
-
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::config::connection::ConnectionSettings;
@@ -32,7 +30,6 @@ pub(crate) struct Requester {
     connection: Connection,
     api_prefix: String,
     clock: Clock,
-    never: Receiver<()>,
 }
 
 /// Why there is no response.
@@ -64,14 +61,14 @@ impl Requester {
         settings: &ConnectionSettings,
         timeout: Duration,
     ) -> Result<Self, StoreError> {
-        let mut requester = Self::new(settings);
+        let mut requester = Self::new(settings)?;
         let until = requester.clock.now() + timeout;
         requester.connected(until)?;
         Ok(requester)
     }
 
     /// Connects in the background.
-    pub(crate) fn new(settings: &ConnectionSettings) -> Self {
+    pub(crate) fn new(settings: &ConnectionSettings) -> Result<Self, StoreError> {
         let clock = Clock::boot();
         let options = ConnectionOptions {
             purpose: "requests",
@@ -80,8 +77,8 @@ impl Requester {
             max_waiting: MAX_RESPONSES,
             keep_alive: true,
         };
-        let connection = Connection::new(settings, options, clock.clone());
-        Self { connection, api_prefix: settings.api_prefix.clone(), clock, never: never() }
+        let connection = Connection::new(settings, options, clock.clone())?;
+        Ok(Self { connection, api_prefix: settings.api_prefix.clone(), clock })
     }
 
     /// The server that is connected to.
@@ -100,7 +97,7 @@ impl Requester {
                 Some(ConnectionEvent::Disconnected { error }) => problem = error,
                 Some(_) => {}
                 None if self.connection.ready().is_ok() => return Ok(()),
-                None if self.connection.wait(&self.never, until) => {}
+                None if self.connection.wait(until) => {}
                 None => return Err(problem),
             }
         }
@@ -191,7 +188,7 @@ impl Requester {
                 Some(StoreEvent::Completed { outcome, .. }) => return snapshot(outcome),
                 Some(_) => {}
                 None => {
-                    let event = self.connection.poll(&self.never, until);
+                    let event = self.connection.poll(until);
                     record.handle(&mut self.connection, event.ok_or(StoreError::TimedOut)?);
                 }
             }
@@ -239,7 +236,7 @@ impl Requester {
             if open.iter().any(Option::is_some) { Ok(()) } else { Err(why) }
         };
         loop {
-            let event = self.connection.poll(&self.never, until).ok_or(RequestError::TimedOut)?;
+            let event = self.connection.poll(until).ok_or(RequestError::TimedOut)?;
             match event {
                 ConnectionEvent::Response { request: number, mut message } => {
                     let request = open.iter().position(|open| *open == Some(number));

@@ -29,11 +29,10 @@ pub mod nats;
 use std::fmt;
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
-
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::lease::{Epoch, Lease, SessionId};
+pub use crate::wait::Waker;
 
 /// Names one request. The caller numbers them, and never reuses a number within a store's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -224,9 +223,13 @@ pub trait Store: Send {
     /// Sends a request. Its completion comes out of [`poll`](Self::poll). Never blocks.
     fn submit(&mut self, ticket: Ticket, request: Request);
 
-    /// Returns the next event, or `None` as soon as `wake` holds a message (which is taken) or the
-    /// clock reads `until`. Events come in order, and those from before a wake-up before it.
-    fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent>;
+    /// Makes [`poll`](Self::poll) return, from any thread.
+    fn waker(&self) -> Waker;
+
+    /// Returns the next event, or `None` as soon as the [`waker`](Self::waker) was used or the
+    /// clock reads `until`. Events come in order, and those from before a wake-up before it. Each
+    /// `None` takes the wake-ups from before it.
+    fn poll(&mut self, until: Timestamp) -> Option<StoreEvent>;
 
     /// Gives the present connection up, as nothing responds in time, and builds a new one.
     fn reconnect(&mut self);

@@ -72,10 +72,9 @@ need() {
     fi
     echo "missing: ${missing[*]}: $install"
     # Another program may be installing something now, as fresh machines do by themselves.
-    local wait="-o DPkg::Lock::Timeout=300"
-    # shellcheck disable=SC2086 # options
-    ${install/install/install $wait} >/dev/null 2>&1 ||
-        { apt-get update -qq && ${install/install/install $wait} >/dev/null; }
+    local wait=DPkg::Lock::Timeout=300
+    apt-get -o $wait install -y "${missing[@]}" >/dev/null 2>&1 ||
+        { apt-get update -qq && apt-get -o $wait install -y "${missing[@]}" >/dev/null; }
 }
 
 # check_sha256 FILE SHA256

@@ -63,6 +63,20 @@ run_tests() {
     return $status
 }
 
+# What a transport can break, with the `nats` crate in place of `direct`. A build of its own: there
+# `auto` chooses the crate.
+run_nats_client_tests() {
+    local log=target/nats-client.log tests=(--test nats --test store) status=0
+    ! $everything || tests+=(--test cli --test fault_matrix --test hostile --test manager --test node)
+    : >"$log"
+    export RUSTFLAGS="--cfg leasehold_nats_client" CARGO_TARGET_DIR=target/nats-client
+    ! $everything || cargo build --locked --all-features --examples
+    test_some "$log" $(($(nproc) > 8 ? $(nproc) : 8)) "${tests[@]}" || status=1
+    [ $status = 0 ] || failures "$log"
+    unset RUSTFLAGS CARGO_TARGET_DIR
+    return $status
+}
+
 # test_some LOG THREADS ARGUMENTS...: runs cargo test with so many tests at once.
 test_some() {
     local log=$1 threads=$2
@@ -73,9 +87,11 @@ test_some() {
 
 # failures LOG: the commands that run again what failed by this log of cargo test.
 failures() {
-    printf '\nFailed. To run just that again, after\n    %s\n    %s\n' \
+    printf '\nFailed. To run just that again, after\n'
+    printf '    %s\n' \
         "export LEASEHOLD_NATS_OLDEST=$LEASEHOLD_NATS_OLDEST" \
-        "export LEASEHOLD_NATS_NEWEST=$LEASEHOLD_NATS_NEWEST"
+        "export LEASEHOLD_NATS_NEWEST=$LEASEHOLD_NATS_NEWEST" \
+        ${RUSTFLAGS+"export RUSTFLAGS='$RUSTFLAGS' CARGO_TARGET_DIR=$CARGO_TARGET_DIR"}
     awk '
         function again(what) { print "    cargo test --locked --all-features " what }
         /^ +Running unittests src\/lib/ { target = "--lib" }
@@ -152,7 +168,8 @@ package() {
 
 # The command of the README that installs `leasehold`.
 install() {
-    CARGO_INSTALL_ROOT=$PWD/target/install cargo install --locked --path . --features cli
+    CARGO_INSTALL_ROOT=$PWD/target/install cargo install --locked --path . \
+        --no-default-features --features cli,vip
     target/install/bin/leasehold version
 }
 
@@ -196,6 +213,7 @@ main() {
     [ "${1:-}" != --servers ] || return 0
     section "Tools" install_tools
     section "Tests" run_tests
+    section "Tests with the nats crate" run_nats_client_tests
     ! $everything || run_all
     [ "${1:-}" != --long ] || run_long
     printf '\ntests/run.sh: all passed in %d s\n' "$SECONDS"

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::Receiver;
 use leasehold::clock::Timestamp;
-use leasehold::store::{Request, Store, StoreEvent, Ticket};
+use leasehold::store::{Request, Store, StoreEvent, Ticket, Waker};
 
 /// The link of one node.
 #[derive(Clone, Default)]
@@ -35,8 +34,12 @@ impl<S: Store> Store for Linked<S> {
         }
     }
 
-    fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent> {
-        self.store.poll(wake, until).filter(|_| self.link.is_intact())
+    fn waker(&self) -> Waker {
+        self.store.waker()
+    }
+
+    fn poll(&mut self, until: Timestamp) -> Option<StoreEvent> {
+        self.store.poll(until).filter(|_| self.link.is_intact())
     }
 
     fn reconnect(&mut self) {

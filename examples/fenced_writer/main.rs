@@ -122,7 +122,7 @@ impl Cluster {
                 replicas: 1,
                 min_max_age: config.timing().shortest_max_age(),
             };
-            let store = NatsStore::new(config.connection(), bucket, clock);
+            let store = NatsStore::new(config.connection(), bucket, clock)?;
             Node::builder(config).store(Linked { store, link: end })
         } else {
             Node::builder(config).store(Linked { store: self.memory.connect(clock), link: end })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Config;
-use super::connection::{Secret, Tls};
+use super::connection::{Secret, Tls, TransportChoice};
 use super::error::ConfigError;
 use super::nats::connection;
 use super::options::{self, Row, row_doc};
@@ -55,6 +55,7 @@ setters! {
     strict_bootstrap(bool) => STRICT_BOOTSTRAP, Value::from;
     event_capacity(usize) => EVENT_CAPACITY, Value::from;
     js_domain(impl Into<String>) => DOMAIN, text;
+    transport(TransportChoice) => TRANSPORT, transport_name;
     api_prefix(impl Into<String>) => API_PREFIX, text;
     inbox_prefix(impl Into<String>) => INBOX_PREFIX, text;
 }
@@ -118,12 +119,12 @@ impl ConfigBuilder {
 
     /// Transport security: `nats.tls`.
     pub fn tls(mut self, tls: Tls) -> Self {
-        use options::{TLS_CA, TLS_CERT, TLS_KEY, TLS_REQUIRED};
+        use options::{TLS_CA, TLS_CERT, TLS_FIRST, TLS_KEY, TLS_REQUIRED};
         let files = [(&TLS_CA, tls.ca_file), (&TLS_CERT, tls.cert_file), (&TLS_KEY, tls.key_file)];
         for (row, file) in files {
             self.settings.set(row, file.map(|file| Setting::Plain(path(file))));
         }
-        self.with(&TLS_REQUIRED, tls.required.into())
+        self.with(&TLS_REQUIRED, tls.required.into()).with(&TLS_FIRST, tls.handshake_first.into())
     }
 
     #[doc = row_doc!(META)]
@@ -203,6 +204,10 @@ impl ConfigBuilder {
 
 fn text(text: impl Into<String>) -> Value {
     Value::String(text.into())
+}
+
+fn transport_name(choice: TransportChoice) -> Value {
+    choice.name().into()
 }
 
 /// U+FFFD stands for bytes that are not UTF-8; the check of a path refuses it.

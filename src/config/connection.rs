@@ -56,12 +56,59 @@ pub struct Tls {
     /// Refuse servers that do not offer TLS. Default: TLS is used when the server or a `tls://` URL
     /// asks for it.
     pub required: bool,
+    /// Make TLS before the server's first message, for servers that are configured with
+    /// `handshake_first`. Only with the transport `direct`. Default false.
+    pub handshake_first: bool,
     /// PEM file of the authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// PEM file of the client certificate; goes with `key_file`.
     pub cert_file: Option<PathBuf>,
     /// PEM file of the client certificate's key; goes with `cert_file`.
     pub key_file: Option<PathBuf>,
+}
+
+/// The client that connects to the servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransportChoice {
+    /// `direct` where the program was built with it, else `nats-client`. The default.
+    #[default]
+    Auto,
+    /// This library's own client (feature `direct`): no thread of its own.
+    Direct,
+    /// The `nats` crate (feature `nats-client`).
+    NatsClient,
+}
+
+impl TransportChoice {
+    /// The choice of that name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "direct" => Some(Self::Direct),
+            "nats-client" => Some(Self::NatsClient),
+            _ => None,
+        }
+    }
+
+    /// Whether the choice is the `nats` crate.
+    #[cfg(feature = "nats-client")]
+    pub(crate) fn is_nats_client(self) -> bool {
+        // A configuration of the build lets all tests run with the crate.
+        let auto = cfg!(any(not(feature = "direct"), leasehold_nats_client));
+        self == Self::NatsClient || (self == Self::Auto && auto)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Direct => "direct",
+            Self::NatsClient => "nats-client",
+        }
+    }
 }
 
 /// One server: host, port, and the security and credentials of its address.
@@ -91,6 +138,7 @@ pub struct ConnectionSettings {
     pub(crate) servers: Vec<ServerAddress>,
     pub(crate) auth: Auth,
     pub(crate) tls: Tls,
+    pub(crate) transport: TransportChoice,
     /// `$JS.API`, `$JS.<domain>.API`, or an account import's prefix; without a trailing dot.
     pub(crate) api_prefix: String,
     /// First token(s) of reply subjects, without a trailing dot. Default `_INBOX`.

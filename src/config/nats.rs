@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::connection::{Auth, ConnectionSettings, Secret, Tls};
+use super::connection::{Auth, ConnectionSettings, Secret, Tls, TransportChoice};
 use super::error::{ConfigError, quoted};
 use super::options::{
     API_PREFIX, CLUSTER_ID, CONNECT_TIMEOUT, CREDENTIALS, DOMAIN, INBOX_PREFIX, NKEY, NKEY_FILE,
-    NODE_ID, PASSWORD, RECONNECT_WAIT, TLS_CA, TLS_CERT, TLS_KEY, TLS_REQUIRED, TOKEN, USER,
+    NODE_ID, PASSWORD, RECONNECT_WAIT, TLS_CA, TLS_CERT, TLS_FIRST, TLS_KEY, TLS_REQUIRED, TOKEN,
+    TRANSPORT, USER,
 };
 use super::settings::Settings;
 use super::{file, servers};
@@ -19,10 +20,12 @@ pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, Conf
         servers: servers::parse_all(settings.servers())?,
         tls: Tls {
             required: settings.flag(&TLS_REQUIRED),
+            handshake_first: settings.flag(&TLS_FIRST),
             ca_file: path(&TLS_CA),
             cert_file: path(&TLS_CERT),
             key_file: path(&TLS_KEY),
         },
+        transport: settings.text(&TRANSPORT).and_then(TransportChoice::of).unwrap_or_default(),
         api_prefix: api_prefix(settings),
         inbox_prefix: inbox_prefix(settings).to_owned(),
         connect_timeout: settings.duration(&CONNECT_TIMEOUT),
@@ -77,6 +80,21 @@ pub(super) fn check_path(path: &'static str, file: &str) -> Result<(), ConfigErr
         return Err(ConfigError::invalid(path, "is a seed, must be the path of a file"));
     }
     Ok(())
+}
+
+/// Checks the name of a transport: this program must have been built with it.
+pub(super) fn check_transport(path: &'static str, name: &str) -> Result<(), ConfigError> {
+    let missing = match TransportChoice::of(name) {
+        Some(TransportChoice::Direct) if cfg!(not(feature = "direct")) => "direct",
+        Some(TransportChoice::NatsClient) if cfg!(not(feature = "nats-client")) => "nats-client",
+        Some(_) => return Ok(()),
+        None => {
+            let why = format!("is {}, must be auto, direct or nats-client", quoted(name));
+            return Err(ConfigError::invalid(path, why));
+        }
+    };
+    let why = format!("is {missing:?}, which this program was built without: use auto");
+    Err(ConfigError::invalid(path, why))
 }
 
 fn api_prefix(settings: &Settings) -> String {

@@ -80,9 +80,9 @@ impl Client {
     }
 
     /// Connects with the first request.
-    fn lazy(config: &Config) -> Self {
-        let requester = Requester::new(config.connection());
-        Self { requester, cluster_id: config.cluster_id().to_owned() }
+    fn lazy(config: &Config) -> Result<Self, QueryError> {
+        let requester = Requester::new(config.connection())?;
+        Ok(Self { requester, cluster_id: config.cluster_id().to_owned() })
     }
 
     /// Requests the health of one node.
@@ -140,7 +140,7 @@ pub fn query(
     node_id: &str,
     timeout: Duration,
 ) -> Result<HealthResponse, QueryError> {
-    Client::lazy(config).query(node_id, timeout)
+    Client::lazy(config)?.query(node_id, timeout)
 }
 
 /// Requests the health of all nodes, on a connection for this request alone. `timeout` includes
@@ -149,5 +149,5 @@ pub fn query(
 /// # Errors
 /// As [`Client::query_all`].
 pub fn query_all(config: &Config, timeout: Duration) -> Result<Vec<HealthResponse>, QueryError> {
-    Client::lazy(config).query_all(timeout)
+    Client::lazy(config)?.query_all(timeout)
 }

@@ -90,7 +90,7 @@ impl Responder {
         let (connection, handlers) =
             (config.connection(), vec![Box::new(handler) as Box<dyn Handler>]);
         let server = RequestServer::open(connection, "health", Clock::boot(), handlers);
-        Ok(Self { custom, standalone, server: server.map_err(StartError::Thread)? })
+        Ok(Self { custom, standalone, server: server? })
     }
 
     /// Adds a value to every response, in place of an earlier value of that key. The value is

@@ -24,8 +24,8 @@ impl ClusterClient {
     }
 
     /// Connects in the background.
-    pub(super) fn new(config: &Config) -> Self {
-        Self { requester: Requester::new(config.connection()), config: config.clone() }
+    pub(super) fn new(config: &Config) -> Result<Self, ManagerError> {
+        Ok(Self { requester: Requester::new(config.connection())?, config: config.clone() })
     }
 
     pub(super) fn server(&self) -> Option<String> {

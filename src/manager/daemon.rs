@@ -188,6 +188,6 @@ impl Manager {
         }
         let server =
             RequestServer::open(self.config.connection(), "daemon", Clock::boot(), handlers);
-        server.map(Some).map_err(|error| StartError::Thread(error).into())
+        Ok(Some(server?))
     }
 }

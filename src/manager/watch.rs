@@ -71,7 +71,7 @@ impl ClusterWatch {
         let clock = Clock::boot();
         Ok(Self {
             observer: Observer::start(patient)?,
-            client: ClusterClient::new(config),
+            client: ClusterClient::new(config)?,
             interval: interval.clamp(Duration::from_millis(100), Duration::from_secs(3600)),
             next_at: clock.now(),
             clock,

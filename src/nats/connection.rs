@@ -1,9 +1,8 @@
 //! A connection to one of the servers, made again when it ends.
 //!
-//! [`Connection::poll`] does all work: it takes messages and reports of the client in, sends the
+//! [`Connection::poll`] does all work: it takes messages and reports of the transport in, sends the
 //! messages that could not be sent at once, and starts attempts to connect. Nothing blocks on the
-//! network: attempts run on threads of their own, and messages that the client cannot take yet wait
-//! in a bounded outbox.
+//! network: messages that the transport cannot take yet wait in a bounded outbox.
 //!
 //! # What is known of a message that was sent
 //! Nothing, until a response arrives. A message is sent on the present connection or not at all:
@@ -13,31 +12,29 @@
 //! belongs to another connection than the caller knows of.
 //!
 //! # One connection for each purpose
-//! The lease store shares its connection with nothing else. The client reads all subscriptions with
-//! one thread and writes under one lock, so a flood of requests would delay renewals. And a renewal
-//! loop that gets no responses gives its connection up, which would interrupt requests.
+//! The lease store shares its connection with nothing else: a flood of requests would delay
+//! renewals. And a renewal loop that gets no responses gives its connection up, which would
+//! interrupt requests.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-
+use super::connector::Connector;
 use super::message::Headers;
-use super::nats_client::{Connector, NatsClient};
 use super::server_error::is_about_credentials;
 pub(crate) use super::transport::{ConnectionEvent, ConnectionOptions};
-use super::transport::{Incoming, Outgoing, Sent};
+use super::transport::{Incoming, Outgoing, Peer, Sent, Transport};
 use super::version::Version;
 use crate::clock::{Clock, Timestamp};
 use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
-use crate::wait::Waiter;
+use crate::wait::Waker;
 
 /// The longest single wait, so that a suspend is noticed.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// How soon a message is tried again that could not be sent.
 const RESEND: Duration = Duration::from_millis(1);
-/// How often a busy client is asked again before a message has to wait.
+/// How often a busy transport is asked again before a message has to wait.
 const SPINS: u32 = 16;
 /// Messages that wait to be sent; more are refused.
 const MAX_OUTBOX: usize = 256;
@@ -45,9 +42,10 @@ const MAX_OUTBOX: usize = 256;
 /// See the [module](self). Owned by one thread.
 pub(crate) struct Connection {
     clock: Clock,
-    waiter: Waiter,
     connector: Connector,
-    client: Option<Box<NatsClient>>,
+    transport: Box<dyn Transport>,
+    /// The other end of the present connection.
+    peer: Option<Peer>,
     outbox: VecDeque<Outgoing>,
     /// Begins and ends of connections that were not handed out yet.
     changes: VecDeque<ConnectionEvent>,
@@ -59,38 +57,46 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Starts to connect in the background and returns at once.
+    ///
+    /// # Errors
+    /// [`StoreError::System`] when the operating system gives no descriptor or thread.
     pub(crate) fn new(
         settings: &ConnectionSettings,
         options: ConnectionOptions,
         clock: Clock,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
+        let mut settings = settings.clone();
+        if !options.purpose.is_empty() {
+            settings.name = format!("{} {}", settings.name, options.purpose);
+        }
+        let transport = super::transport(settings.clone(), options, clock.clone())?;
         let mut connection = Self {
-            connector: Connector::new(settings, options, clock.clone()),
+            connector: Connector::new(settings, clock.clone()),
             clock,
-            waiter: Waiter::default(),
-            client: None,
+            transport,
+            peer: None,
             outbox: VecDeque::new(),
             changes: VecDeque::new(),
             requests: 0,
             last_error: None,
         };
         connection.connect();
-        connection
+        Ok(connection)
     }
 
     /// The server that is connected to, without secrets.
     pub(crate) fn server(&self) -> Option<&str> {
-        self.client.as_ref().map(|client| client.server.as_str())
+        self.peer.as_ref().map(|peer| peer.server.as_str())
     }
 
     /// Its version.
     pub(crate) fn version(&self) -> Version {
-        self.client.as_ref().map(|client| client.version).unwrap_or_default()
+        self.peer.as_ref().map(|peer| peer.version).unwrap_or_default()
     }
 
     /// Whether `subject` is for responses to this connection.
     pub(crate) fn is_own_inbox(&self, subject: &str) -> bool {
-        self.client.as_ref().is_some_and(|client| subject.starts_with(&client.inbox_prefix))
+        self.peer.as_ref().is_some_and(|peer| subject.starts_with(&peer.inbox_prefix))
     }
 
     /// Publishes a message, as soon as that is possible.
@@ -120,7 +126,7 @@ impl Connection {
         body: Vec<u8>,
     ) -> Result<u64, StoreError> {
         let number = self.requests + 1;
-        let inbox = self.client.as_ref().map(|client| client.inbox_prefix.as_str());
+        let inbox = self.peer.as_ref().map(|peer| peer.inbox_prefix.as_str());
         let reply = Some(format!("{}.{number}", inbox.unwrap_or_default()));
         let subject = subject.to_owned();
         self.post(Outgoing { subject, reply, headers, body })?;
@@ -134,7 +140,7 @@ impl Connection {
     /// As for [`publish`](Self::publish).
     pub(crate) fn ready(&self) -> Result<(), StoreError> {
         let refused = |reason: &str| Err(StoreError::Disconnected(reason.into()));
-        if self.client.is_none() || !self.changes.is_empty() {
+        if self.peer.is_none() || !self.changes.is_empty() {
             return refused("there is no connection");
         }
         if self.outbox.len() >= MAX_OUTBOX {
@@ -152,43 +158,41 @@ impl Connection {
 
     /// Responses are expected until `until`.
     pub(crate) fn expect_response(&mut self, until: Timestamp) {
-        if let Some(client) = &mut self.client {
-            client.expect_response(until);
-        }
+        self.transport.expect_response(until);
     }
 
     /// Makes `subject` the subject of hints, if the connection has one.
     pub(crate) fn set_hints(&mut self, subject: &str) {
-        self.connector.set_hints(subject);
+        self.transport.set_hints(subject);
     }
 
-    /// The next event, or `None` as soon as `wake` holds a message (which is taken) or the clock
-    /// reads `until`. Events from before a wake-up are returned before it.
-    pub(crate) fn poll(
-        &mut self,
-        wake: &Receiver<()>,
-        until: Timestamp,
-    ) -> Option<ConnectionEvent> {
+    /// Makes [`poll`](Self::poll) and [`wait`](Self::wait) return.
+    pub(crate) fn waker(&self) -> Waker {
+        self.transport.waker()
+    }
+
+    /// The next event, or `None` as soon as the waker was used or the clock reads `until`. Events
+    /// from before a wake-up are returned before it.
+    pub(crate) fn poll(&mut self, until: Timestamp) -> Option<ConnectionEvent> {
         loop {
-            self.look_for(wake);
+            self.look();
             if let Some(event) = self.next() {
                 return Some(event);
             }
-            if !self.wait(wake, until) {
+            if !self.wait(until) {
                 return None;
             }
         }
     }
 
-    /// Takes a message from `wake`, for [`wait`](Self::wait). To be called before
+    /// Takes the wake-ups so far, for [`wait`](Self::wait). To be called before
     /// [`next`](Self::next).
-    pub(crate) fn look_for(&mut self, wake: &Receiver<()>) {
-        self.waiter.look(wake);
+    pub(crate) fn look(&mut self) {
+        self.transport.look();
     }
 
     /// The next event, without waiting.
     pub(crate) fn next(&mut self) -> Option<ConnectionEvent> {
-        self.connector.clear_wakes();
         self.flush();
         if self.changes.is_empty() {
             if let Some(event) = self.receive() {
@@ -200,20 +204,15 @@ impl Connection {
         self.changes.pop_front().or_else(|| self.receive())
     }
 
-    /// Waits until there may be an event. False at once when `wake` held a message or the
-    /// clock reads `until`.
-    pub(crate) fn wait(&mut self, wake: &Receiver<()>, until: Timestamp) -> bool {
+    /// Waits until there may be an event. False at once when there was a wake-up or the clock reads
+    /// `until`.
+    pub(crate) fn wait(&mut self, until: Timestamp) -> bool {
         let now = self.clock.now();
-        if self.waiter.take() || now >= until {
+        if self.transport.take_wake() || now >= until {
             return false;
         }
         let at_most = until.since(now).min(self.idle_time(now));
-        self.waiter.sleep(wake, at_most, |select| {
-            self.connector.wait_on(select);
-            if let Some(client) = &self.client {
-                client.wait_on(select);
-            }
-        });
+        self.transport.wait(at_most);
         true
     }
 
@@ -223,25 +222,21 @@ impl Connection {
         self.connect();
     }
 
-    /// Closes the connection, and waits for its threads until `until`.
+    /// Closes the connection, and waits until `until` for what was sent and for threads.
     pub(crate) fn close(&mut self, until: Timestamp) {
-        self.client = None;
+        self.flush();
+        self.peer = None;
         self.outbox.clear();
         self.changes.clear();
-        loop {
-            // An attempt that still succeeds is dropped here.
-            self.connector.close();
-            if !self.connector.is_busy() || self.clock.now() >= until {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.connector.close();
+        self.transport.close(until);
     }
 
     fn receive(&mut self) -> Option<ConnectionEvent> {
+        self.peer.as_ref()?;
         let now = self.clock.now();
         loop {
-            match self.client.as_mut()?.next(now)? {
+            match self.transport.next(now)? {
                 Incoming::Event(event) => return Some(event),
                 Incoming::ServerError(text) => self.keep_error(text),
                 Incoming::Closed(reason) => {
@@ -260,25 +255,31 @@ impl Connection {
     }
 
     fn flush(&mut self) {
-        while let (Some(client), Some(next)) = (&mut self.client, self.outbox.front()) {
-            match send(client, next) {
+        while let Some(next) = self.outbox.front() {
+            match send(&mut *self.transport, next) {
                 Sent::Yes => drop(self.outbox.pop_front()),
-                // A client that has ended reports that after the messages it received.
+                // A connection that has ended reports that after the messages it received.
                 Sent::Busy | Sent::Closed => return,
             }
         }
     }
 
+    /// Whether there is no connection, or only one whose server is about to shut down.
+    fn wants_connection(&self) -> bool {
+        self.peer.is_none() || self.transport.is_leaving()
+    }
+
     fn connect(&mut self) {
-        match self.connector.poll(self.client.as_deref_mut()) {
-            Some(Ok(client)) => {
+        let (wanted, replacement) = (self.wants_connection(), self.peer.is_some());
+        match self.connector.poll(&mut *self.transport, wanted, replacement) {
+            Some(Ok(peer)) => {
                 self.end(Some("the server is shutting down (lame duck mode)"));
                 self.last_error = None;
-                let server = client.server.clone();
+                let server = peer.server.clone();
                 self.changes.push_back(ConnectionEvent::Connected { server });
-                self.client = Some(client);
+                self.peer = Some(peer);
             }
-            Some(Err(error)) if self.client.is_none() => {
+            Some(Err(error)) if self.peer.is_none() => {
                 self.changes.push_back(ConnectionEvent::Disconnected { error });
             }
             // While another connection stands, a failed attempt makes no difference.
@@ -287,18 +288,19 @@ impl Connection {
     }
 
     fn lose(&mut self, reason: Option<&str>) {
-        if let Some(client) = self.end(reason) {
-            self.connector.lost(&client);
+        if self.end(reason) {
+            self.transport.disconnect(self.clock.now());
+            self.connector.lost();
         }
     }
 
-    /// Ends the present connection, if there is one.
-    fn end(&mut self, reason: Option<&str>) -> Option<Box<NatsClient>> {
-        let client = self.client.take()?;
+    /// Reports the end of the present connection. False when there is none.
+    fn end(&mut self, reason: Option<&str>) -> bool {
+        let Some(peer) = self.peer.take() else { return false };
         self.outbox.clear();
-        let error = self.disconnection(&client.server, reason);
+        let error = self.disconnection(&peer.server, reason);
         self.changes.push_back(ConnectionEvent::Disconnected { error });
-        Some(client)
+        true
     }
 
     fn disconnection(&mut self, server: &str, reason: Option<&str>) -> StoreError {
@@ -319,10 +321,9 @@ impl Connection {
         if !self.outbox.is_empty() {
             return RESEND;
         }
-        let client = self.client.as_deref();
-        let echo_at = client.and_then(|client| client.next_at(now));
-        let due = echo_at.into_iter().chain(self.connector.next_at(client));
-        due.map(|at| at.since(now)).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
+        let due = [self.transport.next_at(now), self.connector.next_at(self.wants_connection())];
+        let due = due.into_iter().flatten().map(|at| at.since(now)).min();
+        due.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 }
 
@@ -332,9 +333,9 @@ impl Drop for Connection {
     }
 }
 
-fn send(client: &mut NatsClient, message: &Outgoing) -> Sent {
+fn send(transport: &mut dyn Transport, message: &Outgoing) -> Sent {
     for _ in 0..SPINS {
-        let sent = client.send(message);
+        let sent = transport.send(message);
         if sent != Sent::Busy {
             return sent;
         }

@@ -79,7 +79,10 @@ impl NodeBuilder {
             Some(worker) => Some(check_lease(&config, worker)?),
             None => vip::from_config(&config).map_err(|error| StartError::Vip(error.into()))?,
         };
-        let store = store.unwrap_or_else(|| Box::new(nats_store(&config, clock.clone())));
+        let store = match store {
+            Some(store) => store,
+            None => Box::new(nats_store(&config, clock.clone())?),
+        };
         let mut sinks = Vec::new();
         let hooks = hooks.map(|hooks| {
             let (sink, events) = queue(config.event_capacity());

@@ -150,6 +150,6 @@ fn new_session() -> Result<SessionId, StartError> {
 }
 
 /// The store that the configuration names.
-pub(crate) fn nats_store(config: &Config, clock: Clock) -> NatsStore {
-    NatsStore::new(config.connection(), BucketOptions::of(config), clock)
+pub(crate) fn nats_store(config: &Config, clock: Clock) -> Result<NatsStore, StartError> {
+    NatsStore::new(config.connection(), BucketOptions::of(config), clock).map_err(StartError::Store)
 }

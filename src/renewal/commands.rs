@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use crate::election::Input;
 use crate::error::Refused;
 use crate::sys::Line;
+use crate::wait::Waker;
 
 /// How long a caller waits for the loop, which replies within one turn unless it hangs.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,15 +27,14 @@ pub(super) type Reply = Sender<Result<(), Refused>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Commands {
     queue: Sender<Queued>,
-    wake: Sender<()>,
+    waker: Waker,
     origin: Arc<Line>,
 }
 
-/// The sender, the queue, and what wakes the loop when something was queued.
-pub(super) fn commands() -> (Commands, Receiver<Queued>, Receiver<()>) {
+/// The sender, which wakes the loop by `waker`, and the queue.
+pub(super) fn commands(waker: Waker) -> (Commands, Receiver<Queued>) {
     let (queue, queued) = unbounded();
-    let (wake, woken) = bounded(1);
-    (Commands { queue, wake, origin: Arc::default() }, queued, woken)
+    (Commands { queue, waker, origin: Arc::default() }, queued)
 }
 
 impl Commands {
@@ -71,8 +71,7 @@ impl Commands {
             return false;
         }
         let sent = self.queue.send(command).is_ok();
-        // When this channel is full, the loop is about to wake up.
-        let _ = self.wake.try_send(());
+        self.waker.wake();
         sent
     }
 }

@@ -74,7 +74,7 @@ impl Service {
         let endpoints = Arc::clone(&handler.endpoints);
         let handlers: Vec<Box<dyn Handler>> = vec![Box::new(handler)];
         let server = RequestServer::open(config.connection(), "service", Clock::boot(), handlers);
-        Ok(Self { endpoints, server: server.map_err(StartError::Thread)? })
+        Ok(Self { endpoints, server: server? })
     }
 
     /// The counters of the endpoints.

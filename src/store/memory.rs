@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
-use crate::store::{Content, Entry, Outcome, Request, Store, StoreEvent, Ticket};
+use crate::store::{Content, Entry, Outcome, Request, Store, StoreEvent, Ticket, Waker};
 use crate::wait::Waiter;
 
 use bucket::Bucket;
@@ -222,9 +222,13 @@ impl Store for MemoryStore {
         self.link.with(|shared, index| shared.submit(index, ticket, request));
     }
 
-    fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent> {
+    fn waker(&self) -> Waker {
+        self.waiter.waker()
+    }
+
+    fn poll(&mut self, until: Timestamp) -> Option<StoreEvent> {
         loop {
-            self.waiter.look(wake);
+            self.waiter.look();
             while self.signal.try_recv().is_ok() {}
             let due = match self.next() {
                 Ok(event) => return Some(event),
@@ -235,7 +239,7 @@ impl Store for MemoryStore {
                 return None;
             }
             let at_most = due.min(until).since(now).min(LONGEST_WAIT);
-            self.waiter.sleep(wake, at_most, |select| _ = select.recv(&self.signal));
+            self.waiter.sleep(at_most, |select| _ = select.recv(&self.signal));
         }
     }
 
@@ -258,7 +262,6 @@ impl Drop for MemoryStore {
 mod tests {
     use super::*;
     use crate::store::Expect;
-    use crossbeam_channel::{bounded, never};
 
     /// A node that has seen its `Connected`, on a clock that stands still.
     fn node(server: &MemoryServer) -> (MemoryStore, Clock) {
@@ -269,7 +272,7 @@ mod tests {
     }
 
     fn next(store: &mut MemoryStore) -> Option<StoreEvent> {
-        store.poll(&never(), Timestamp::ZERO)
+        store.poll(Timestamp::ZERO)
     }
 
     fn ask(store: &mut MemoryStore, ticket: u64, request: Request) -> Outcome {
@@ -338,11 +341,10 @@ mod tests {
     fn what_happened_comes_before_the_wake_up_and_the_wake_up_is_not_lost() {
         let server = MemoryServer::new();
         let (mut store, _) = node(&server);
-        let (waker, wake) = bounded(1);
         store.submit(Ticket(1), Request::Read);
-        waker.send(()).unwrap();
-        assert!(store.poll(&wake, Timestamp::MAX).is_some());
-        assert_eq!(store.poll(&wake, Timestamp::MAX), None);
+        store.waker().wake();
+        assert!(store.poll(Timestamp::MAX).is_some());
+        assert_eq!(store.poll(Timestamp::MAX), None);
     }
 
     #[test]

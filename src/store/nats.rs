@@ -28,7 +28,7 @@
 //! a bucket gets its replicas while nodes run, each node learns of it by its next read.
 
 mod bucket;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "_servers"))]
 #[doc(hidden)]
 pub mod bytes;
 mod exchange;
@@ -40,12 +40,11 @@ mod subjects;
 
 use std::fmt;
 
-use crossbeam_channel::Receiver;
-
 use crate::clock::{Clock, Timestamp};
 use crate::config::connection::ConnectionSettings;
+use crate::error::StoreError;
 use crate::nats::connection::{Connection, ConnectionOptions};
-use crate::store::{Request, Store, StoreEvent, Ticket};
+use crate::store::{Request, Store, StoreEvent, Ticket, Waker};
 
 pub use bucket::BucketOptions;
 use record::RecordClient;
@@ -59,8 +58,9 @@ const BATCH: usize = 64;
 
 /// A lease's record on a NATS server; see the [module](self).
 ///
-/// Threads: those of the NATS client (two) while connected; one while connecting; one for a moment
-/// while a connection is put away. All of them block all signals.
+/// Threads: with the transport `direct` one for a moment while a name is resolved, else none. With
+/// `nats-client` those of the `nats` crate (two) while connected, one while connecting, and one for
+/// a moment while a connection is put away. All of them block all signals.
 pub struct NatsStore {
     bucket: String,
     connection: Connection,
@@ -72,8 +72,14 @@ impl NatsStore {
     ///
     /// The outcome comes out of [`poll`](Store::poll): `Connected`, or `Disconnected` after each
     /// attempt that failed. `clock` times pauses and waits.
-    #[must_use]
-    pub fn new(settings: &ConnectionSettings, bucket: BucketOptions, clock: Clock) -> Self {
+    ///
+    /// # Errors
+    /// [`StoreError::System`] when the operating system gives no descriptor to wait on.
+    pub fn new(
+        settings: &ConnectionSettings,
+        bucket: BucketOptions,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
         let options = ConnectionOptions {
             purpose: "",
             subjects: Vec::new(),
@@ -82,11 +88,11 @@ impl NatsStore {
             // The renewal loop notices missing responses, and reconnects.
             keep_alive: false,
         };
-        Self {
+        Ok(Self {
             bucket: bucket.bucket(),
-            connection: Connection::new(settings, options, clock),
+            connection: Connection::new(settings, options, clock)?,
             record: RecordClient::new(bucket, &settings.api_prefix),
-        }
+        })
     }
 
     fn take_in(&mut self) {
@@ -102,17 +108,21 @@ impl Store for NatsStore {
         self.record.submit(&mut self.connection, ticket, request);
     }
 
-    fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent> {
+    fn waker(&self) -> Waker {
+        self.connection.waker()
+    }
+
+    fn poll(&mut self, until: Timestamp) -> Option<StoreEvent> {
         loop {
             if let Some(event) = self.record.next() {
                 return Some(event);
             }
-            self.connection.look_for(wake);
+            self.connection.look();
             self.take_in();
             if let Some(event) = self.record.next() {
                 return Some(event);
             }
-            if !self.connection.wait(wake, until) {
+            if !self.connection.wait(until) {
                 return None;
             }
         }

@@ -15,7 +15,7 @@ const ALONE: [&str; 3] = [
     // It runs this test.
     "tests/run.sh",
     // The section "Install" of `tests/run.sh --all`.
-    "cargo install --locked --path . --features cli",
+    "cargo install --locked --path . --no-default-features --features cli,vip",
 ];
 
 /// Every line of the README's shell blocks, without its comment.

@@ -188,7 +188,8 @@ mod keys {
             ),
             (
                 r#"{"nats":{"tls":{"a\nb":1}}}"#,
-                "nats.tls.\"a\\nb\" is not a known key, known here are required, ca, cert, key",
+                "nats.tls.\"a\\nb\" is not a known key, known here are required, handshakeFirst, \
+                 ca, cert, key",
             ),
         ] {
             assert_eq!(refusal(text), message);

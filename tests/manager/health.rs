@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use leasehold::clock::{Clock, Timestamp};
-use leasehold::config::{ConfigBuilder, Tls};
+use leasehold::config::{ConfigBuilder, Tls, TransportChoice};
 use leasehold::health::{self, Client, HealthCheck, HealthCheckSettings, QueryError, Responder};
 use leasehold::store::memory::MemoryServer;
-use leasehold::store::{Request, Store, StoreEvent, Ticket};
+use leasehold::store::{Request, Store, StoreEvent, Ticket, Waker};
 use leasehold::{Config, Node, Role};
 use serde_json::{Value, json};
 
@@ -178,11 +177,15 @@ impl<S: Store> Store for Hangs<S> {
         self.0.submit(ticket, request);
     }
 
-    fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent> {
+    fn waker(&self) -> Waker {
+        self.0.waker()
+    }
+
+    fn poll(&mut self, until: Timestamp) -> Option<StoreEvent> {
         while self.1.load(Ordering::SeqCst) {
             thread::sleep(Duration::from_millis(1));
         }
-        self.0.poll(wake, until)
+        self.0.poll(until)
     }
 
     fn reconnect(&mut self) {
@@ -291,9 +294,17 @@ on_both_servers!(a_flood_of_requests_delays_no_renewal, |version| {
 
 // The client gives up a connection on which a header block comes that it cannot read, and its
 // reading thread ends over a line that is longer than its buffer; servers pass both on.
-on_both_servers!(messages_that_break_the_client_do_not_end_a_term, |version| {
+on_both_servers!(messages_that_break_the_nats_crate_do_not_end_a_term, |version| {
+    hostile_messages(version, TransportChoice::NatsClient);
+});
+
+on_both_servers!(no_message_ends_a_direct_connection, |version| {
+    hostile_messages(version, TransportChoice::Direct);
+});
+
+fn hostile_messages(version: Version, transport: TransportChoice) {
     let server = NatsServer::start(version);
-    let config = built(&server.url(), "node-1");
+    let config = config(&server.url(), "node-1").transport(transport).build().unwrap();
     let node = Node::start(config.clone()).unwrap();
     let responder = Responder::of(node.handle()).unwrap();
     ready(&responder);
@@ -304,7 +315,9 @@ on_both_servers!(messages_that_break_the_client_do_not_end_a_term, |version| {
     eventually(PATIENCE, "an answer", answers);
 
     hostile.publish_with_headers(subject, &[("X", "y\r\nno header")], "");
-    eventually(PATIENCE, "the connection to be given up", || !responder.is_connected());
+    if transport == TransportChoice::NatsClient {
+        eventually(PATIENCE, "the connection to be given up", || !responder.is_connected());
+    }
     eventually(PATIENCE, "an answer again", answers);
 
     // PUB has a longest line, and the MSG that it becomes is a little longer.
@@ -315,7 +328,11 @@ on_both_servers!(messages_that_break_the_client_do_not_end_a_term, |version| {
     }
     eventually(2 * PATIENCE, "an answer after all that", answers);
     assert!(token.is_valid() && node.stats().reconnects == 0);
-});
+    let connections = server.monitor().varz()["total_connections"].clone();
+    if transport == TransportChoice::Direct {
+        assert_eq!(connections, 3, "the node's, the responder's and the hostile client's");
+    }
+}
 
 // A peer that vanished says nothing, and the responder asks nobody anything: only silence tells.
 on_both_servers!(a_frozen_connection_is_replaced, |version| {

@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use leasehold::clock::{Clock, Timestamp};
 use leasehold::store::memory::{MemoryServer, MemoryStore};
-use leasehold::store::{Request, Store, StoreEvent, Ticket};
+use leasehold::store::{Request, Store, StoreEvent, Ticket, Waker};
 use leasehold::{Config, Node, Refused};
 
 use crate::support::wait::eventually;
@@ -91,12 +90,16 @@ impl Store for Hanging {
         self.0.submit(ticket, request);
     }
 
-    fn poll(&mut self, wake: &Receiver<()>, until: Timestamp) -> Option<StoreEvent> {
+    fn waker(&self) -> Waker {
+        self.0.waker()
+    }
+
+    fn poll(&mut self, until: Timestamp) -> Option<StoreEvent> {
         while self.1.on.load(Ordering::SeqCst) {
             self.1.hangs.store(true, Ordering::SeqCst);
             thread::sleep(Duration::from_millis(1));
         }
-        self.0.poll(wake, until)
+        self.0.poll(until)
     }
 
     fn reconnect(&mut self) {

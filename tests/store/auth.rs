@@ -34,13 +34,9 @@ fn refused(url: &str, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Store
     assert!(begun.elapsed() < PATIENCE);
     // It goes on trying, and goes on failing.
     assert_eq!(driver.wait_disconnected(), error);
-    let text = format!("{error} {error:?} {:?}", driver.store.poll(&never(), driver.now()));
+    let text = format!("{error} {error:?} {:?}", driver.store.poll(driver.now()));
     assert!(!text.contains("wrong"), "a secret in an error: {text}");
     error
-}
-
-fn never() -> crossbeam_channel::Receiver<()> {
-    crossbeam_channel::never()
 }
 
 #[track_caller]

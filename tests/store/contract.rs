@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{bounded, never};
 use leasehold::clock::{Clock, Timestamp};
 use leasehold::store::memory::{MemoryLink, MemoryServer};
 use leasehold::store::{Entry, Expect, Outcome, Request, Store, StoreEvent};
@@ -186,7 +185,7 @@ on_every_store!(a_frozen_server_blocks_neither_submit_nor_poll, |ground| {
         node.submit(Request::Read);
     }
     let until = node.now() + Duration::from_millis(50);
-    while node.store.poll(&never(), until).is_some() {}
+    while node.store.poll(until).is_some() {}
     // Far below any timeout of a connection, far above what a loaded machine needs.
     assert!(node.now() >= until);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
@@ -197,36 +196,34 @@ on_every_store!(poll_returns_at_its_bound_and_not_before, |ground| {
     let mut node = ground.node();
     for millis in [0, 1, 30] {
         let until = node.now() + Duration::from_millis(millis);
-        assert_eq!(node.store.poll(&never(), until), None);
+        assert_eq!(node.store.poll(until), None);
         assert!(node.now() >= until);
     }
 });
 
 on_every_store!(a_wake_up_ends_poll_after_earlier_events, |ground| {
     let mut node = ground.node();
-    let (waker, wake) = bounded(1);
+    let waker = node.store.waker();
     node.submit(Request::Read);
     let first = node.fresh(PATIENCE).expect("the answer");
     assert!(matches!(first, StoreEvent::Completed { .. }));
-    waker.send(()).expect("there is room");
-    assert_eq!(node.store.poll(&wake, Timestamp::MAX), None);
-    assert!(wake.is_empty());
-    drop(waker);
-    // Without a sender on the wake channel, the bound still holds.
+    waker.wake();
+    waker.wake();
+    assert_eq!(node.store.poll(Timestamp::MAX), None);
+    // Several wake-ups are one: the bound holds now.
     let until = node.now() + Duration::from_millis(20);
-    assert_eq!(node.store.poll(&wake, until), None);
+    assert_eq!(node.store.poll(until), None);
     assert!(node.now() >= until);
 });
 
 on_every_store!(a_wake_up_from_another_thread_arrives, |ground| {
     let mut node = ground.node();
-    let (waker, wake) = bounded(1);
+    let waker = node.store.waker();
     let thread = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(30));
-        waker.send(()).expect("there is room");
-        waker
+        waker.wake();
     });
-    assert_eq!(node.store.poll(&wake, node.now() + PATIENCE), None);
+    assert_eq!(node.store.poll(node.now() + PATIENCE), None);
     drop(thread.join());
 });
 
@@ -532,7 +529,7 @@ on_every_store!(a_closed_store_returns_no_events, |ground| {
     node.submit(Request::Read);
     node.close();
     let until = node.now() + Duration::from_millis(50);
-    assert_eq!(node.store.poll(&never(), until), None);
+    assert_eq!(node.store.poll(until), None);
     node.close();
     node.store.reconnect();
     assert_eq!(node.fresh(SILENCE), None);

@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crossbeam_channel::never;
 use leasehold::clock::{Clock, Timestamp};
 use leasehold::config::{Config, ConfigBuilder};
 use leasehold::error::StoreError;
@@ -60,7 +59,7 @@ impl Driver {
 
     /// The next event that is not set aside.
     pub fn fresh(&mut self, limit: Duration) -> Option<StoreEvent> {
-        self.store.poll(&never(), self.clock.now() + limit)
+        self.store.poll(self.clock.now() + limit)
     }
 
     /// The first event of which `pick` makes something; others are set aside.
@@ -71,7 +70,7 @@ impl Driver {
             return pick(&event).expect("picked before");
         }
         let until = self.clock.now() + PATIENCE;
-        while let Some(event) = self.store.poll(&never(), until) {
+        while let Some(event) = self.store.poll(until) {
             if let Some(found) = pick(&event) {
                 return found;
             }
@@ -130,7 +129,7 @@ impl Driver {
             return Some(seen);
         }
         let until = self.clock.now() + limit;
-        while let Some(event) = self.store.poll(&never(), until) {
+        while let Some(event) = self.store.poll(until) {
             if let Some(outcome) = outcome(&event) {
                 return Some(outcome);
             }
@@ -201,7 +200,7 @@ pub fn nats_store(
     let config = set(Config::builder(CLUSTER, "node", servers.to_vec())).build().expect("valid");
     let bucket =
         BucketOptions { cluster_id: CLUSTER.into(), replicas, min_max_age: Duration::from_secs(7) };
-    NatsStore::new(config.connection(), bucket, Clock::boot())
+    NatsStore::new(config.connection(), bucket, Clock::boot()).expect("descriptors")
 }
 
 pub fn write(revision: u64, last_seq: Option<u64>, value: &str) -> Request {

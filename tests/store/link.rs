@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use leasehold::config::TransportChoice;
 use leasehold::error::StoreError;
 use leasehold::store::{Outcome, Request, StoreEvent};
 use rustix::process::Signal;
@@ -308,8 +309,11 @@ fn clients_that_cannot_end_are_limited_in_number() {
     let silent = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&silent);
     let fake = Fake::start(move |stream| shake_hands(stream, &keep));
-    let mut driver =
-        Driver::nats(&[fake.url()], |config| config.reconnect_wait(Duration::from_millis(10)));
+    let mut driver = Driver::nats(&[fake.url()], |config| {
+        // Its clients have threads, which a mute server keeps from ending.
+        let config = config.transport(TransportChoice::NatsClient);
+        config.reconnect_wait(Duration::from_millis(10))
+    });
     let mut connected = 0;
     loop {
         match driver.next(PATIENCE).expect("it goes on trying") {
@@ -337,7 +341,9 @@ fn a_connection_whose_reader_panicked_is_replaced() {
     let silent = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&silent);
     let fake = Fake::start(move |stream| shake_hands(stream, &keep));
-    let mut driver = Driver::nats(&[fake.url(), calm.url()], |config| config);
+    let mut driver = Driver::nats(&[fake.url(), calm.url()], |config| {
+        config.transport(TransportChoice::NatsClient)
+    });
     driver.wait_connected();
     eventually(PATIENCE, "the handshake to end", || !silent.lock().expect("no panic").is_empty());
     for stream in silent.lock().expect("no panic").iter_mut() {
@@ -401,7 +407,9 @@ fn every_thread_blocks_signals() {
     alone(|| {
         let server = NatsServer::start(Version::Newest);
         let others: Vec<_> = tasks();
-        let driver = Driver::connected(&[server.url()]);
+        let mut driver =
+            Driver::nats(&[server.url()], |config| config.transport(TransportChoice::NatsClient));
+        driver.wait_connected();
         let ours: Vec<_> = tasks().into_iter().filter(|task| !others.contains(task)).collect();
         assert!(ours.len() >= 2, "{ours:?}");
         for task in ours {

@@ -2,7 +2,7 @@
 
 use super::Kind::{self, Flag, Meta, Number, Secret, Servers, Text};
 use super::{Check, Row};
-use crate::config::nats::{check_domain, check_path, check_seed, check_subject};
+use crate::config::nats::{check_domain, check_path, check_seed, check_subject, check_transport};
 use crate::config::{check_cluster_id, check_node_id, vip};
 
 const HOUR: u64 = 3_600_000;
@@ -56,12 +56,20 @@ table! {
     TLS_REQUIRED: "nats.tls.required", Flag, "true or false", "false",
         "Refuse servers that do not offer TLS. Otherwise TLS is used when the server or a \
          `tls://` address asks for it.";
+    TLS_FIRST: "nats.tls.handshakeFirst", Flag, "true or false", "false",
+        "Make TLS before the server's first message, for servers that are configured with \
+         `handshake_first`. Only with the transport `direct`.";
     TLS_CA: "nats.tls.ca", PATH, "path of a file", "the system's",
         "PEM file of the certificate authorities to trust.";
     TLS_CERT: "nats.tls.cert", PATH, "path of a file", "none",
         "PEM file of the client certificate; goes with `nats.tls.key`.";
     TLS_KEY: "nats.tls.key", PATH, "path of a file", "none",
         "PEM file of the client certificate's key; goes with `nats.tls.cert`.";
+    TRANSPORT: "nats.transport", Text(check_transport), "`auto`, `direct` or `nats-client`",
+        "`auto`",
+        "The client that connects to the servers: `direct` is this library's own, and \
+         `nats-client` uses the `nats` crate. `auto` is `direct` where the program was built with \
+         it.";
     DOMAIN: "nats.domain", Text(check_domain), "one token", "none",
         "JetStream domain, for leaf nodes; excludes `nats.apiPrefix`.";
     API_PREFIX: "nats.apiPrefix", Text(check_subject), "tokens without wildcards",

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::config::{Config, ConfigBuilder, Tls, VipConfig};
+use crate::config::{Config, ConfigBuilder, Tls, TransportChoice, VipConfig};
 
 /// Settings by their paths; of two for one path the later one counts.
 type List = Vec<(&'static str, Value)>;
@@ -24,6 +24,7 @@ fn samples(row: &Row) -> [Vec<Value>; 2] {
         "nats.user" | "nats.password" | "nats.token" => json!([["ä b", "x\0"], []]),
         "nats.nkey" => json!([[SEED], ["SU", SEED.to_lowercase()]]),
         "nats.nkeyFile" => json!([[SEED_FILE], ["/nonexistent"]]),
+        "nats.transport" => json!([["auto", "direct", "nats-client"], ["Direct", "tcp"]]),
         "nats.domain" => json!([["leaf"], ["a.b", "*"]]),
         "nats.apiPrefix" | "nats.inboxPrefix" => json!([["a", "a.b."], ["a..b", "a.>", "a b"]]),
         "nats.replicas" => json!([[1, 3, 5], [0, 2, 4, 6]]),
@@ -124,14 +125,21 @@ fn by_methods(list: &List) -> Result<Config, ConfigError> {
             "nats.token" => builder.token(text(path)),
             "nats.nkey" => builder.nkey_seed(text(path)),
             "nats.nkeyFile" => builder.nkey_file(text(path)),
-            "nats.tls.required" | "nats.tls.ca" | "nats.tls.cert" | "nats.tls.key" => {
+            tls if tls.starts_with("nats.tls.") => {
+                let flag = |path: &str| value_at(path) == Some(&json!(true));
                 builder.tls(Tls {
-                    required: value_at("nats.tls.required") == Some(&json!(true)),
+                    required: flag("nats.tls.required"),
+                    handshake_first: flag("nats.tls.handshakeFirst"),
                     ca_file: file("nats.tls.ca"),
                     cert_file: file("nats.tls.cert"),
                     key_file: file("nats.tls.key"),
                 })
             }
+            "nats.transport" => match TransportChoice::of(text(path)) {
+                Some(choice) => builder.transport(choice),
+                // A method takes no other value.
+                None => builder.set(path, value.clone()).map(|()| builder)?,
+            },
             "nats.domain" => builder.js_domain(text(path)),
             "nats.apiPrefix" => builder.api_prefix(text(path)),
             "nats.inboxPrefix" => builder.inbox_prefix(text(path)),

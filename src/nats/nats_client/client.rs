@@ -9,14 +9,12 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Select, Sender};
 
-use super::echo::Echo;
 use super::reaper::{Shared, echo_subject};
 use crate::clock::Timestamp;
-use crate::error::StoreError;
 use crate::nats::PermissionViolation;
+use crate::nats::keep_alive::KeepAlive;
 use crate::nats::message::Message;
-use crate::nats::transport::{ConnectionEvent, Incoming, Outgoing, Sent};
-use crate::nats::version::Version;
+use crate::nats::transport::{ConnectionEvent, Incoming, Outgoing, Peer, Sent, arrived};
 use crate::task::spawn;
 
 /// So many messages are taken in a row before the owner gets to do other things.
@@ -24,12 +22,9 @@ const BATCH: usize = 64;
 
 /// A connection that stands, or stood a moment ago. Dropping it ends it.
 pub(crate) struct NatsClient {
-    pub(crate) server: String,
-    pub(crate) version: Version,
+    pub(super) peer: Peer,
     /// Whether it is encrypted.
     pub(super) secure: bool,
-    /// Responses come on subjects of this and a number.
-    pub(crate) inbox_prefix: String,
     /// The subject of hints that it is subscribed to, or is about to be.
     pub(super) hint_subject: Option<String>,
     /// When it subscribed to hints.
@@ -39,7 +34,7 @@ pub(crate) struct NatsClient {
     pub(super) hints: Option<Receiver<nats::Message>>,
     pub(super) max_waiting: usize,
     pub(super) waker: Sender<()>,
-    pub(super) echo: Option<Echo>,
+    pub(super) echo: Option<KeepAlive>,
     /// Counts messages, so that subjects take turns.
     pub(super) received: usize,
     /// Sending failed.
@@ -52,11 +47,9 @@ impl NatsClient {
     pub(crate) fn next(&mut self, now: Timestamp) -> Option<Incoming> {
         // Read first: every message from before the end is in the channels then.
         let lost = self.broken || self.shared.lost.load(Ordering::SeqCst);
-        if let Some(event) = self.next_message(now).or_else(|| self.take_resubscribed()) {
-            return Some(Incoming::Event(event));
-        }
-        if let Some(error) = self.next_error(now) {
-            return Some(error);
+        let report = self.next_message(now).or_else(|| self.take_resubscribed());
+        if let Some(report) = report.or_else(|| self.next_error(now)) {
+            return Some(report);
         }
         if lost && self.receivers().all(Receiver::is_empty) {
             return Some(Incoming::Closed(None));
@@ -64,7 +57,7 @@ impl NatsClient {
         self.keep_alive(now)
     }
 
-    fn next_message(&mut self, now: Timestamp) -> Option<ConnectionEvent> {
+    fn next_message(&mut self, now: Timestamp) -> Option<Incoming> {
         self.received += 1;
         if self.received % (BATCH + 1) == 0 {
             return None;
@@ -75,14 +68,9 @@ impl NatsClient {
             let message = self.receivers().nth(index)?.try_recv();
             let Ok(message) = message else { continue };
             self.received_something(now);
-            if index > 0 {
-                return Some(ConnectionEvent::Message(convert(message)));
-            }
-            let number = message.subject.strip_prefix(&self.inbox_prefix);
-            let number = number.and_then(|number| number.strip_prefix('.')?.parse().ok());
-            // Number 0 is an echo.
-            if let Some(request) = number.filter(|number| *number > 0) {
-                return Some(ConnectionEvent::Response { request, message: convert(message) });
+            let report = arrived(convert(message), &self.peer.inbox_prefix, index == 0);
+            if report.is_some() {
+                return report;
             }
         }
         None
@@ -91,15 +79,11 @@ impl NatsClient {
     fn next_error(&mut self, now: Timestamp) -> Option<Incoming> {
         while let Some(text) = self.shared.next_error() {
             self.received_something(now);
-            let Some(violation) = PermissionViolation::parse(&text) else {
-                return Some(Incoming::ServerError(text));
-            };
             // A refused echo serves its purpose as well.
-            if self.echo.is_none() || violation.subject != echo_subject(&self.inbox_prefix) {
-                let (subject, publish) = (violation.subject.to_owned(), violation.publish);
-                let error = StoreError::Permission(text.as_str().into());
-                let denied = ConnectionEvent::Denied { subject, publish, error };
-                return Some(Incoming::Event(denied));
+            let echo = echo_subject(&self.peer.inbox_prefix);
+            let violation = PermissionViolation::parse(&text);
+            if self.echo.is_none() || violation.is_none_or(|violation| violation.subject != echo) {
+                return Some(Incoming::error(text));
             }
         }
         None
@@ -119,7 +103,7 @@ impl NatsClient {
         }
         echo.sent(now);
         // An echo that cannot be sent now is made up for by the next one.
-        self.shared.publish(&echo_subject(&self.inbox_prefix), None, None, b"");
+        self.shared.publish(&echo_subject(&self.peer.inbox_prefix), None, None, b"");
         None
     }
 
@@ -188,13 +172,13 @@ impl NatsClient {
     }
 
     /// Takes a new subscription into use.
-    fn take_resubscribed(&mut self) -> Option<ConnectionEvent> {
+    fn take_resubscribed(&mut self) -> Option<Incoming> {
         let (subject, receiver) = self.shared.resubscribed.lock().take()?;
         if self.hint_subject.as_ref() != Some(&subject) {
             return None;
         }
         self.hints = Some(receiver);
-        Some(ConnectionEvent::HintsMissed)
+        Some(Incoming::Event(ConnectionEvent::HintsMissed))
     }
 }
 

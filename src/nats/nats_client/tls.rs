@@ -1,54 +1,74 @@
-//! TLS: one configuration for the probe and for the crate.
+//! TLS as the crate needs it: with its version of `rustls`, and for a name that it does not know.
+//!
+//! The crate takes the name that it verifies from the address that it connects to. That address was
+//! proven by the probe, and is not resolved again, so the name is put back here.
 
 use std::io;
-use std::path::Path;
+use std::sync::Arc;
 
-use nats::rustls::pki_types::pem::PemObject;
-use nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use nats::rustls::{ClientConfig, RootCertStore};
+use nats::rustls::client::WebPkiServerVerifier;
+use nats::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use nats::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use nats::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::config::connection::Tls;
+use crate::nats::tls::{authorities, client_certificate};
 
-/// Reads the files that `tls` names, and the system's authorities when it names none.
-pub(super) fn client_config(tls: &Tls) -> io::Result<ClientConfig> {
-    let builder = ClientConfig::builder().with_root_certificates(authorities(tls)?);
-    match (&tls.cert_file, &tls.key_file) {
-        (Some(cert), Some(key)) => {
-            let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, &error))?;
-            builder.with_client_auth_cert(certificates(cert)?, key_der).map_err(io::Error::other)
-        }
-        (None, None) => Ok(builder.with_no_client_auth()),
-        _ => Err(io::Error::other("a client certificate and its key go together")),
-    }
-}
-
-fn authorities(tls: &Tls) -> io::Result<RootCertStore> {
+/// The configuration for a connection to `host`, whatever address the crate connects to.
+pub(super) fn client_config(tls: &Tls, host: &str) -> io::Result<ClientConfig> {
     let mut store = RootCertStore::empty();
-    if let Some(path) = &tls.ca_file {
-        for certificate in certificates(path)? {
-            store.add(certificate).map_err(|error| bad(path, &error))?;
-        }
-    } else {
-        // Old stores have some unreadable certificates; the others still count.
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs()?);
+    store.add_parsable_certificates(authorities(tls)?);
+    let inner = WebPkiServerVerifier::builder(Arc::new(store)).build().map_err(io::Error::other)?;
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let builder = ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Named { inner, name }));
+    match client_certificate(tls)? {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(io::Error::other),
+        None => Ok(builder.with_no_client_auth()),
     }
-    if store.is_empty() {
-        return Err(io::Error::other("there is no authority to trust: name a CA file"));
-    }
-    Ok(store)
 }
 
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let all: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| bad(path, &error))?
-        .collect::<Result<_, _>>()
-        .map_err(|error| bad(path, &error))?;
-    if all.is_empty() {
-        return Err(bad(path, &"no certificate in it"));
-    }
-    Ok(all)
+/// Verifies a server by the authorities' rules, under a name of its own.
+#[derive(Debug)]
+struct Named {
+    inner: Arc<WebPkiServerVerifier>,
+    name: ServerName<'static>,
 }
 
-fn bad(path: &Path, error: &dyn std::fmt::Display) -> io::Error {
-    io::Error::other(format!("{}: {error}", path.display()))
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _address: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }

@@ -156,6 +156,21 @@ fn entry_length(entry: &Entry) -> usize {
     }
 }
 
+/// As all that a server sends: the operations are the same, in whatever pieces the bytes arrive.
+pub fn operations(bytes: &[u8], around: Around<'_>) {
+    // One after the other, as a connection takes them: their sum is not the parser's memory.
+    within(around, || _ = wire::each_operation(bytes, bytes.len(), drop));
+    let operations = |piece| {
+        let mut operations = Vec::new();
+        let end = wire::each_operation(bytes, piece, |operation| operations.push(operation));
+        (operations, end)
+    };
+    let whole = operations(bytes.len());
+    for piece in [1, 2, 7, 64] {
+        assert_eq!(operations(piece), whole, "in pieces of {piece}");
+    }
+}
+
 /// As all that a server sends in a handshake.
 #[allow(clippy::expect_used, reason = "the message names the invariant")]
 pub fn handshake(bytes: &[u8], around: Around<'_>) {

@@ -11,11 +11,12 @@ use super::*;
 type Reader = fn(&[u8], Around<'_>);
 
 /// Every reader, by the name of its fuzz target.
-const READERS: [(&str, Reader); 5] = [
+const READERS: [(&str, Reader); 6] = [
     ("acknowledgement", acknowledgement),
     ("message", message),
     ("stream", stream),
     ("notice", notice),
+    ("operations", operations),
     ("handshake", handshake),
 ];
 

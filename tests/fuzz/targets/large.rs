@@ -38,9 +38,14 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
 
 fn read(text: &[u8]) {
     let length = text.len();
-    for reader in
-        [bytes::acknowledgement, bytes::message, bytes::stream, bytes::notice, bytes::handshake]
-    {
+    for reader in [
+        bytes::acknowledgement,
+        bytes::message,
+        bytes::stream,
+        bytes::notice,
+        bytes::operations,
+        bytes::handshake,
+    ] {
         reader(text, &|read| measured(length, 32, 8192, read));
     }
     checks::check_record(measured(length, 128, 8192, || Lease::decode(text)));

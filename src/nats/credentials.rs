@@ -1,5 +1,6 @@
-//! Credentials, read for each attempt to connect, for the probe and for the crate.
+//! Credentials, read for each attempt to connect.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -16,7 +17,7 @@ use crate::error::StoreError;
 /// A credentials file is a few kilobytes.
 const MAX_CREDENTIALS_BYTES: u64 = 64 * 1024;
 
-/// Credentials, ready for use.
+/// Credentials, ready for use. No `Debug` output shows a secret.
 #[derive(Clone)]
 pub(super) enum Credentials {
     None,
@@ -24,6 +25,12 @@ pub(super) enum Credentials {
     Token(Secret),
     Nkey(Arc<KeyPair>),
     Jwt(Secret, Arc<KeyPair>),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
 }
 
 impl Credentials {
@@ -43,24 +50,6 @@ impl Credentials {
             Auth::NkeySeed(seed) => key_pair(seed.expose()).map(Self::Nkey).map_err(unusable),
             Auth::CredentialsFile(path) => read_credentials(path)
                 .map_err(|reason| unusable(format!("{}: {reason}", path.display()))),
-        }
-    }
-
-    /// The crate's options with these credentials.
-    pub(super) fn options(&self) -> nats::Options {
-        match self.clone() {
-            Self::None => nats::Options::new(),
-            Self::UserPassword(user, password) => {
-                nats::Options::with_user_pass(&user, password.expose())
-            }
-            Self::Token(token) => nats::Options::with_token(token.expose()),
-            Self::Nkey(key) => {
-                nats::Options::with_nkey(&key.public_key(), move |nonce| sign(&key, nonce))
-            }
-            Self::Jwt(jwt, key) => nats::Options::with_jwt(
-                move || Ok(jwt.expose().to_owned()),
-                move |nonce| sign(&key, nonce),
-            ),
         }
     }
 
@@ -89,7 +78,7 @@ impl Credentials {
     }
 }
 
-fn sign(key: &KeyPair, nonce: &[u8]) -> Vec<u8> {
+pub(super) fn sign(key: &KeyPair, nonce: &[u8]) -> Vec<u8> {
     // A pair made from a seed can sign. The server would refuse an empty signature.
     key.sign(nonce).unwrap_or_default()
 }

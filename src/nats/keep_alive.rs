@@ -18,7 +18,7 @@ const SECURE: Duration = Duration::from_secs(1);
 const SECURE_EXPECTING: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
-pub(super) struct Echo {
+pub(super) struct KeepAlive {
     secure: bool,
     received_at: Timestamp,
     sent_at: Timestamp,
@@ -26,7 +26,7 @@ pub(super) struct Echo {
     expecting_until: Timestamp,
 }
 
-impl Echo {
+impl KeepAlive {
     /// For a connection made at `now`, over TLS if `secure`.
     pub(super) fn new(secure: bool, now: Timestamp) -> Self {
         Self { secure, received_at: now, sent_at: now, expecting_until: Timestamp::ZERO }
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_plain_connection_sends_an_echo_when_idle() {
-        let mut echo = Echo::new(false, at(100));
+        let mut echo = KeepAlive::new(false, at(100));
         assert_eq!(echo.next_at(at(100)), at(105));
         echo.received(at(103));
         assert_eq!(echo.next_at(at(103)), at(108));
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn over_tls_echoes_are_frequent_while_a_response_is_expected() {
-        let mut echo = Echo::new(true, at(100));
+        let mut echo = KeepAlive::new(true, at(100));
         assert_eq!(echo.next_at(at(100)), at(101));
         echo.expect_response(at(110));
         assert_eq!(echo.next_at(at(100)), at(100) + SECURE_EXPECTING);
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn silence_counts_only_after_an_echo_was_sent() {
-        let mut echo = Echo::new(false, at(100));
+        let mut echo = KeepAlive::new(false, at(100));
         assert!(!echo.is_silent(at(200)), "a suspended process received nothing either");
         echo.sent(at(200));
         assert!(echo.is_silent(at(200)));

@@ -1,0 +1,409 @@
+//! One attempt to connect: from a server's name to a connection whose server has logged us in.
+//!
+//! Names are resolved on a helper thread, as the system's resolver has no timeout; files are read
+//! there too. A name may have several addresses. They are tried in turn, each a moment after the
+//! one before (RFC 8305, "Happy Eyeballs"), and the first one where a whole handshake succeeds is
+//! used. So an address that does not answer costs a quarter of a second, not the attempt.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token, Waker};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use super::credentials::Credentials;
+use super::handshake::{Handshake, Hello, Step};
+use super::wire::{Wire, WireError};
+use super::{tls, unreachable};
+use crate::clock::Timestamp;
+use crate::config::connection::{Auth, ConnectionSettings, ServerAddress};
+use crate::error::StoreError;
+use crate::task::spawn;
+
+/// How much later than an address the next one is tried (RFC 8305, section 8).
+const STAGGER: Duration = Duration::from_millis(250);
+/// Addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 16;
+/// Threads that may hang in name resolution at a time.
+const MAX_HELPERS: usize = 4;
+
+/// What all attempts of a connection share.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    pub(super) settings: Arc<ConnectionSettings>,
+    pub(super) hello: Hello,
+    /// Wakes the one who polls.
+    pub(super) waker: Arc<Waker>,
+    /// The token of the last socket.
+    pub(super) last_token: usize,
+    /// One clone per helper thread.
+    pub(super) helpers: Arc<()>,
+}
+
+/// A connection whose handshake is over.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) address: SocketAddr,
+    pub(super) token: Token,
+    pub(super) wire: Wire,
+    pub(super) handshake: Handshake,
+}
+
+/// What is prepared before the first socket.
+struct Prepared {
+    addresses: VecDeque<SocketAddr>,
+    credentials: Credentials,
+    /// When TLS is wanted, whatever the server says.
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// See the [module](self).
+pub(super) struct Dial {
+    pub(super) server: ServerAddress,
+    deadline: Timestamp,
+    preparing: Option<Receiver<Result<Prepared, StoreError>>>,
+    prepared: Option<Prepared>,
+    candidates: Vec<Candidate>,
+    /// When the next address is tried.
+    next_at: Timestamp,
+    last_error: Option<StoreError>,
+}
+
+/// An address that is being tried.
+struct Candidate {
+    host: String,
+    address: SocketAddr,
+    token: Token,
+    wire: Wire,
+    /// The socket has no connection yet.
+    connecting: bool,
+    handshake: Handshake,
+}
+
+impl Dialer {
+    /// Starts an attempt that ends at `deadline`.
+    ///
+    /// # Errors
+    /// [`StoreError::System`] without a thread for names and files.
+    pub(super) fn dial(
+        &self,
+        server: &ServerAddress,
+        deadline: Timestamp,
+    ) -> Result<Dial, StoreError> {
+        let mut dial = Dial {
+            server: server.clone(),
+            deadline,
+            preparing: None,
+            prepared: None,
+            candidates: Vec::new(),
+            next_at: Timestamp::ZERO,
+            last_error: None,
+        };
+        match server.host.parse::<IpAddr>() {
+            Ok(ip) if !reads_files(&self.settings, server) => {
+                let addresses = VecDeque::from([SocketAddr::new(ip, server.port)]);
+                dial.prepared = Some(prepare(&self.settings, server, addresses)?);
+            }
+            _ => dial.preparing = Some(self.prepare_on_thread(server.clone())?),
+        }
+        Ok(dial)
+    }
+
+    fn prepare_on_thread(
+        &self,
+        server: ServerAddress,
+    ) -> Result<Receiver<Result<Prepared, StoreError>>, StoreError> {
+        if Arc::strong_count(&self.helpers) > MAX_HELPERS {
+            return Err(unreachable(&self.settings, "name resolution hangs"));
+        }
+        let (sender, receiver) = bounded(1);
+        let settings = Arc::clone(&self.settings);
+        let (waker, running) = (Arc::clone(&self.waker), Arc::clone(&self.helpers));
+        let work = move || {
+            let prepared = resolve(&settings, &server)
+                .and_then(|addresses| prepare(&settings, &server, addresses));
+            // The attempt may be over.
+            let _ = sender.send(prepared);
+            drop(sender);
+            let _ = waker.wake();
+            drop(running);
+        };
+        spawn("leasehold-names", work)
+            .map(|_| receiver)
+            .map_err(|error| StoreError::system("start a thread for name resolution", &error))
+    }
+}
+
+/// Whether connecting to `server` needs files, which may be on a disk that does not answer.
+fn reads_files(settings: &ConnectionSettings, server: &ServerAddress) -> bool {
+    let auth = if server.auth == Auth::None { &settings.auth } else { &server.auth };
+    settings.tls.required || server.tls || matches!(auth, Auth::CredentialsFile(_))
+}
+
+fn resolve(
+    settings: &ConnectionSettings,
+    server: &ServerAddress,
+) -> Result<VecDeque<SocketAddr>, StoreError> {
+    let failed =
+        |reason: &dyn std::fmt::Display| Err(unreachable(settings, &format!("{server}: {reason}")));
+    match (server.host.as_str(), server.port).to_socket_addrs() {
+        Ok(addresses) => {
+            let mut addresses: VecDeque<_> = addresses.collect();
+            alternate(&mut addresses);
+            addresses.truncate(MAX_ADDRESSES);
+            if addresses.is_empty() { failed(&"the name has no address") } else { Ok(addresses) }
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// Lets the families take turns, beginning with that of the first address (RFC 8305, section 4).
+fn alternate(addresses: &mut VecDeque<SocketAddr>) {
+    let first = addresses.front().is_some_and(SocketAddr::is_ipv6);
+    let (mut one, mut other): (VecDeque<_>, VecDeque<_>) =
+        addresses.drain(..).partition(|address| address.is_ipv6() == first);
+    while let Some(address) = one.pop_front() {
+        addresses.push_back(address);
+        std::mem::swap(&mut one, &mut other);
+        if one.is_empty() {
+            std::mem::swap(&mut one, &mut other);
+        }
+    }
+}
+
+fn prepare(
+    settings: &ConnectionSettings,
+    server: &ServerAddress,
+    addresses: VecDeque<SocketAddr>,
+) -> Result<Prepared, StoreError> {
+    let credentials = Credentials::load(settings, server)?;
+    let wanted = settings.tls.required || server.tls;
+    let tls = wanted.then(|| tls_config(settings, server)).transpose()?;
+    Ok(Prepared { addresses, credentials, tls })
+}
+
+fn tls_config(
+    settings: &ConnectionSettings,
+    server: &ServerAddress,
+) -> Result<Arc<ClientConfig>, StoreError> {
+    tls::client_config(&settings.tls).map(Arc::new).map_err(|error| StoreError::Tls {
+        server: server.to_string().into(),
+        reason: error.to_string().into(),
+    })
+}
+
+impl Dial {
+    /// Takes note of what a socket is ready for.
+    pub(super) fn ready(&mut self, event: &Event) {
+        if let Some(one) = self.candidates.iter_mut().find(|one| one.token == event.token()) {
+            one.wire.ready(event);
+        }
+    }
+
+    /// When something needs to be done if no socket becomes ready.
+    pub(super) fn next_at(&self) -> Timestamp {
+        let more = self.prepared.as_ref().is_some_and(|prepared| !prepared.addresses.is_empty());
+        if more { self.next_at.min(self.deadline) } else { self.deadline }
+    }
+
+    /// Goes on as far as it can without waiting.
+    pub(super) fn poll(
+        &mut self,
+        dialer: &mut Dialer,
+        registry: &Registry,
+        now: Timestamp,
+    ) -> Option<Result<Reached, StoreError>> {
+        if let Err(error) = self.take_prepared() {
+            return Some(Err(error));
+        }
+        loop {
+            if let Some(reached) = self.advance(&dialer.settings) {
+                return Some(Ok(reached));
+            }
+            let waits = !self.candidates.is_empty();
+            let next = self.prepared.as_mut().map(|prepared| &mut prepared.addresses);
+            if next.as_ref().is_some_and(|next| next.is_empty()) && !waits {
+                return Some(Err(self.last_error.take().unwrap_or(StoreError::TimedOut)));
+            }
+            if now >= self.deadline {
+                return Some(Err(self.late(&dialer.settings)));
+            }
+            if waits && now < self.next_at {
+                return None;
+            }
+            let address = next?.pop_front()?;
+            self.next_at = now + STAGGER;
+            match self.candidate(dialer, registry, address) {
+                Ok(candidate) => self.candidates.push(candidate),
+                Err(error) => self.last_error = Some(error),
+            }
+        }
+    }
+
+    /// Takes what the helper thread prepared.
+    fn take_prepared(&mut self) -> Result<(), StoreError> {
+        let Some(receiver) = &self.preparing else { return Ok(()) };
+        match receiver.try_recv() {
+            Ok(prepared) => self.prepared = Some(prepared?),
+            Err(TryRecvError::Empty) => return Ok(()),
+            // The thread has panicked, which was reported there.
+            Err(TryRecvError::Disconnected) => return Err(StoreError::TimedOut),
+        }
+        self.preparing = None;
+        Ok(())
+    }
+
+    /// Lets every candidate go on. Returns one whose handshake is over.
+    fn advance(&mut self, settings: &ConnectionSettings) -> Option<Reached> {
+        let tls = self.prepared.as_ref().and_then(|prepared| prepared.tls.clone());
+        let tls = || tls.clone().map_or_else(|| tls_config(settings, &self.server), Ok);
+        let mut index = 0;
+        while let Some(candidate) = self.candidates.get_mut(index) {
+            match candidate.advance(&tls) {
+                Ok(false) => index += 1,
+                Ok(true) => {
+                    let Candidate { address, token, wire, handshake, .. } =
+                        self.candidates.swap_remove(index);
+                    return Some(Reached { address, token, wire, handshake });
+                }
+                Err(error) => {
+                    self.last_error = Some(error);
+                    // It is the next address's turn at once.
+                    self.next_at = Timestamp::ZERO;
+                    self.candidates.remove(index);
+                }
+            }
+        }
+        None
+    }
+
+    fn candidate(
+        &self,
+        dialer: &mut Dialer,
+        registry: &Registry,
+        address: SocketAddr,
+    ) -> Result<Candidate, StoreError> {
+        let credentials = self.prepared.as_ref().map(|prepared| prepared.credentials.clone());
+        let handshake = Handshake::new(
+            Arc::clone(&dialer.settings),
+            self.server.clone(),
+            credentials.unwrap_or(Credentials::None),
+            dialer.hello.clone(),
+        );
+        dialer.last_token += 1;
+        let token = Token(dialer.last_token);
+        let mut socket = TcpStream::connect(address)
+            .map_err(|error| handshake.failed_socket("open a socket", &error))?;
+        registry
+            .register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)
+            .map_err(|error| handshake.failed_socket("wait for a socket", &error))?;
+        let wire = Wire::new(socket);
+        let host = self.server.host.clone();
+        Ok(Candidate { host, address, token, wire, connecting: true, handshake })
+    }
+
+    /// The error when the time is over.
+    fn late(&mut self, settings: &ConnectionSettings) -> StoreError {
+        let silent = io::Error::from(ErrorKind::TimedOut);
+        let silent = self.candidates.first().map(|candidate| candidate.ended(&silent));
+        silent.or(self.last_error.take()).unwrap_or_else(|| {
+            unreachable(settings, &format!("{}: the name was not resolved in time", self.server))
+        })
+    }
+}
+
+type TlsConfig<'a> = &'a dyn Fn() -> Result<Arc<ClientConfig>, StoreError>;
+
+impl Candidate {
+    /// Goes on as far as it can without waiting. True when the handshake is over.
+    fn advance(&mut self, tls: TlsConfig<'_>) -> Result<bool, StoreError> {
+        if self.connecting {
+            match is_connected(self.wire.socket()) {
+                Ok(true) => self.connecting = false,
+                Ok(false) => return Ok(false),
+                Err(error) => return Err(self.handshake.unreachable(&error)),
+            }
+            let step = self.handshake.begin()?;
+            self.follow(step, tls)?;
+        }
+        loop {
+            match self.wire.next() {
+                Ok(None) => return Ok(false),
+                Ok(Some(operation)) => {
+                    let step = self.handshake.handle(operation)?;
+                    if self.follow(step, tls)? {
+                        return Ok(true);
+                    }
+                }
+                Err(WireError::Io(error)) => return Err(self.ended(&error)),
+                Err(WireError::Parse(error)) => return Err(self.handshake.unreadable(error)),
+            }
+        }
+    }
+
+    fn follow(&mut self, step: Step, tls: TlsConfig<'_>) -> Result<bool, StoreError> {
+        match step {
+            Step::Wait => {}
+            Step::Done => return Ok(true),
+            Step::Send(text) => self.wire.send(text.as_bytes()),
+            Step::StartTls => {
+                let handshake = &mut self.handshake;
+                let name = ServerName::try_from(self.host.clone()).map_err(|_| {
+                    handshake.tls_failed(&"the host is no name that a certificate can have")
+                })?;
+                let started = self.wire.start_tls(tls()?, name);
+                started.map_err(|error| handshake.tls_failed(&error))?;
+                let next = handshake.secured();
+                return self.follow(next, tls);
+            }
+        }
+        Ok(false)
+    }
+
+    fn ended(&self, error: &io::Error) -> StoreError {
+        if self.connecting {
+            return self.handshake.unreachable(&"it does not accept a connection");
+        }
+        self.handshake.ended(error, self.wire.is_making_tls())
+    }
+}
+
+/// Whether a socket has its connection. An error when it will have none.
+fn is_connected(socket: &mut TcpStream) -> io::Result<bool> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => socket.set_nodelay(true).map(|()| true),
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_families_take_turns() {
+        let parse = |text: &str| -> VecDeque<SocketAddr> {
+            text.split(' ').map(|one| one.parse().unwrap()).collect()
+        };
+        for (given, wanted) in [
+            ("[::1]:1 [::2]:1 1.1.1.1:1 2.2.2.2:1", "[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1"),
+            ("1.1.1.1:1 2.2.2.2:1 3.3.3.3:1 [::1]:1", "1.1.1.1:1 [::1]:1 2.2.2.2:1 3.3.3.3:1"),
+            ("1.1.1.1:1 2.2.2.2:1", "1.1.1.1:1 2.2.2.2:1"),
+        ] {
+            let mut addresses = parse(given);
+            alternate(&mut addresses);
+            assert_eq!(addresses, parse(wanted), "{given}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A non-blocking socket, plain or with TLS, that carries the operations of the protocol.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::ops::Range;
+use std::sync::Arc;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
+use thiserror::Error;
+
+use super::parser::{Operation, ParseError, Parser};
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 16 * 1024;
+/// Bytes of a message's body that are kept. The largest that is of use is a JetStream response; a
+/// response that is cut cannot be parsed, and counts as none.
+const MAX_BODY: usize = 4 * 1024 * 1024;
+/// More is not added to bytes that wait to be sent.
+const MAX_OUTPUT: usize = 1024 * 1024;
+
+/// Why nothing more is read.
+#[derive(Debug, Error)]
+pub(super) enum WireError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the server sent {0}")]
+    Parse(#[from] ParseError),
+}
+
+/// See the [module](self). Events of the socket are edges, so each is remembered until a call would
+/// block.
+#[derive(Debug)]
+pub(super) struct Wire {
+    socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    parser: Parser,
+    input: Box<[u8]>,
+    /// The part of `input` that was not parsed yet.
+    unread: Range<usize>,
+    output: Vec<u8>,
+    /// How much of `output` was sent.
+    sent: usize,
+    /// Reading may give something.
+    readable: bool,
+    /// Sending failed. It is reported after everything that arrived.
+    broken: Option<io::Error>,
+}
+
+impl Wire {
+    pub(super) fn new(socket: TcpStream) -> Self {
+        Self {
+            socket,
+            tls: None,
+            parser: Parser::new(MAX_BODY),
+            input: vec![0; READ_BYTES].into(),
+            unread: 0..0,
+            output: Vec::new(),
+            sent: 0,
+            readable: true,
+            broken: None,
+        }
+    }
+
+    /// Makes TLS from here on.
+    ///
+    /// # Errors
+    /// The configuration cannot be used, or the server sent something in advance, which would pass
+    /// for something that TLS protects.
+    pub(super) fn start_tls(
+        &mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<()> {
+        if !self.unread.is_empty() {
+            return Err(io::Error::other("it sent more before TLS"));
+        }
+        let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        self.tls = Some(Box::new(tls));
+        Ok(())
+    }
+
+    /// Whether TLS is being made.
+    pub(super) fn is_making_tls(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Whether it is encrypted.
+    pub(super) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The socket, to be registered.
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// Takes note of what the socket is ready for.
+    pub(super) fn ready(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        if event.is_writable() {
+            self.flush();
+        }
+    }
+
+    /// Whether the next event of the socket must be waited for.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.readable && self.unread.is_empty()
+    }
+
+    /// Whether more may be sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.output.len() < MAX_OUTPUT
+    }
+
+    /// Sends `bytes`, or keeps them until the socket takes them.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        match self.write() {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                self.broken.get_or_insert(error);
+                // What arrived before is read to its end.
+                self.readable = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while self.sent < self.output.len() {
+            let rest = &self.output[self.sent..];
+            let written = match &mut self.tls {
+                None => retry(|| self.socket.write(rest))?,
+                Some(tls) => {
+                    let written = tls.writer().write(rest)?;
+                    write_tls(tls, &mut self.socket)?;
+                    written
+                }
+            };
+            if written == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.sent += written;
+        }
+        self.output.clear();
+        self.sent = 0;
+        self.tls.as_mut().map_or(Ok(()), |tls| write_tls(tls, &mut self.socket))
+    }
+
+    /// The next operation that has arrived.
+    ///
+    /// # Errors
+    /// The connection has ended, or cannot be understood.
+    pub(super) fn next(&mut self) -> Result<Option<Operation>, WireError> {
+        loop {
+            let mut bytes = &self.input[self.unread.clone()];
+            let operation = self.parser.next(&mut bytes)?;
+            self.unread.start = self.unread.end - bytes.len();
+            if operation.is_some() {
+                return Ok(operation);
+            }
+            if !self.readable {
+                return Ok(None);
+            }
+            match self.read() {
+                Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
+                Ok(count) => self.unread = 0..count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return self.broken.take().map_or(Ok(None), |error| Err(error.into()));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            return retry(|| self.socket.read(&mut self.input));
+        };
+        loop {
+            match tls.reader().read(&mut self.input) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            if retry(|| tls.read_tls(&mut self.socket))? == 0 {
+                return Ok(0);
+            }
+            let processed = tls.process_new_packets();
+            // An answer of the handshake, or an alert.
+            let written = write_tls(tls, &mut self.socket);
+            processed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+            if let Err(error) = written {
+                if error.kind() != ErrorKind::WouldBlock {
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Tells the server that nothing more is sent.
+    pub(super) fn shut_down(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+        }
+        self.flush();
+        // The server may have gone already.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+}
+
+fn write_tls(tls: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<()> {
+    while tls.wants_write() {
+        retry(|| tls.write_tls(socket))?;
+    }
+    Ok(())
+}
+
+/// Repeats a call that a signal interrupted.
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
