@@ -51,6 +51,6 @@ pages! {
     comparison, "comparison", "Beside other systems";
     benchmarks, "benchmarks", "How fast, how large";
     testing, "testing", "How it is tested";
-    dependencies, "dependencies", "The NATS client, and known advisories";
+    dependencies, "dependencies", "The two NATS clients, and known advisories";
     changelog, "changelog", "Versions and changes";
 }

@@ -31,6 +31,8 @@ use crate::task::spawn;
 const STAGGER: Duration = Duration::from_millis(250);
 /// Addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 16;
+/// Operations of a server that are taken in a row, so that none can keep the caller.
+const MAX_OPERATIONS: usize = 64;
 /// Threads that may hang in name resolution at a time.
 const MAX_HELPERS: usize = 4;
 
@@ -207,6 +209,11 @@ impl Dial {
         }
     }
 
+    /// Whether the next event of a socket must be waited for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.candidates.iter().all(|candidate| candidate.connecting || candidate.wire.is_idle())
+    }
+
     /// When something needs to be done if no socket becomes ready.
     pub(super) fn next_at(&self) -> Timestamp {
         let more = self.prepared.as_ref().is_some_and(|prepared| !prepared.addresses.is_empty());
@@ -333,7 +340,7 @@ impl Candidate {
             let step = self.handshake.begin()?;
             self.follow(step, tls)?;
         }
-        loop {
+        for _ in 0..MAX_OPERATIONS {
             match self.wire.next() {
                 Ok(None) => return Ok(false),
                 Ok(Some(operation)) => {
@@ -346,6 +353,7 @@ impl Candidate {
                 Err(WireError::Parse(error)) => return Err(self.handshake.unreadable(error)),
             }
         }
+        Ok(false)
     }
 
     fn follow(&mut self, step: Step, tls: TlsConfig<'_>) -> Result<bool, StoreError> {

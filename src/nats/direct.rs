@@ -180,22 +180,26 @@ impl Transport for Direct {
     }
 
     fn wait(&mut self, at_most: Duration) {
-        let idle = self.session.as_ref().is_none_or(|session| session.wire.is_idle());
+        let idle = self.session.as_ref().is_none_or(|session| session.wire.is_idle())
+            && self.dial.as_ref().is_none_or(Dial::is_idle);
         self.poll(if idle { at_most } else { Duration::ZERO });
     }
 
     fn close(&mut self, until: Timestamp) {
         self.dial = None;
-        let Some(session) = &mut self.session else { return };
-        session.wire.shut_down();
-        // The server closes its side once it has read everything.
-        while self.session.as_mut().is_some_and(|session| session.wire.next().is_ok()) {
-            let now = self.clock.now();
-            if now >= until {
-                break;
+        let mut told = false;
+        while let Some(session) = &mut self.session {
+            if !told && session.wire.is_flushed() {
+                session.wire.shut_down();
+                told = true;
             }
-            self.wait(until.since(now));
+            // The server closes its side once it has read everything.
+            let now = self.clock.now();
+            if session.wire.next().is_err() || now >= until {
+                self.session = None;
+            } else {
+                self.wait(until.since(now));
+            }
         }
-        self.session = None;
     }
 }

@@ -15,6 +15,8 @@ use super::parser::{Operation, ParseError, Parser};
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 * 1024;
+/// Reads in a row.
+const MAX_READS: usize = 16;
 /// Bytes of a message's body that are kept. The largest that is of use is a JetStream response; a
 /// response that is cut cannot be parsed, and counts as none.
 const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -110,6 +112,11 @@ impl Wire {
         !self.readable && self.unread.is_empty()
     }
 
+    /// Whether everything was sent.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.sent >= self.output.len()
+    }
+
     /// Whether more may be sent.
     pub(super) fn has_room(&self) -> bool {
         self.output.len() < MAX_OUTPUT
@@ -133,32 +140,32 @@ impl Wire {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        while self.sent < self.output.len() {
+        while !self.is_flushed() {
             let rest = &self.output[self.sent..];
             let written = match &mut self.tls {
                 None => retry(|| self.socket.write(rest))?,
-                Some(tls) => {
-                    let written = tls.writer().write(rest)?;
-                    write_tls(tls, &mut self.socket)?;
-                    written
-                }
+                Some(tls) => tls.writer().write(rest)?,
             };
+            self.sent += written;
+            if let Some(tls) = &mut self.tls {
+                write_tls(tls, &mut self.socket)?;
+            }
             if written == 0 {
                 return Err(ErrorKind::WouldBlock.into());
             }
-            self.sent += written;
         }
         self.output.clear();
         self.sent = 0;
         self.tls.as_mut().map_or(Ok(()), |tls| write_tls(tls, &mut self.socket))
     }
 
-    /// The next operation that has arrived.
+    /// The next operation that has arrived. `None` also after much was read that is not an operation
+    /// yet, so that no server can keep the caller; [`is_idle`](Self::is_idle) is false then.
     ///
     /// # Errors
     /// The connection has ended, or cannot be understood.
     pub(super) fn next(&mut self) -> Result<Option<Operation>, WireError> {
-        loop {
+        for _ in 0..MAX_READS {
             let mut bytes = &self.input[self.unread.clone()];
             let operation = self.parser.next(&mut bytes)?;
             self.unread.start = self.unread.end - bytes.len();
@@ -178,6 +185,7 @@ impl Wire {
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(None)
     }
 
     fn read(&mut self) -> io::Result<usize> {

@@ -150,6 +150,7 @@ impl ClientSetup {
                 return result;
             }
             let wait = dial.next_at().since(now).min(LONGEST_WAIT);
+            let wait = if dial.is_idle() { wait } else { Duration::ZERO };
             // Interrupted by a signal, it found nothing.
             if poll.poll(&mut events, Some(wait)).is_ok() {
                 events.iter().for_each(|event| dial.ready(event));
