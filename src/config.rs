@@ -52,7 +52,7 @@
 mod builder;
 pub mod connection;
 mod error;
-mod file;
+pub(crate) mod file;
 mod ids;
 mod json;
 mod nats;

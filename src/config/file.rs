@@ -9,12 +9,15 @@ pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// The file's text. Reads no further than needed to see that it is too long.
 pub(super) fn read(file: &Path) -> io::Result<String> {
-    // A pipe without a writer would block for ever.
-    check_regular(&fs::metadata(file)?)?;
     let mut text = String::new();
-    let bound = MAX_FILE_BYTES as u64 + 1;
-    File::open(file)?.take(bound).read_to_string(&mut text)?;
+    open(file)?.take(MAX_FILE_BYTES as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Opens a file to read it. Only a regular one: a pipe without a writer would block for ever.
+pub(crate) fn open(file: &Path) -> io::Result<File> {
+    check_regular(&fs::metadata(file)?)?;
+    File::open(file)
 }
 
 fn check_regular(data: &Metadata) -> io::Result<()> {

@@ -1,7 +1,6 @@
 //! Credentials, read for each attempt to connect.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use nkeys::KeyPair;
 use serde_json::{Map, Value};
 
 use crate::config::connection::{Auth, ConnectionSettings, Secret, ServerAddress};
+use crate::config::file::open;
 use crate::error::StoreError;
 
 /// A credentials file is a few kilobytes.
@@ -90,9 +90,8 @@ fn key_pair(seed: &str) -> Result<Arc<KeyPair>, String> {
 
 fn read_credentials(path: &Path) -> Result<Credentials, String> {
     let mut text = String::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(MAX_CREDENTIALS_BYTES)
-        .read_to_string(&mut text)
+    open(path)
+        .and_then(|file| file.take(MAX_CREDENTIALS_BYTES).read_to_string(&mut text))
         .map_err(|error| error.to_string())?;
     let mut blocks = blocks(&text);
     let jwt = blocks.next().ok_or("no JWT in it")?;

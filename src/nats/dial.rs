@@ -29,6 +29,8 @@ use crate::task::spawn;
 
 /// How much later than an address the next one is tried (RFC 8305, section 8).
 const STAGGER: Duration = Duration::from_millis(250);
+/// How long after its failure an address is tried again while others stay silent.
+const RETRY: Duration = Duration::from_millis(500);
 /// Addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 16;
 /// Operations of a server that are taken in a row, so that none can keep the caller.
@@ -73,6 +75,8 @@ pub(super) struct Dial {
     preparing: Option<Receiver<Result<Prepared, StoreError>>>,
     prepared: Option<Prepared>,
     candidates: Vec<Candidate>,
+    /// Addresses that failed. A server may come back while another address stays silent.
+    failed: VecDeque<SocketAddr>,
     /// When the next address is tried.
     next_at: Timestamp,
     last_error: Option<StoreError>,
@@ -105,6 +109,7 @@ impl Dialer {
             preparing: None,
             prepared: None,
             candidates: Vec::new(),
+            failed: VecDeque::new(),
             next_at: Timestamp::ZERO,
             last_error: None,
         };
@@ -216,8 +221,13 @@ impl Dial {
 
     /// When something needs to be done if no socket becomes ready.
     pub(super) fn next_at(&self) -> Timestamp {
-        let more = self.prepared.as_ref().is_some_and(|prepared| !prepared.addresses.is_empty());
+        let more = self.untried() > 0 || !self.failed.is_empty();
         if more { self.next_at.min(self.deadline) } else { self.deadline }
+    }
+
+    /// Addresses that were not tried yet.
+    fn untried(&self) -> usize {
+        self.prepared.as_ref().map_or(0, |prepared| prepared.addresses.len())
     }
 
     /// Goes on as far as it can without waiting.
@@ -231,27 +241,50 @@ impl Dial {
             return Some(Err(error));
         }
         loop {
-            if let Some(reached) = self.advance(&dialer.settings) {
+            if let Some(reached) = self.advance(&dialer.settings, now) {
                 return Some(Ok(reached));
             }
-            let waits = !self.candidates.is_empty();
-            let next = self.prepared.as_mut().map(|prepared| &mut prepared.addresses);
-            if next.as_ref().is_some_and(|next| next.is_empty()) && !waits {
+            if self.preparing.is_none() && self.is_over() {
                 return Some(Err(self.last_error.take().unwrap_or(StoreError::TimedOut)));
             }
             if now >= self.deadline {
                 return Some(Err(self.late(&dialer.settings)));
             }
-            if waits && now < self.next_at {
+            if !self.candidates.is_empty() && now < self.next_at {
                 return None;
             }
-            let address = next?.pop_front()?;
-            self.next_at = now + STAGGER;
+            let untried = &mut self.prepared.as_mut()?.addresses;
+            let address = untried.pop_front().or_else(|| self.failed.pop_front())?;
             match self.candidate(dialer, registry, address) {
-                Ok(candidate) => self.candidates.push(candidate),
-                Err(error) => self.last_error = Some(error),
+                Ok(candidate) => {
+                    self.candidates.push(candidate);
+                    self.next_at = now + self.stagger(now);
+                }
+                Err(error) => self.failed(address, error, now),
             }
         }
+    }
+
+    /// Whether every address was tried, and waiting for the silent ones is of no use: there are
+    /// none, or another one said what an operator must put right.
+    fn is_over(&self) -> bool {
+        let refused = self.last_error.as_ref().is_some_and(|error| !error.may_pass());
+        self.untried() == 0 && (self.candidates.is_empty() || refused)
+    }
+
+    /// The pause before the next address. The time that is left is shared among those that are left.
+    fn stagger(&self, now: Timestamp) -> Duration {
+        let left = u32::try_from(self.untried() + 1).unwrap_or(u32::MAX);
+        STAGGER.min(self.deadline.since(now) / left)
+    }
+
+    fn failed(&mut self, address: SocketAddr, error: StoreError, now: Timestamp) {
+        // What an operator must put right is worth more than that another address is silent.
+        if self.last_error.as_ref().is_none_or(StoreError::may_pass) {
+            self.last_error = Some(error);
+        }
+        self.failed.push_back(address);
+        self.next_at = if self.untried() > 0 { now } else { now + RETRY };
     }
 
     /// Takes what the helper thread prepared.
@@ -268,9 +301,10 @@ impl Dial {
     }
 
     /// Lets every candidate go on. Returns one whose handshake is over.
-    fn advance(&mut self, settings: &ConnectionSettings) -> Option<Reached> {
+    fn advance(&mut self, settings: &ConnectionSettings, now: Timestamp) -> Option<Reached> {
         let tls = self.prepared.as_ref().and_then(|prepared| prepared.tls.clone());
-        let tls = || tls.clone().map_or_else(|| tls_config(settings, &self.server), Ok);
+        let server = self.server.clone();
+        let tls = || tls.clone().map_or_else(|| tls_config(settings, &server), Ok);
         let mut index = 0;
         while let Some(candidate) = self.candidates.get_mut(index) {
             match candidate.advance(&tls) {
@@ -281,10 +315,8 @@ impl Dial {
                     return Some(Reached { address, token, wire, handshake });
                 }
                 Err(error) => {
-                    self.last_error = Some(error);
-                    // It is the next address's turn at once.
-                    self.next_at = Timestamp::ZERO;
-                    self.candidates.remove(index);
+                    let address = self.candidates.remove(index).address;
+                    self.failed(address, error, now);
                 }
             }
         }
@@ -319,8 +351,8 @@ impl Dial {
     /// The error when the time is over.
     fn late(&mut self, settings: &ConnectionSettings) -> StoreError {
         let silent = io::Error::from(ErrorKind::TimedOut);
-        let silent = self.candidates.first().map(|candidate| candidate.ended(&silent));
-        silent.or(self.last_error.take()).unwrap_or_else(|| {
+        let silent = || self.candidates.first().map(|candidate| candidate.ended(&silent));
+        self.last_error.take().or_else(silent).unwrap_or_else(|| {
             unreachable(settings, &format!("{}: the name was not resolved in time", self.server))
         })
     }

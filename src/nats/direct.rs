@@ -180,7 +180,7 @@ impl Transport for Direct {
     }
 
     fn wait(&mut self, at_most: Duration) {
-        let idle = self.session.as_ref().is_none_or(|session| session.wire.is_idle())
+        let idle = self.session.as_ref().is_none_or(Session::is_idle)
             && self.dial.as_ref().is_none_or(Dial::is_idle);
         self.poll(if idle { at_most } else { Duration::ZERO });
     }

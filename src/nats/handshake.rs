@@ -21,7 +21,7 @@ use crate::error::{StoreError, is_exhausted};
 use crate::json;
 use crate::text::excerpt;
 
-/// Messages that are kept which arrive before the PONG.
+/// Messages, and also refusals, that are kept which arrive before the PONG.
 const MAX_EARLY: usize = 64;
 
 /// The client's side of a handshake.
@@ -225,7 +225,9 @@ impl Handshake {
 
     fn error(&mut self, text: String) -> Result<(), StoreError> {
         if self.state == State::Pong && PermissionViolation::parse(&text).is_some() {
-            self.denied.push(text);
+            if self.denied.len() < MAX_EARLY {
+                self.denied.push(text);
+            }
             return Ok(());
         }
         let server = self.server.to_string().into();
@@ -261,7 +263,7 @@ impl Handshake {
         let refused =
             error.kind() == ErrorKind::InvalidData || (self.info.tls_verify && !is_timeout(error));
         match self.state {
-            State::Info if self.expects_tls() && is_timeout(error) => self.unreachable(&format!(
+            State::Info if !self.secure => self.unreachable(&format!(
                 "no INFO: {reason}; if it wants TLS first (handshake_first), set \
                  nats.tls.handshakeFirst"
             )),
@@ -271,10 +273,6 @@ impl Handshake {
             }
             _ => self.unreachable(&format!("no response to CONNECT: {reason}")),
         }
-    }
-
-    fn expects_tls(&self) -> bool {
-        !self.secure && (self.settings.tls.required || self.server.tls)
     }
 
     /// The server's version, and whether it is about to shut down.

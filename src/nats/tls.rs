@@ -1,6 +1,7 @@
 //! The configuration of TLS, from the files that it names.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use rustls::pki_types::pem::PemObject;
@@ -8,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::connection::Tls;
+use crate::config::file::open;
 
 /// Reads the files that `tls` names, and the system's authorities when it names none.
 pub(super) fn client_config(tls: &Tls) -> io::Result<ClientConfig> {
@@ -47,7 +49,8 @@ pub(super) fn client_certificate(
 ) -> io::Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>> {
     match (&tls.cert_file, &tls.key_file) {
         (Some(cert), Some(key)) => {
-            let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, &error))?;
+            let key_der = PrivateKeyDer::from_pem_reader(&mut reader(key)?)
+                .map_err(|error| bad(key, &error))?;
             Ok(Some((certificates(cert)?, key_der)))
         }
         (None, None) => Ok(None),
@@ -56,14 +59,17 @@ pub(super) fn client_certificate(
 }
 
 fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let all: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| bad(path, &error))?
+    let all: Vec<_> = CertificateDer::pem_reader_iter(&mut reader(path)?)
         .collect::<Result<_, _>>()
         .map_err(|error| bad(path, &error))?;
     if all.is_empty() {
         return Err(bad(path, &"no certificate in it"));
     }
     Ok(all)
+}
+
+fn reader(path: &Path) -> io::Result<BufReader<File>> {
+    open(path).map(BufReader::new).map_err(|error| bad(path, &error))
 }
 
 fn bad(path: &Path, error: &dyn std::fmt::Display) -> io::Error {

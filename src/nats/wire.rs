@@ -79,8 +79,11 @@ impl Wire {
         if !self.unread.is_empty() {
             return Err(io::Error::other("it sent more before TLS"));
         }
-        let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        tls.set_buffer_limit(Some(MAX_OUTPUT));
         self.tls = Some(Box::new(tls));
+        // The client speaks first.
+        self.flush();
         Ok(())
     }
 
@@ -122,21 +125,27 @@ impl Wire {
         self.output.len() < MAX_OUTPUT
     }
 
-    /// Sends `bytes`, or keeps them until the socket takes them.
+    /// Sends `bytes`, or keeps them until the socket takes them. Without room, that is the end of
+    /// the connection: a server that makes the client respond does not read.
     pub(super) fn send(&mut self, bytes: &[u8]) {
+        if !self.has_room() {
+            return self.fail(io::Error::other("it does not read what it is sent"));
+        }
         self.output.extend_from_slice(bytes);
         self.flush();
     }
 
     fn flush(&mut self) {
         match self.write() {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => {
-                self.broken.get_or_insert(error);
-                // What arrived before is read to its end.
-                self.readable = true;
-            }
+            Err(error) if error.kind() != ErrorKind::WouldBlock => self.fail(error),
             _ => {}
         }
+    }
+
+    fn fail(&mut self, error: io::Error) {
+        self.broken.get_or_insert(error);
+        // What arrived before is read to its end.
+        self.readable = true;
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -147,6 +156,7 @@ impl Wire {
                 Some(tls) => tls.writer().write(rest)?,
             };
             self.sent += written;
+            // What TLS has taken counts as sent, whether or not the socket takes it now.
             if let Some(tls) = &mut self.tls {
                 write_tls(tls, &mut self.socket)?;
             }

@@ -7,6 +7,8 @@ mod support;
 mod events;
 
 mod every_store;
+#[cfg(target_os = "linux")]
+mod exhaustion;
 mod hostile;
 mod in_memory;
 #[cfg(target_os = "linux")]

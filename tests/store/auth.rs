@@ -1,11 +1,13 @@
 //! Authentication, right and wrong, in each way that NATS has; TLS; permissions.
 
 use std::fs;
+use std::net::TcpStream;
+use std::process::Command;
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use leasehold::config::{ConfigBuilder, Tls};
+use leasehold::config::{ConfigBuilder, Tls, TransportChoice};
 use leasehold::error::StoreError;
 use leasehold::store::{Outcome, Request};
 use nkeys::KeyPair;
@@ -15,6 +17,7 @@ use crate::driver::{CLUSTER, Driver, PATIENCE, SILENCE};
 use crate::support::server::NatsServer;
 use crate::support::tls::Certificates;
 use crate::support::version::Version;
+use crate::support::wait::eventually;
 
 /// Connects with `set`, and shows that it works.
 #[track_caller]
@@ -130,11 +133,18 @@ on_both_servers!(a_credentials_file_is_read_for_every_connection, |version| {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("user.creds");
 
-    // Not there yet, then of a stranger, then right: one store sees all three.
+    // Not there yet, then a pipe, then of a stranger, then right: one store sees all four.
     let mut driver = Driver::nats(&[server.url()], |config| config.credentials_file(&file));
     let missing = driver.wait_disconnected();
     assert!(matches!(missing, StoreError::Credentials(_)), "{missing:?}");
     assert!(missing.to_string().contains("user.creds"), "{missing}");
+
+    // Nothing waits for a pipe's writer.
+    assert!(Command::new("mkfifo").arg(&file).status().expect("mkfifo").success());
+    driver.wait("the pipe's refusal", |event| {
+        format!("{event:?}").contains("not a regular file").then_some(())
+    });
+    fs::remove_file(&file).expect("removed");
 
     let stranger = KeyPair::new_user();
     let token = jwt(&KeyPair::new_account(), &stranger, &json!({ "type": "user", "version": 2 }));
@@ -200,6 +210,26 @@ on_both_servers!(many_requests_pass_over_tls, |version| {
     }
     assert_eq!(driver.read().last_seq, revision);
 });
+
+#[test]
+fn tls_before_the_first_message() {
+    let certificates = Certificates::new();
+    let first = format!("tls {{ {} handshake_first: true }}", certificates.server_config());
+    let mut server = NatsServer::builder(Version::Newest).config(&first).prepare();
+    server.launch();
+    eventually(PATIENCE, "the server to listen", || TcpStream::connect(server.address()).is_ok());
+    let tls = Tls { handshake_first: true, ..trusting(&certificates) };
+    let with = |config: ConfigBuilder| config.transport(TransportChoice::Direct).tls(tls.clone());
+    works(&server, with);
+    let error =
+        refused(&server.url(), |config| with(config).transport(TransportChoice::NatsClient));
+    is_tls(&error);
+    assert!(error.to_string().contains("nats.tls.handshakeFirst does not work"), "{error}");
+    for transport in [TransportChoice::Direct, TransportChoice::NatsClient] {
+        let error = refused(&server.url(), |config| config.transport(transport));
+        assert!(error.to_string().contains("set nats.tls.handshakeFirst"), "{error}");
+    }
+}
 
 /// A user with all permissions except those that `deny` names.
 fn restricted(version: Version, deny: &str) -> NatsServer {

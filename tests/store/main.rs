@@ -5,7 +5,10 @@
 #[macro_use]
 mod support;
 mod driver;
+#[path = "../netns/mod.rs"]
+mod netns;
 
+mod addresses;
 mod auth;
 mod contract;
 mod link;

@@ -15,13 +15,18 @@ pub struct Certificates {
 impl Certificates {
     /// Makes an authority and has it sign a server (127.0.0.1, localhost) and a client.
     pub fn new() -> Self {
+        Self::of_server(&["localhost", "127.0.0.1"])
+    }
+
+    /// The same for a server with these names.
+    pub fn of_server(names: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let certificates = Self { folder };
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, new_key()).expect("an authority");
         certificates.write("ca.pem", &authority.pem());
-        certificates.issue("server", &["localhost", "127.0.0.1"], &authority);
+        certificates.issue("server", names, &authority);
         certificates.issue("client", &["client"], &authority);
         certificates
     }

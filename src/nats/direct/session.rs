@@ -144,6 +144,11 @@ impl Session {
         self.keep_alive(now)
     }
 
+    /// Whether the next event of the socket must be waited for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.early.is_empty() && self.wire.is_idle()
+    }
+
     fn handle(&mut self, operation: Operation) -> Option<Incoming> {
         match operation {
             Operation::Message(sid, message) => self.message(sid, message),

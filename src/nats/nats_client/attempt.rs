@@ -18,7 +18,7 @@ use super::reaper::{OpenClient, Shared};
 use super::{MAX_LINE, options, tls};
 use crate::clock::{Clock, Timestamp};
 use crate::config::connection::{ConnectionSettings, ServerAddress};
-use crate::error::StoreError;
+use crate::error::{StoreError, is_exhausted};
 use crate::nats::dial::{Dialer, Reached};
 use crate::nats::handshake::Hello;
 use crate::nats::transport::{ConnectionOptions, Peer};
@@ -183,6 +183,7 @@ impl ClientSetup {
         let connect = || options.connect(address.to_string());
         match catch_unwind(AssertUnwindSafe(connect)) {
             Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) if is_exhausted(&error) => Err(StoreError::system("connect", &error)),
             Ok(Err(error)) => Err(unreachable(&self.settings, &format!("{server}: {error}"))),
             Err(_) => {
                 let error = std::io::Error::other("the nats crate panicked");
