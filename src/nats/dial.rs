@@ -64,15 +64,17 @@ pub(super) struct Reached {
 struct Prepared {
     addresses: VecDeque<SocketAddr>,
     credentials: Credentials,
-    /// When TLS is wanted, whatever the server says.
+    /// When TLS is wanted, whatever the server says; later when only the server wants it.
     tls: Option<Arc<ClientConfig>>,
 }
+
+type Preparing = Receiver<Result<Prepared, StoreError>>;
 
 /// See the [module](self).
 pub(super) struct Dial {
     pub(super) server: ServerAddress,
     deadline: Timestamp,
-    preparing: Option<Receiver<Result<Prepared, StoreError>>>,
+    preparing: Option<Preparing>,
     prepared: Option<Prepared>,
     candidates: Vec<Candidate>,
     /// Addresses that failed. A server may come back while another address stays silent.
@@ -90,6 +92,8 @@ struct Candidate {
     wire: Wire,
     /// The socket has no connection yet.
     connecting: bool,
+    /// It is to make TLS, and the configuration of that has not been read yet.
+    wants_tls: bool,
     handshake: Handshake,
 }
 
@@ -118,15 +122,27 @@ impl Dialer {
                 let addresses = VecDeque::from([SocketAddr::new(ip, server.port)]);
                 dial.prepared = Some(prepare(&self.settings, server, addresses)?);
             }
-            _ => dial.preparing = Some(self.prepare_on_thread(server.clone())?),
+            _ => {
+                let server = server.clone();
+                dial.preparing = Some(self.on_thread(move |settings| {
+                    let addresses = resolve(settings, &server)?;
+                    prepare(settings, &server, addresses)
+                })?);
+            }
         }
         Ok(dial)
     }
 
-    fn prepare_on_thread(
+    /// Prepares TLS for a server that turned out to want it.
+    fn prepare_tls(&self, server: &ServerAddress) -> Result<Preparing, StoreError> {
+        let server = ServerAddress { tls: true, ..server.clone() };
+        self.on_thread(move |settings| prepare(settings, &server, VecDeque::new()))
+    }
+
+    fn on_thread(
         &self,
-        server: ServerAddress,
-    ) -> Result<Receiver<Result<Prepared, StoreError>>, StoreError> {
+        prepare: impl FnOnce(&ConnectionSettings) -> Result<Prepared, StoreError> + Send + 'static,
+    ) -> Result<Preparing, StoreError> {
         if Arc::strong_count(&self.helpers) > MAX_HELPERS {
             return Err(unreachable(&self.settings, "name resolution hangs"));
         }
@@ -134,10 +150,8 @@ impl Dialer {
         let settings = Arc::clone(&self.settings);
         let (waker, running) = (Arc::clone(&self.waker), Arc::clone(&self.helpers));
         let work = move || {
-            let prepared = resolve(&settings, &server)
-                .and_then(|addresses| prepare(&settings, &server, addresses));
             // The attempt may be over.
-            let _ = sender.send(prepared);
+            let _ = sender.send(prepare(&settings));
             drop(sender);
             let _ = waker.wake();
             drop(running);
@@ -241,10 +255,16 @@ impl Dial {
             return Some(Err(error));
         }
         loop {
-            if let Some(reached) = self.advance(&dialer.settings, now) {
+            if let Some(reached) = self.advance(now) {
                 return Some(Ok(reached));
             }
-            if self.preparing.is_none() && self.is_over() {
+            if self.preparing.is_none() && self.candidates.iter().any(|one| one.wants_tls) {
+                match dialer.prepare_tls(&self.server) {
+                    Ok(preparing) => self.preparing = Some(preparing),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            if self.prepared.is_some() && self.is_over() {
                 return Some(Err(self.last_error.take().unwrap_or(StoreError::TimedOut)));
             }
             if now >= self.deadline {
@@ -291,7 +311,10 @@ impl Dial {
     fn take_prepared(&mut self) -> Result<(), StoreError> {
         let Some(receiver) = &self.preparing else { return Ok(()) };
         match receiver.try_recv() {
-            Ok(prepared) => self.prepared = Some(prepared?),
+            Ok(new) => match (&mut self.prepared, new?) {
+                (Some(prepared), new) => prepared.tls = new.tls,
+                (none, new) => *none = Some(new),
+            },
             Err(TryRecvError::Empty) => return Ok(()),
             // The thread has panicked, which was reported there.
             Err(TryRecvError::Disconnected) => return Err(StoreError::TimedOut),
@@ -301,13 +324,11 @@ impl Dial {
     }
 
     /// Lets every candidate go on. Returns one whose handshake is over.
-    fn advance(&mut self, settings: &ConnectionSettings, now: Timestamp) -> Option<Reached> {
+    fn advance(&mut self, now: Timestamp) -> Option<Reached> {
         let tls = self.prepared.as_ref().and_then(|prepared| prepared.tls.clone());
-        let server = self.server.clone();
-        let tls = || tls.clone().map_or_else(|| tls_config(settings, &server), Ok);
         let mut index = 0;
         while let Some(candidate) = self.candidates.get_mut(index) {
-            match candidate.advance(&tls) {
+            match candidate.advance(tls.as_ref()) {
                 Ok(false) => index += 1,
                 Ok(true) => {
                     let Candidate { address, token, wire, handshake, .. } =
@@ -345,7 +366,7 @@ impl Dial {
             .map_err(|error| handshake.failed_socket("wait for a socket", &error))?;
         let wire = Wire::new(socket);
         let host = self.server.host.clone();
-        Ok(Candidate { host, address, token, wire, connecting: true, handshake })
+        Ok(Candidate { host, address, token, wire, connecting: true, wants_tls: false, handshake })
     }
 
     /// The error when the time is over.
@@ -358,7 +379,7 @@ impl Dial {
     }
 }
 
-type TlsConfig<'a> = &'a dyn Fn() -> Result<Arc<ClientConfig>, StoreError>;
+type TlsConfig<'a> = Option<&'a Arc<ClientConfig>>;
 
 impl Candidate {
     /// Goes on as far as it can without waiting. True when the handshake is over.
@@ -372,7 +393,13 @@ impl Candidate {
             let step = self.handshake.begin()?;
             self.follow(step, tls)?;
         }
+        if std::mem::take(&mut self.wants_tls) {
+            self.follow(Step::StartTls, tls)?;
+        }
         for _ in 0..MAX_OPERATIONS {
+            if self.wants_tls {
+                break;
+            }
             match self.wire.next() {
                 Ok(None) => return Ok(false),
                 Ok(Some(operation)) => {
@@ -394,14 +421,18 @@ impl Candidate {
             Step::Done => return Ok(true),
             Step::Send(text) => self.wire.send(text.as_bytes()),
             Step::StartTls => {
+                let Some(tls) = tls.cloned() else {
+                    self.wants_tls = true;
+                    return Ok(false);
+                };
                 let handshake = &mut self.handshake;
                 let name = ServerName::try_from(self.host.clone()).map_err(|_| {
                     handshake.tls_failed(&"the host is no name that a certificate can have")
                 })?;
-                let started = self.wire.start_tls(tls()?, name);
+                let started = self.wire.start_tls(Arc::clone(&tls), name);
                 started.map_err(|error| handshake.tls_failed(&error))?;
                 let next = handshake.secured();
-                return self.follow(next, tls);
+                return self.follow(next, Some(&tls));
             }
         }
         Ok(false)

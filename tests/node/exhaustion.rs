@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use leasehold::config::TransportChoice;
 use leasehold::error::{StartError, StoreError};
 use leasehold::{Config, Event, Node};
+use nix::unistd::{Uid, getuid, setresuid};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::alone::alone;
@@ -71,9 +72,10 @@ fn without_descriptors(transport: TransportChoice) {
             let begun = Instant::now();
             let result = start(&server, transport);
             let took = begun.elapsed();
+            println!("measured: {left} descriptors: {took:.1?}: {:?}", result.as_ref().err());
             drop(taken);
             match result {
-                Ok(node) => break drop(node),
+                Ok(_) => break,
                 Err(StartError::Store(error)) => is_system(&error, "cannot "),
                 Err(error) => panic!("{left} descriptors: {error:?}"),
             }
@@ -96,6 +98,56 @@ fn a_start_without_descriptors_fails_at_once_with_nats_client() {
     without_descriptors(TransportChoice::NatsClient);
 }
 
+/// Starts a node with one more thread each time, until there are some for its transport. Each start
+/// is over at once.
+fn with_few_threads(server: &NatsServer, transport: TransportChoice) -> Result<(), StartError> {
+    // Root's threads have no limit.
+    let (root, user) = (Uid::from_raw(0), Uid::from_raw(100_000 + std::process::id()));
+    let is_root = getuid().is_root();
+    if is_root {
+        setresuid(user, user, root).expect("a user without other threads");
+    }
+    let maximum = getrlimit(Resource::Nproc).current.unwrap_or(u64::MAX);
+    let starts = (1..).map(|threads| {
+        limit(Resource::Nproc, threads);
+        let begun = Instant::now();
+        let result = start(server, transport).map(drop);
+        assert!(begun.elapsed() < AT_ONCE, "{threads} threads: {:?}", begun.elapsed());
+        result
+    });
+    let mut starts = starts.skip_while(|result| matches!(result, Err(StartError::Thread(_))));
+    let result = starts.next().expect("endless");
+    limit(Resource::Nproc, maximum);
+    if is_root {
+        setresuid(root, root, root).expect("the saved user");
+    }
+    result
+}
+
+#[test]
+fn a_start_without_threads_fails_at_once_with_direct() {
+    alone(|| {
+        let server = NatsServer::start(Version::Newest);
+        let descriptors = count("fd");
+        with_few_threads(&server, TransportChoice::Direct).expect("it needs one");
+        eventually(PATIENCE, "the threads to end", || own_threads().is_empty());
+        assert_eq!(count("fd"), descriptors);
+    });
+}
+
+/// The crate panics; what it leaves behind is a known limit.
+#[test]
+fn a_start_without_threads_fails_at_once_with_nats_client() {
+    alone(|| {
+        let server = NatsServer::start(Version::Newest);
+        match with_few_threads(&server, TransportChoice::NatsClient) {
+            Err(StartError::Store(error)) => is_system(&error, "cannot start "),
+            other => panic!("it needs several: {other:?}"),
+        }
+        start(&server, TransportChoice::NatsClient).expect("there are enough again");
+    });
+}
+
 /// A node that loses its connection and gets no descriptor says so, and recovers.
 fn out_of_descriptors(transport: TransportChoice) {
     alone(|| {
@@ -103,14 +155,17 @@ fn out_of_descriptors(transport: TransportChoice) {
         let node = start(&server, transport).expect("there are enough");
         node.wait_for_leadership(PATIENCE).expect("alone");
         limit(Resource::Nofile, 64);
-        let taken = all_but(0);
+        let mut taken = all_but(0);
         // The test itself has no descriptor to wait for the server's end.
         server.signal(rustix::process::Signal::KILL);
         let error = eventually_some(PATIENCE, "the system's error", || {
-            node.events().try_next().and_then(|event| match event {
+            // The lost connection had some.
+            taken.extend(all_but(0));
+            match node.events().try_next()? {
                 Event::Disconnected { error: error @ StoreError::System { .. } } => Some(error),
+                Event::Problem(error @ StoreError::System { .. }) => Some(error),
                 _ => None,
-            })
+            }
         });
         is_system(&error, "cannot ");
         drop(taken);
