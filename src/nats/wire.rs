@@ -153,16 +153,17 @@ impl Wire {
             let rest = &self.output[self.sent..];
             let written = match &mut self.tls {
                 None => retry(|| self.socket.write(rest))?,
-                Some(tls) => tls.writer().write(rest)?,
+                Some(tls) => {
+                    // First, as TLS takes nothing while it is full. What it has taken counts as
+                    // sent.
+                    write_tls(tls, &mut self.socket)?;
+                    tls.writer().write(rest)?
+                }
             };
-            self.sent += written;
-            // What TLS has taken counts as sent, whether or not the socket takes it now.
-            if let Some(tls) = &mut self.tls {
-                write_tls(tls, &mut self.socket)?;
-            }
             if written == 0 {
                 return Err(ErrorKind::WouldBlock.into());
             }
+            self.sent += written;
         }
         self.output.clear();
         self.sent = 0;

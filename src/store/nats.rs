@@ -58,9 +58,9 @@ const BATCH: usize = 64;
 
 /// A lease's record on a NATS server; see the [module](self).
 ///
-/// Threads: with the transport `direct` one for a moment while a name is resolved, else none. With
-/// `nats-client` those of the `nats` crate (two) while connected, one while connecting, and one for
-/// a moment while a connection is put away. All of them block all signals.
+/// Threads: with the transport `direct` one for a moment while a name is resolved or files are
+/// read, else none. With `nats-client` those of the `nats` crate (two) while connected, one while
+/// connecting, and one for a moment while a connection is put away. All of them block all signals.
 pub struct NatsStore {
     bucket: String,
     connection: Connection,

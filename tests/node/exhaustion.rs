@@ -1,6 +1,7 @@
 //! A process that may have no more descriptors or threads; and what a node needs of them.
 
 use std::fs::{self, File};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use leasehold::config::TransportChoice;
@@ -17,6 +18,8 @@ use crate::support::wait::{eventually, eventually_some};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// An error "at once" comes within this time; the connect timeout is longer.
 const AT_ONCE: Duration = Duration::from_secs(5);
+/// What has not ended by then is left behind.
+const SETTLED: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn start(server: &NatsServer, transport: TransportChoice) -> Result<Node, StartError> {
@@ -113,6 +116,11 @@ fn with_few_threads(server: &NatsServer, transport: TransportChoice) -> Result<(
         let begun = Instant::now();
         let result = start(server, transport).map(drop);
         assert!(begun.elapsed() < AT_ONCE, "{threads} threads: {:?}", begun.elapsed());
+        // The next start must not count on threads that end during it.
+        let begun = Instant::now();
+        while !own_threads().is_empty() && begun.elapsed() < SETTLED {
+            sleep(Duration::from_millis(1));
+        }
         result
     });
     let mut starts = starts.skip_while(|result| matches!(result, Err(StartError::Thread(_))));
