@@ -144,7 +144,10 @@ impl Dialer {
         prepare: impl FnOnce(&ConnectionSettings) -> Result<Prepared, StoreError> + Send + 'static,
     ) -> Result<Preparing, StoreError> {
         if Arc::strong_count(&self.helpers) > MAX_HELPERS {
-            return Err(unreachable(&self.settings, "name resolution hangs"));
+            return Err(unreachable(
+                &self.settings,
+                "earlier threads that resolve names and read files have not ended yet",
+            ));
         }
         let (sender, receiver) = bounded(1);
         let settings = Arc::clone(&self.settings);
@@ -156,9 +159,9 @@ impl Dialer {
             let _ = waker.wake();
             drop(running);
         };
-        spawn("leasehold-names", work)
-            .map(|_| receiver)
-            .map_err(|error| StoreError::system("start a thread for name resolution", &error))
+        spawn("leasehold-names", work).map(|_| receiver).map_err(|error| {
+            StoreError::system("start a thread that resolves names and reads files", &error)
+        })
     }
 }
 
@@ -230,7 +233,8 @@ impl Dial {
 
     /// Whether the next event of a socket must be waited for.
     pub(super) fn is_idle(&self) -> bool {
-        self.candidates.iter().all(|candidate| candidate.connecting || candidate.wire.is_idle())
+        let waits = |one: &Candidate| one.connecting || one.wants_tls || one.wire.is_idle();
+        self.candidates.iter().all(waits)
     }
 
     /// When something needs to be done if no socket becomes ready.
@@ -292,7 +296,7 @@ impl Dial {
         self.untried() == 0 && (self.candidates.is_empty() || refused)
     }
 
-    /// The pause before the next address. The time that is left is shared among those that are left.
+    /// The pause before the next address: the time that is left is shared among those left.
     fn stagger(&self, now: Timestamp) -> Duration {
         let left = u32::try_from(self.untried() + 1).unwrap_or(u32::MAX);
         STAGGER.min(self.deadline.since(now) / left)

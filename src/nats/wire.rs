@@ -170,8 +170,9 @@ impl Wire {
         self.tls.as_mut().map_or(Ok(()), |tls| write_tls(tls, &mut self.socket))
     }
 
-    /// The next operation that has arrived. `None` also after much was read that is not an operation
-    /// yet, so that no server can keep the caller; [`is_idle`](Self::is_idle) is false then.
+    /// The next operation that has arrived. `None` also after much was read that is not an
+    /// operation yet, so that no server can keep the caller; [`is_idle`](Self::is_idle) is false
+    /// then.
     ///
     /// # Errors
     /// The connection has ended, or cannot be understood.

@@ -9,11 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use leasehold::config::{ConfigBuilder, Tls, TransportChoice};
 use leasehold::error::StoreError;
-use leasehold::store::{Outcome, Request};
+use leasehold::store::{Outcome, Request, StoreEvent};
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
 use crate::driver::{CLUSTER, Driver, PATIENCE, SILENCE};
+use crate::support::proxy::Proxy;
 use crate::support::server::NatsServer;
 use crate::support::tls::Certificates;
 use crate::support::version::Version;
@@ -229,6 +230,30 @@ fn tls_before_the_first_message() {
         let error = refused(&server.url(), |config| config.transport(transport));
         assert!(error.to_string().contains("set nats.tls.handshakeFirst"), "{error}");
     }
+}
+
+/// More than the socket and the buffers of TLS take: nothing is sent twice, and nothing is lost.
+#[test]
+fn requests_wait_for_a_full_socket_over_tls() {
+    let certificates = Certificates::new();
+    let server = NatsServer::builder(Version::Newest).tls(&certificates).start();
+    let proxy = Proxy::start(server.address());
+    let mut driver = Driver::nats(&[proxy.url()], |config| {
+        config.tls(trusting(&certificates)).transport(TransportChoice::Direct)
+    });
+    driver.wait_connected();
+    driver.create();
+    proxy.freeze();
+    // Fewer than a store remembers, and more bytes than fit on the way.
+    let text = "x".repeat(16_000);
+    let tickets = [(); 200].map(|()| driver.submit(crate::driver::write(0, None, &text)));
+    proxy.thaw();
+    let outcomes = tickets.map(|ticket| driver.outcome(ticket));
+    let stored = outcomes.iter().filter(|one| matches!(one, Outcome::Stored { .. })).count();
+    let lost = outcomes.iter().filter(|one| matches!(one, Outcome::LostRace)).count();
+    assert_eq!((stored, lost), (1, 199));
+    let ended = |event: &StoreEvent| matches!(event, StoreEvent::Disconnected { .. });
+    assert!(!driver.seen.iter().any(ended), "{:?}", driver.seen);
 }
 
 /// A user with all permissions except those that `deny` names.

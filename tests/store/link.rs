@@ -90,7 +90,8 @@ fn a_hundred_attempts(serve: fn(TcpStream)) {
             );
             most = most.max(threads());
         }
-        assert!(most <= before + 2, "{before} threads became {most}");
+        // Four that try, and four that read names and files for them.
+        assert!(most <= before + 8, "{before} threads became {most}");
         driver.close();
         eventually(PATIENCE, "the attempt's thread to end", || threads() <= before);
         // The probes, and never a client. On a loaded machine a few end before they have begun.
