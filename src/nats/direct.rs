@@ -9,6 +9,7 @@
 //! socket, `dial.rs` an attempt to connect, `session.rs` a connection that stands.
 
 mod session;
+mod timer;
 
 use std::io;
 use std::sync::Arc;
@@ -26,15 +27,19 @@ use crate::config::connection::{ConnectionSettings, ServerAddress};
 use crate::error::StoreError;
 use crate::wait::Waker;
 use session::{Session, Subscriptions};
+use timer::Timer;
 
-/// The token of wake-ups; sockets have the ones after it.
+/// The token of wake-ups,
 const WAKE: Token = Token(0);
+/// and that of the timer; sockets have the ones after it.
+const TIMER: Token = Token(1);
 /// Sockets that may become ready in one wait; more come out of the next.
 const MAX_EVENTS: usize = 16;
 
 /// See the [module](self).
 pub(super) struct Direct {
     poll: Poll,
+    timer: Timer,
     events: Events,
     clock: Clock,
     dialer: Dialer,
@@ -60,16 +65,18 @@ impl Direct {
             |error: io::Error| StoreError::system("get a descriptor to wait on", &error);
         let poll = Poll::new().map_err(no_descriptor)?;
         let waker = mio::Waker::new(poll.registry(), WAKE).map_err(no_descriptor)?;
+        let timer = Timer::new(poll.registry(), TIMER).map_err(no_descriptor)?;
         let subscriptions = Subscriptions::new(&settings.inbox_prefix);
         let dialer = Dialer {
             settings: Arc::new(settings),
             hello: Hello { longest_info: MAX_LINE, tls_first: true, ..Hello::default() },
             waker: Arc::new(waker),
-            last_token: WAKE.0,
+            last_token: TIMER.0,
             helpers: Arc::default(),
         };
         Ok(Self {
             poll,
+            timer,
             events: Events::with_capacity(MAX_EVENTS),
             clock,
             dialer,
@@ -84,6 +91,9 @@ impl Direct {
 
     /// Waits for the sockets and for wake-ups, and takes note of what is ready.
     fn poll(&mut self, at_most: Duration) {
+        if !at_most.is_zero() {
+            self.timer.set(at_most);
+        }
         // Interrupted by a signal, it found nothing; other errors would be of this library.
         if let Err(error) = self.poll.poll(&mut self.events, Some(at_most)) {
             debug_assert_eq!(error.kind(), io::ErrorKind::Interrupted, "{error}");
