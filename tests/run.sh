@@ -168,8 +168,8 @@ package() {
 
 # The command of the README that installs `leasehold`.
 install() {
-    CARGO_INSTALL_ROOT=$PWD/target/install cargo install --locked --path . \
-        --no-default-features --features cli,vip
+    export CARGO_INSTALL_ROOT=$PWD/target/install
+    cargo install --locked --path . --no-default-features --features cli,vip
     target/install/bin/leasehold version
 }
 

@@ -148,7 +148,11 @@ impl From<StartError> for Failure {
 }
 
 fn of_store(error: &StoreError) -> leasehold_code {
-    if error.may_pass() { LEASEHOLD_E_UNREACHABLE } else { LEASEHOLD_E_SERVER }
+    match error {
+        StoreError::System { .. } => LEASEHOLD_E_SYSTEM,
+        error if error.may_pass() => LEASEHOLD_E_UNREACHABLE,
+        _ => LEASEHOLD_E_SERVER,
+    }
 }
 
 thread_local! {

@@ -148,10 +148,13 @@ fn a_start_without_threads_fails_at_once_with_direct() {
 fn a_start_without_threads_fails_at_once_with_nats_client() {
     alone(|| {
         let server = NatsServer::start(Version::Newest);
-        match with_few_threads(&server, TransportChoice::NatsClient) {
-            Err(StartError::Store(error)) => is_system(&error, "cannot start "),
-            other => panic!("it needs several: {other:?}"),
-        }
+        // A thread of the test's own that ends meanwhile makes room for one more than was meant.
+        let error =
+            (0..10).find_map(|_| match with_few_threads(&server, TransportChoice::NatsClient) {
+                Err(StartError::Store(error)) => Some(error),
+                _ => None,
+            });
+        is_system(&error.expect("it needs several"), "cannot start ");
         start(&server, TransportChoice::NatsClient).expect("there are enough again");
     });
 }

@@ -76,22 +76,7 @@ impl Client {
 
     /// Like [`connect`](Self::connect), with the error.
     pub fn try_connect(url: &str) -> io::Result<Self> {
-        let (credentials, address) = split_url(url);
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        let mut input = BufReader::new(stream.try_clone()?);
-        let greeting = read_line(&mut input)?;
-        if !greeting.starts_with("INFO ") {
-            return Err(io::Error::other(format!("no greeting: {greeting}")));
-        }
-        let options = connect_options(credentials);
-        (&stream).write_all(format!("CONNECT {options}\r\nPING\r\n").as_bytes())?;
-        let answer = read_line(&mut input)?;
-        if answer != "PONG" {
-            return Err(io::Error::other(answer));
-        }
-        stream.set_read_timeout(None)?;
+        let (stream, input) = log_in(url)?;
         let writer = Mutex::new(stream.try_clone()?);
         let ids = AtomicU64::new(1);
         let shared = Arc::new(Shared { stream, writer, state: Mutex::default(), ids });
@@ -199,6 +184,62 @@ impl Drop for Client {
     }
 }
 
+/// A connection without a thread: who calls reads and writes the socket itself.
+#[derive(Debug)]
+pub struct Plain {
+    stream: TcpStream,
+    input: BufReader<TcpStream>,
+}
+
+impl Plain {
+    /// Connects, and listens on these subjects.
+    ///
+    /// # Panics
+    /// When the server does not answer, or refuses.
+    #[track_caller]
+    pub fn connect(url: &str, subjects: &[&str]) -> Self {
+        let (stream, input) = log_in(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        let mut plain = Self { stream, input };
+        for (id, subject) in subjects.iter().enumerate() {
+            plain.send(format!("SUB {subject} {id}\r\n").as_bytes());
+        }
+        plain.send(b"PING\r\n");
+        while read_line(&mut plain.input).expect("an answer") != "PONG" {}
+        plain
+    }
+
+    /// Publishes with headers.
+    pub fn publish(&mut self, subject: &str, reply: &str, headers: &[(&str, &str)], body: &[u8]) {
+        self.send(&publication(subject, Some(reply), headers, body));
+    }
+
+    /// Waits for the next message; `None` once the connection has ended.
+    pub fn next(&mut self) -> Option<Message> {
+        loop {
+            let line = read_line(&mut self.input).ok()?;
+            let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
+            match verb {
+                "PING" => self.send(b"PONG\r\n"),
+                "MSG" | "HMSG" => {
+                    let read = read_message(verb == "HMSG", rest, &mut self.input);
+                    return read.ok().map(|(_, message)| message);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What ends the connection, for another thread.
+    pub fn handle(&self) -> TcpStream {
+        self.stream.try_clone().expect("a descriptor")
+    }
+
+    /// A failed write shows in the next read.
+    fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+}
+
 /// Messages of one subject, in their order; unsubscribes when dropped.
 #[derive(Debug)]
 pub struct Subscription {
@@ -286,18 +327,7 @@ impl Shared {
     }
 
     fn publish(&self, subject: &str, reply: Option<&str>, headers: &[(&str, &str)], body: &[u8]) {
-        let reply = reply.map_or_else(String::new, |reply| format!(" {reply}"));
-        let mut frame = if headers.is_empty() {
-            format!("PUB {subject}{reply} {}\r\n", body.len())
-        } else {
-            let block = header_block(headers);
-            let total = block.len() + body.len();
-            format!("HPUB {subject}{reply} {} {total}\r\n{block}", block.len())
-        }
-        .into_bytes();
-        frame.extend_from_slice(body);
-        frame.extend_from_slice(b"\r\n");
-        self.send(&frame);
+        self.send(&publication(subject, reply, headers, body));
     }
 
     /// Hands out what comes until the connection ends, and then ends every wait for more.
@@ -328,28 +358,80 @@ impl Shared {
     }
 
     fn deliver(&self, with_headers: bool, line: &str, input: &mut impl Read) -> io::Result<()> {
-        let malformed = || io::Error::other(format!("malformed: {line}"));
-        let words = line.split_whitespace().collect::<Vec<_>>();
-        let sizes = if with_headers { 2 } else { 1 };
-        let (names, sizes) = words.split_at(words.len().saturating_sub(sizes));
-        let sizes = sizes.iter().map(|size| size.parse().ok()).collect::<Option<Vec<usize>>>();
-        let sizes = sizes.ok_or_else(malformed)?;
-        let total = *sizes.last().ok_or_else(malformed)?;
-        let mut bytes = vec![0; total + 2];
-        input.read_exact(&mut bytes)?;
-        bytes.truncate(total);
-        let [subject, id, reply @ ..] = names else { return Err(malformed()) };
-        let head = if with_headers { sizes[0].min(total) } else { 0 };
-        let mut message = parse_headers(&String::from_utf8_lossy(&bytes[..head]));
-        (*subject).clone_into(&mut message.subject);
-        message.reply = reply.first().map(ToString::to_string);
-        message.body = bytes.split_off(head);
-        let id = id.parse::<u64>().map_err(|_| malformed())?;
+        let (id, message) = read_message(with_headers, line, input)?;
         if let Some(subscriber) = self.state().subscribers.get(&id) {
             let _ = subscriber.send(message);
         }
         Ok(())
     }
+}
+
+/// A plain socket that the server has logged in.
+fn log_in(url: &str) -> io::Result<(TcpStream, BufReader<TcpStream>)> {
+    let (credentials, address) = split_url(url);
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut input = BufReader::new(stream.try_clone()?);
+    let greeting = read_line(&mut input)?;
+    if !greeting.starts_with("INFO ") {
+        return Err(io::Error::other(format!("no greeting: {greeting}")));
+    }
+    let options = connect_options(credentials);
+    (&stream).write_all(format!("CONNECT {options}\r\nPING\r\n").as_bytes())?;
+    let answer = read_line(&mut input)?;
+    if answer != "PONG" {
+        return Err(io::Error::other(answer));
+    }
+    stream.set_read_timeout(None)?;
+    Ok((stream, input))
+}
+
+/// A message as it is sent.
+fn publication(
+    subject: &str,
+    reply: Option<&str>,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let reply = reply.map_or_else(String::new, |reply| format!(" {reply}"));
+    let mut frame = if headers.is_empty() {
+        format!("PUB {subject}{reply} {}\r\n", body.len())
+    } else {
+        let block = header_block(headers);
+        let total = block.len() + body.len();
+        format!("HPUB {subject}{reply} {} {total}\r\n{block}", block.len())
+    }
+    .into_bytes();
+    frame.extend_from_slice(body);
+    frame.extend_from_slice(b"\r\n");
+    frame
+}
+
+/// The rest of a message after its line, and the number of its subscription.
+fn read_message(
+    with_headers: bool,
+    line: &str,
+    input: &mut impl Read,
+) -> io::Result<(u64, Message)> {
+    let malformed = || io::Error::other(format!("malformed: {line}"));
+    let words = line.split_whitespace().collect::<Vec<_>>();
+    let sizes = if with_headers { 2 } else { 1 };
+    let (names, sizes) = words.split_at(words.len().saturating_sub(sizes));
+    let sizes = sizes.iter().map(|size| size.parse().ok()).collect::<Option<Vec<usize>>>();
+    let sizes = sizes.ok_or_else(malformed)?;
+    let total = *sizes.last().ok_or_else(malformed)?;
+    let mut bytes = vec![0; total + 2];
+    input.read_exact(&mut bytes)?;
+    bytes.truncate(total);
+    let [subject, id, reply @ ..] = names else { return Err(malformed()) };
+    let head = if with_headers { sizes[0].min(total) } else { 0 };
+    let mut message = parse_headers(&String::from_utf8_lossy(&bytes[..head]));
+    (*subject).clone_into(&mut message.subject);
+    message.reply = reply.first().map(ToString::to_string);
+    message.body = bytes.split_off(head);
+    let id = id.parse::<u64>().map_err(|_| malformed())?;
+    Ok((id, message))
 }
 
 fn header_block(headers: &[(&str, &str)]) -> String {

@@ -19,6 +19,11 @@ impl Version {
     /// # Panics
     /// When it is not there; the message is the command that fetches it.
     pub fn binary(self) -> PathBuf {
+        self.find().unwrap_or_else(|missing| panic!("{missing}"))
+    }
+
+    /// The same, or the command that fetches it.
+    pub fn find(self) -> Result<PathBuf, String> {
         let (variable, number) = match self {
             Self::Oldest => ("LEASEHOLD_NATS_OLDEST", "2.9.10"),
             Self::Newest => ("LEASEHOLD_NATS_NEWEST", "2.15.1"),
@@ -28,7 +33,7 @@ impl Version {
             .map(PathBuf::from)
             .or_else(|| Some(PathBuf::from(fetched)).filter(|path| path.exists()))
             .or_else(|| (self == Self::Newest).then(on_path).flatten())
-            .unwrap_or_else(|| panic!("no nats-server {number}: run tests/run.sh --servers"))
+            .ok_or_else(|| format!("no nats-server {number}: run tests/run.sh --servers"))
     }
 }
 

@@ -3,102 +3,103 @@
 
 use std::time::Duration;
 
-use leasehold::config::ConfigBuilder;
+use leasehold::config::{ConfigBuilder, TransportChoice};
 
 use super::handover::config;
 use super::member::Member;
-use super::report::{Row, Unit};
+use super::report::Budget;
 use super::stats::{Series, millis};
 use super::witness::Witness;
-use super::{Bench, settle};
+use super::yardstick::{Yardstick, create_bucket};
+use super::{Bench, CLIENTS, settle};
 use crate::support::proxy::Proxy;
 
-pub(crate) fn measure(bench: &mut Bench) {
-    let server = bench.name;
-    let killed = |seconds: f64, followers: usize| {
-        let plural = if followers == 1 { "" } else { "s" };
-        format!("SIGKILL → another leads, beyond D = {seconds} s, {followers} follower{plural}")
-    };
-    let rounds = bench.rounds(40, 2);
-    let second = config(bench, "crash");
-    let beyond = kill(bench, &second, "crash", 1, rounds);
-    let (what, median) = (killed(1.0, 1), beyond.median());
-    let row = Row::limit(&format!("{what}, median"), server, Unit::Millis, median, 5.0);
-    bench.report.row(row);
-    let row = Row::limit(&format!("{what}, p99"), server, Unit::Millis, beyond.p99(), 25.0);
-    bench.report.row(row);
-    bench.report.series(&format!("SIGKILL, beyond D = 1 s ({server})"), beyond);
-    if !bench.quick {
-        let three = config(bench, "crash-3")
-            .lease_ttl(Duration::from_secs(3))
-            .renew_interval(Duration::from_secs(1));
-        let beyond = kill(bench, &three, "crash-3", 1, 6);
-        let what = format!("{}, median", killed(3.0, 1));
-        bench.report.row(Row::limit(&what, server, Unit::Millis, beyond.median(), 5.0));
-        let crowd = config(bench, "crash-50");
-        let beyond = kill(bench, &crowd, "crash-50", 50, 10);
-        let what = format!("{}, median", killed(1.0, 50));
-        bench.report.row(Row::limit(&what, server, Unit::Millis, beyond.median(), 5.0));
+/// Kills leaders, with so many followers in another process.
+pub(crate) fn measure(bench: &mut Bench, followers: usize) {
+    let rounds = bench.rounds(if followers == 1 { 40 } else { 10 });
+    let url = bench.server.url();
+    let name = format!("crash-{followers}-{}", bench.loops);
+    bench.begin(&format!("SIGKILL, {followers} followers"));
+    create_bucket(&url, &name, 1);
+    let mut yardstick = Yardstick::new(&url, &name);
+    let mut crashes = CLIENTS.map(|client| Crash::new(&url, client, &name));
+    let (mut beyond, mut writes) = ([const { Vec::new() }; 2], Vec::new());
+    for round in 0..rounds {
+        writes.push(yardstick.write());
+        for (crash, beyond) in crashes.iter_mut().zip(&mut beyond) {
+            beyond.extend(crash.kill(bench, followers, round));
+        }
+        bench.progress.at(round + 1, rounds);
     }
-    frozen(bench);
+    let plural = if followers == 1 { "" } else { "s" };
+    let what = format!(
+        "SIGKILL → another leads, beyond D = 1 s, {followers} follower{plural}, beside one write"
+    );
+    let columns = bench.columns(&what, rounds, beyond);
+    if followers == 1 {
+        bench.plot("SIGKILL, beyond D", &columns);
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let budget = if followers == 1 { 1.0 + bench.loops as f64 / 2.0 } else { 5.0 };
+    let row = bench.row(&what, columns).beside(Series::new(writes));
+    bench.report.row(row.within(Budget::Median(budget)));
 }
 
-/// Kills the leader again and again. It is always a process of one node; its followers live in
-/// another, and when one of them has taken over it gives the lease back to a new one.
-fn kill(
-    bench: &mut Bench,
-    config: &ConfigBuilder,
-    cluster: &str,
-    followers: usize,
-    rounds: usize,
-) -> Series {
-    bench.progress.begin(&format!("{}: SIGKILL, {followers} followers", bench.name));
-    let timing = config.clone().build().expect("valid").timing().clone();
-    let ttl = timing.ttl().as_secs_f64() * 1e3;
-    let witness = Witness::new(&bench.server.url(), cluster);
-    let mut beyond = Vec::new();
-    for round in 0..rounds {
+/// The leader is always a process of one node; its followers live in another, and when one of them
+/// has taken over it gives the lease back to a new one.
+struct Crash {
+    config: ConfigBuilder,
+    witness: Witness,
+}
+
+impl Crash {
+    fn new(url: &str, client: TransportChoice, name: &str) -> Self {
+        let cluster = format!("{name}-{}", client.name());
+        Self { config: config(url, client, &cluster), witness: Witness::new(url, &cluster) }
+    }
+
+    /// Milliseconds beyond D since the victim's last renewal.
+    fn kill(&self, bench: &mut Bench, followers: usize, round: usize) -> Option<f64> {
+        let timing = self.config.clone().build().expect("valid").timing().clone();
         let name = format!("victim-{round}");
-        let mut victim = Member::start(config, &name, 1);
+        let mut victim = Member::start(&self.config, &name, 1);
         victim.became().expect("nobody else is there");
-        let mut others = Member::start(config, "heir", followers);
+        let mut others = Member::start(&self.config, "heir", followers);
         // A renewal later the heirs have heard from it, as the witness has.
         settle(bench, timing.renew_interval() + Duration::from_millis(100));
         victim.kill();
-        let heir = others.became();
-        if let Some((at, last)) = heir.zip(witness.last(&name)) {
-            beyond.push(millis(last, at) - ttl);
-        }
+        let taken = others.became().zip(self.witness.last(&name));
         others.ask("stop");
-        bench.progress.at(round + 1, rounds);
+        taken.map(|(at, last)| millis(last, at) - timing.ttl().as_secs_f64() * 1e3)
     }
-    bench.series(&format!("SIGKILL, {cluster}"), rounds, beyond)
 }
 
 /// Nothing moves on the leader's link any more, and nobody tells it.
-fn frozen(bench: &mut Bench) {
-    let rounds = bench.rounds(30, 3);
-    let server = bench.name;
-    bench.progress.begin(&format!("{server}: frozen link"));
+pub(crate) fn frozen(bench: &mut Bench) {
+    let rounds = bench.rounds(30);
+    bench.begin("frozen link");
     let proxy = Proxy::start(bench.server.address());
-    let config = config(bench, "frozen").servers([proxy.url()]);
-    let mut member = Member::start(&config, "a", 1);
-    let mut late = Vec::new();
-    for round in 0..rounds {
-        member.became().expect("nobody else is there");
-        settle(bench, Duration::from_millis(100));
-        proxy.freeze();
-        // An acknowledgement that is through already may still move it.
-        std::thread::sleep(Duration::from_millis(50));
-        let deadline = member.ask("deadline")["deadline"].as_u64();
-        let lost = member.next("lost", Duration::from_secs(20));
-        let at = lost.and_then(|lost| lost["at"].as_u64());
-        late.extend(deadline.zip(at).map(|(deadline, at)| millis(deadline, at)));
-        proxy.thaw();
-        bench.progress.at(round + 1, rounds);
-    }
-    let late = bench.series("frozen link", rounds, late);
-    let what = "frozen link: LostLeadership is delivered after the deadline, p99";
-    bench.report.row(Row::limit(what, server, Unit::Millis, late.p99(), 20.0));
-    bench.report.series(&format!("LostLeadership after the deadline ({server})"), late);
+    let late = CLIENTS.map(|client| {
+        let config = config(&proxy.url(), client, &format!("frozen-{}", client.name()));
+        let mut member = Member::start(&config, "a", 1);
+        (0..rounds).filter_map(|_| freeze(bench, &proxy, &mut member)).collect()
+    });
+    let what = "frozen link: LostLeadership is delivered after the deadline";
+    let columns = bench.columns(what, rounds, late);
+    let row = bench.row(what, columns);
+    bench.report.row(row.within(Budget::P99(20.0)));
+}
+
+/// Milliseconds from the deadline to the event.
+fn freeze(bench: &mut Bench, proxy: &Proxy, member: &mut Member) -> Option<f64> {
+    member.became().expect("nobody else is there");
+    settle(bench, Duration::from_millis(100));
+    proxy.freeze();
+    // An acknowledgement that is through already may still move it.
+    std::thread::sleep(Duration::from_millis(50));
+    let deadline = member.ask("deadline")["deadline"].as_u64();
+    let lost = member.next("lost", Duration::from_secs(20));
+    proxy.thaw();
+    let at = lost?["at"].as_u64()?;
+    Some(millis(deadline?, at))
 }

@@ -1,9 +1,9 @@
 //! Nodes in a process of their own: the part of the child, and of the parent.
 //!
 //! The child reads commands from stdin and writes JSON lines: `done` for a command, with the moment
-//! `asked` just before it was carried out; `became` and `lost`, with the moment `at` which the
-//! event was taken from its channel. It asks for nothing by itself: a child that kept the machine
-//! busy would be measured too.
+//! `asked` just before it was carried out, and of hand-overs the moment `returned`; `became` and
+//! `lost`, with the moment `at` which the event was taken from its channel. It asks for nothing by
+//! itself: a child that kept the machine busy would be measured too.
 
 use std::collections::VecDeque;
 use std::io::stdin;
@@ -55,13 +55,13 @@ impl Child {
             "start" => self.start(rest.parse().expect("a number of nodes")),
             "step_down" => {
                 done["refused"] = self.nodes[0].step_down().is_err().into();
-                // Whoever asked would wake up now, in the middle of what it measures.
-                sleep(OVER);
+                over(&mut done);
             }
             "stop" => {
                 for node in self.nodes.drain(..) {
                     node.stop();
                 }
+                over(&mut done);
             }
             "deadline" => done["deadline"] = deadline(&self.nodes[0]).into(),
             "stats" => {
@@ -88,6 +88,13 @@ impl Child {
             self.nodes.push(node);
         }
     }
+}
+
+/// Notes that the call has returned, and waits: the one who asked would wake up now, in the middle
+/// of what it measures.
+fn over(done: &mut Value) {
+    done["returned"] = now().into();
+    sleep(OVER);
 }
 
 fn deadline(node: &Node) -> Option<u64> {

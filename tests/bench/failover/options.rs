@@ -5,20 +5,40 @@ use std::process::exit;
 
 use crate::support::version::Version;
 
+/// A part of the measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Everything,
-    SmallestTtl,
-    /// Only hand-overs.
-    Handover,
-    /// Only what happens within a process.
-    Threads,
+pub(crate) enum Part {
+    StepDown,
+    Stop,
+    Start,
+    Crash,
+    Frozen,
+    Replicated,
+    Cost,
+    /// Within a process.
+    Process,
 }
+
+const PARTS: [(&str, Part); 8] = [
+    ("step-down", Part::StepDown),
+    ("stop", Part::Stop),
+    ("start", Part::Start),
+    ("crash", Part::Crash),
+    ("frozen", Part::Frozen),
+    ("replicated", Part::Replicated),
+    ("cost", Part::Cost),
+    ("process", Part::Process),
+];
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub(crate) mode: Mode,
-    pub(crate) quick: bool,
+    pub(crate) smallest_ttl: bool,
+    /// Empty for all.
+    only: Vec<Part>,
+    /// Endless loops beside, one run each.
+    pub(crate) busy: Vec<usize>,
+    /// The most rounds of each measurement.
+    pub(crate) rounds: Option<usize>,
     pub(crate) json: bool,
     pub(crate) guide: bool,
     pub(crate) servers: Vec<Version>,
@@ -26,16 +46,18 @@ pub(crate) struct Options {
     pub(crate) out: PathBuf,
 }
 
-const USAGE: &str = "options: [--quick | --full] [--json] [--server 2.9.10|2.15.1] [--seed N] \
-                     [--out FOLDER] [--guide] \
-                     [--smallest-ttl | --handover | --threads]";
+const USAGE: &str = "options: [--busy N,…] [--rounds N] [--server 2.9.10|2.15.1] [--seed N] \
+                     [--json] [--out FOLDER] [--guide] [--smallest-ttl | --only PART,…]\n\
+                     parts: step-down stop start crash frozen replicated cost process";
 
 impl Options {
     /// Reads the arguments, or ends the process with what is wrong with them.
     pub(crate) fn parse() -> Self {
         let mut options = Self {
-            mode: Mode::Everything,
-            quick: false,
+            smallest_ttl: false,
+            only: Vec::new(),
+            busy: vec![0],
+            rounds: None,
             json: false,
             guide: false,
             servers: vec![Version::Oldest, Version::Newest],
@@ -52,6 +74,10 @@ impl Options {
         options
     }
 
+    pub(crate) fn wants(&self, part: Part) -> bool {
+        !self.smallest_ttl && (self.only.is_empty() || self.only.contains(&part))
+    }
+
     fn take(
         &mut self,
         argument: &str,
@@ -61,26 +87,38 @@ impl Options {
         match argument {
             // What cargo adds.
             "--bench" => {}
-            "--quick" => self.quick = true,
-            "--full" => self.quick = false,
             "--json" => self.json = true,
             "--guide" => self.guide = true,
-            "--smallest-ttl" => self.mode = Mode::SmallestTtl,
-            "--handover" => self.mode = Mode::Handover,
-            "--threads" => self.mode = Mode::Threads,
+            "--smallest-ttl" => self.smallest_ttl = true,
+            "--only" => self.only = list(&value()?, part)?,
+            "--busy" => self.busy = list(&value()?, number)?,
+            "--rounds" => self.rounds = Some(number::<usize>(&value()?)?.max(1)),
             "--out" => self.out = value()?.into(),
-            "--seed" => {
-                self.seed = value()?.parse().map_err(|_| "--seed wants a number".to_owned())?;
-            }
-            "--server" => {
-                self.servers = vec![match value()?.as_str() {
-                    "2.9.10" => Version::Oldest,
-                    "2.15.1" => Version::Newest,
-                    other => return Err(format!("no server {other}: 2.9.10 or 2.15.1")),
-                }];
-            }
+            "--seed" => self.seed = number(&value()?)?,
+            "--server" => self.servers = list(&value()?, server)?,
             other => return Err(format!("no such option: {other}")),
         }
         Ok(())
+    }
+}
+
+fn list<T>(text: &str, one: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    text.split(',').map(one).collect()
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text} is no number"))
+}
+
+fn part(name: &str) -> Result<Part, String> {
+    let part = PARTS.iter().find(|(known, _)| *known == name);
+    part.map(|(_, part)| *part).ok_or(format!("no part {name}"))
+}
+
+fn server(name: &str) -> Result<Version, String> {
+    match name {
+        "2.9.10" => Ok(Version::Oldest),
+        "2.15.1" => Ok(Version::Newest),
+        other => Err(format!("no server {other}: 2.9.10 or 2.15.1")),
     }
 }

@@ -1,15 +1,16 @@
-//! What came of it: rows with a budget and a verdict, series, notes; as a table and as JSON.
+//! What came of it: rows with a budget and a verdict, series, notes; as tables and as JSON.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use leasehold::config::TransportChoice;
 use serde_json::{Value, json};
 
 use super::options::Options;
 use super::stats::Series;
-use super::{name, plot};
+use super::{CLIENTS, name, plot};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unit {
@@ -20,89 +21,146 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    fn show(self, value: f64) -> String {
+    fn number(self, value: f64) -> String {
         match self {
-            Self::Millis if value < 10.0 => format!("{value:.2} ms"),
-            Self::Millis => format!("{value:.0} ms"),
-            Self::Nanos => format!("{value:.1} ns"),
-            Self::Megabytes => format!("{value:.2} MiB"),
-            Self::Count => format!("{value:.2}"),
+            Self::Millis if value >= 10.0 => format!("{value:.0}"),
+            Self::Nanos => format!("{value:.1}"),
+            _ => format!("{value:.2}"),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Millis => " ms",
+            Self::Nanos => " ns",
+            Self::Megabytes => " MiB",
+            Self::Count => "",
+        }
+    }
+
+    /// The median, and the tail where there is one.
+    fn show(self, series: &Series) -> String {
+        let (median, unit) = (self.number(series.median()), self.name());
+        if series.len() <= 1 {
+            return format!("{median}{unit}");
+        }
+        let (p99, most) = (self.number(series.p99()), self.number(series.quantile(1.0)));
+        format!("{median} ({p99}, {most}){unit}")
+    }
+}
+
+/// What is allowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Budget {
+    /// So many times the yardstick of the same run.
+    Times {
+        median: f64,
+        p99: Option<f64>,
+    },
+    Median(f64),
+    P99(f64),
+}
+
+impl Budget {
+    fn show(self, unit: Unit) -> String {
+        let limit = |value| format!("≤ {}{}", unit.number(value), unit.name());
+        match self {
+            Self::Times { median, p99: None } => format!("≤ {median}×"),
+            Self::Times { median, p99: Some(p99) } => format!("≤ {median}×, p99 ≤ {p99}×"),
+            Self::Median(most) => limit(most),
+            Self::P99(most) => format!("p99 {}", limit(most)),
+        }
+    }
+
+    /// How much of it is used; more than 1 is too much.
+    fn used(self, ours: &Series, bare: Option<&Series>) -> f64 {
+        let bare = |of: fn(&Series) -> f64| bare.map_or(f64::NAN, of);
+        match self {
+            Self::Times { median, p99 } => {
+                let tail = p99.map_or(0.0, |p99| ours.p99() / bare(Series::p99) / p99);
+                (ours.median() / bare(Series::median) / median).max(tail)
+            }
+            Self::Median(most) => ours.median() / most,
+            Self::P99(most) => ours.p99() / most,
         }
     }
 }
 
-/// One line: what was measured, against what, and how it does.
+/// One line: what was measured, beside what, and how it does.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     what: String,
     server: &'static str,
+    loops: usize,
     unit: Unit,
-    value: f64,
-    /// The yardstick of the same run, where the budget is a multiple of it.
-    bare: Option<f64>,
-    budget: f64,
+    bare: Option<Series>,
+    /// By client, or one of what no client takes part in.
+    columns: Vec<Series>,
+    budget: Option<Budget>,
 }
 
 impl Row {
-    /// At most `budget` times the yardstick.
-    pub(crate) fn ratio(
-        what: &str,
-        server: &'static str,
-        unit: Unit,
-        value: f64,
-        bare: f64,
-        budget: f64,
-    ) -> Self {
-        Self { what: what.to_owned(), server, unit, value, bare: Some(bare), budget }
+    /// Of milliseconds, unless another unit follows.
+    pub(crate) fn new(what: &str, server: &'static str, columns: Vec<Series>) -> Self {
+        let what = what.to_owned();
+        Self { what, server, loops: 0, unit: Unit::Millis, bare: None, columns, budget: None }
     }
 
-    /// At most `budget`.
-    pub(crate) fn limit(
-        what: &str,
-        server: &'static str,
-        unit: Unit,
-        value: f64,
-        budget: f64,
-    ) -> Self {
-        Self { what: what.to_owned(), server, unit, value, bare: None, budget }
+    pub(crate) fn loops(self, loops: usize) -> Self {
+        Self { loops, ..self }
     }
 
-    /// How many times the yardstick it is, or how much of the budget it uses.
-    fn ratio_of(&self) -> f64 {
-        self.value / self.bare.unwrap_or(self.budget)
+    pub(crate) fn unit(self, unit: Unit) -> Self {
+        Self { unit, ..self }
     }
 
-    fn holds(&self) -> bool {
-        self.value <= self.bare.unwrap_or(1.0) * self.budget
+    /// The yardstick of the same run.
+    pub(crate) fn beside(self, bare: Series) -> Self {
+        Self { bare: Some(bare), ..self }
     }
 
-    fn verdict(&self) -> String {
-        if self.holds() {
-            return "met".to_owned();
-        }
-        let over = self.value / (self.bare.unwrap_or(1.0) * self.budget);
-        format!("missed by {over:.1}×")
+    pub(crate) fn within(self, budget: Budget) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// How many times the yardstick the median is.
+    fn ratio(&self, ours: &Series) -> Option<f64> {
+        self.bare.as_ref().map(|bare| ours.median() / bare.median())
+    }
+
+    fn used(&self, ours: &Series) -> Option<f64> {
+        self.budget.map(|budget| budget.used(ours, self.bare.as_ref()))
     }
 
     fn line(&self) -> String {
-        let value = self.unit.show(self.value);
-        let (bare, ratio, budget) = match self.bare {
-            Some(bare) => (
-                self.unit.show(bare),
-                format!("{:.2}×", self.ratio_of()),
-                format!("≤ {}×", self.budget),
-            ),
-            None => ("–".to_owned(), "–".to_owned(), format!("≤ {}", self.unit.show(self.budget))),
-        };
-        let (what, server, verdict) = (&self.what, self.server, self.verdict());
-        format!("| {what} | {server} | {value} | {bare} | {ratio} | {budget} | {verdict} |")
+        let dash = || "–".to_owned();
+        let bare = self.bare.as_ref().map_or_else(dash, |bare| self.unit.show(bare));
+        let mut line = format!("| {} | {} | {} | {bare} |", self.what, self.server, self.loops);
+        for ours in &self.columns {
+            let ratio = self.ratio(ours).map_or_else(dash, |ratio| format!("{ratio:.2}×"));
+            let verdict = match self.used(ours) {
+                None => dash(),
+                Some(used) if used <= 1.0 => "met".to_owned(),
+                Some(used) => format!("missed by {used:.2}×"),
+            };
+            let _ = write!(line, " {} | {ratio} | {verdict} |", self.unit.show(ours));
+        }
+        let budget = self.budget.map_or_else(dash, |budget| budget.show(self.unit));
+        format!("{line} {budget} |")
     }
 
     fn json(&self) -> Value {
+        let columns = self.columns.iter().map(|ours| {
+            json!({
+                "median": ours.median(), "p99": ours.p99(), "max": ours.quantile(1.0),
+                "ratio": self.ratio(ours), "met": self.used(ours).map(|used| used <= 1.0),
+            })
+        });
         json!({
-            "what": self.what, "server": self.server, "unit": format!("{:?}", self.unit),
-            "value": self.value, "yardstick": self.bare, "budget": self.budget,
-            "ratio": self.ratio_of(), "met": self.holds(),
+            "what": self.what, "server": self.server, "loops": self.loops,
+            "unit": format!("{:?}", self.unit), "yardstick": self.bare.as_ref().map(Series::median),
+            "budget": self.budget.map(|budget| budget.show(self.unit)),
+            "columns": columns.collect::<Vec<_>>(),
         })
     }
 }
@@ -112,21 +170,16 @@ pub(crate) struct Report {
     series: Vec<(String, Series)>,
     notes: Vec<String>,
     pub(crate) took: Duration,
-    quick: bool,
 }
 
 impl Report {
     pub(crate) fn new(options: &Options) -> Self {
         let servers: Vec<_> = options.servers.iter().map(|version| name(*version)).collect();
-        let notes = vec![format!(
-            "{}; nats-server {}; seed {}; {}",
-            machine(),
-            servers.join(" and "),
-            options.seed,
-            if options.quick { "a quick run, too short for the tails" } else { "a full run" }
-        )];
-        let (rows, series) = (Vec::new(), Vec::new());
-        Self { rows, series, notes, took: Duration::ZERO, quick: options.quick }
+        let notes = vec![
+            "median (p99, max) of all rounds; the ratio is that of the medians".to_owned(),
+            format!("{}; nats-server {}; seed {}", machine(), servers.join(" and "), options.seed),
+        ];
+        Self { rows: Vec::new(), series: Vec::new(), notes, took: Duration::ZERO }
     }
 
     pub(crate) fn row(&mut self, row: Row) {
@@ -142,36 +195,46 @@ impl Report {
         self.notes.push(note);
     }
 
-    /// Writes the files, and the table or the JSON to stdout.
+    /// Writes the files, and the tables or the JSON to stdout.
     pub(crate) fn publish(&self, options: &Options) {
-        let (table, json) = (self.table(), format!("{:#}\n", self.json()));
+        let (tables, json) = (self.tables(), format!("{:#}\n", self.json()));
         fs::create_dir_all(&options.out).expect("a folder for the results");
         let write = |name: &str, text: &str| {
             fs::write(options.out.join(name), text).expect("room for the results");
         };
-        write("failover.md", &table);
+        write("failover.md", &tables);
         write("failover.json", &json);
         let picture = plot::draw(&self.series);
         write("failover.svg", &picture);
         if options.guide {
-            renew_guide(&table, &picture);
+            renew_guide(&tables, &picture);
         }
-        println!("{}", if options.json { json } else { table });
+        println!("{}", if options.json { json } else { tables });
         eprintln!("files in {}; {:.0} s", options.out.display(), self.took.as_secs_f64());
     }
 
-    fn table(&self) -> String {
-        let mut text = String::from(
-            "| | nats-server | measured | yardstick | ratio | budget | |\n\
-             |---|---|---|---|---|---|---|\n",
-        );
-        for row in &self.rows {
-            let _ = writeln!(text, "{}", row.line());
-        }
-        text.push('\n');
+    fn tables(&self) -> String {
+        let clients = CLIENTS.map(|client| format!("{} | ratio | |", client.name())).join(" ");
+        let mut text = self.table(&clients, CLIENTS.len()) + &self.table("measured | ratio | |", 1);
         for note in &self.notes {
             let _ = writeln!(text, "- {note}");
         }
+        text
+    }
+
+    /// The rows of so many columns.
+    fn table(&self, heads: &str, columns: usize) -> String {
+        let mut rows = self.rows.iter().filter(|row| row.columns.len() == columns).peekable();
+        if rows.peek().is_none() {
+            return String::new();
+        }
+        let mut text = format!("| | nats-server | endless loops | yardstick | {heads} budget |\n|");
+        text.push_str(&"---|".repeat(5 + 3 * columns));
+        text.push('\n');
+        for row in rows {
+            let _ = writeln!(text, "{}", row.line());
+        }
+        text.push('\n');
         text
     }
 
@@ -184,8 +247,9 @@ impl Report {
         });
         json!({
             "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "clients": CLIENTS.map(TransportChoice::name),
             "series": series.collect::<Vec<_>>(), "notes": self.notes,
-            "seconds": self.took.as_secs_f64(), "quick": self.quick,
+            "seconds": self.took.as_secs_f64(),
         })
     }
 }
@@ -193,18 +257,19 @@ impl Report {
 /// Where the table stands in the guide.
 const MARKS: [&str; 2] = ["<!-- failover -->\n", "<!-- /failover -->"];
 
-/// Puts the table into the guide, and the picture beside this program.
-fn renew_guide(table: &str, picture: &str) {
+/// Puts the tables into the guide, and the picture beside this program.
+fn renew_guide(tables: &str, picture: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = root.join("src/guide/benchmarks.md");
     let text = fs::read_to_string(&path).expect("the page");
     let [begin, end] = MARKS.map(|mark| text.find(mark).expect("a place for the table"));
     let (before, after) = (&text[..begin + MARKS[0].len()], &text[end..]);
-    fs::write(path, format!("{before}{table}{after}")).expect("the page can be written");
+    fs::write(path, format!("{before}{tables}{after}")).expect("the page can be written");
     fs::write(root.join("tests/bench/failover.svg"), picture).expect("and the picture");
 }
 
-/// The processor, how many of its cores there are, and the kernel's version without its build.
+/// The processor, how many of its cores there are, the kernel's version without its build, and the
+/// load by others as the run begins.
 fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name"));
@@ -212,5 +277,7 @@ fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let version: Vec<&str> = kernel.trim().splitn(3, '.').take(2).collect();
-    format!("{model}, {cores} cores, Linux {}", version.join("."))
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{model}, {cores} cores, Linux {}, load {load} before", version.join("."))
 }

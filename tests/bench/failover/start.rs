@@ -4,35 +4,40 @@ use std::time::Duration;
 
 use super::handover::config;
 use super::member::Member;
-use super::report::{Row, Unit};
+use super::report::Budget;
 use super::stats::{Series, millis};
-use super::yardstick::Yardstick;
-use super::{Bench, settle};
+use super::yardstick::{Yardstick, create_bucket};
+use super::{Bench, CLIENTS, settle};
 
 pub(crate) fn measure(bench: &mut Bench) {
-    let rounds = bench.rounds(100, 10);
-    let server = bench.name;
-    bench.progress.begin(&format!("{server}: start"));
-    let config = config(bench, "start");
-    let mut yardstick = Yardstick::new(&bench.server.url(), "raw-start");
-    let mut member = Member::start(&config, "a", 1);
-    member.became().expect("nobody else is there");
-    let (mut starts, mut writes) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
+    let rounds = bench.rounds(100);
+    let url = bench.server.url();
+    bench.begin("start");
+    let cluster = |party: &str| format!("start-{}-{party}", bench.loops);
+    create_bucket(&url, &cluster("bare"), 1);
+    let mut yardstick = Yardstick::new(&url, &cluster("bare"));
+    let mut members = CLIENTS.map(|client| {
+        let mut member = Member::start(&config(&url, client, &cluster(client.name())), "a", 1);
+        member.became().expect("nobody else is there");
         member.ask("stop");
+        member
+    });
+    let (mut starts, mut writes) = ([const { Vec::new() }; 2], Vec::new());
+    for round in 0..rounds {
         settle(bench, Duration::from_millis(20));
         writes.push(yardstick.write());
-        member.forget();
-        let asked = member.moment("start 1");
-        if let Some(at) = member.became() {
-            starts.push(millis(asked, at));
+        for (member, starts) in members.iter_mut().zip(&mut starts) {
+            settle(bench, Duration::from_millis(20));
+            member.forget();
+            let asked = member.moment("start 1");
+            starts.extend(member.became().map(|at| millis(asked, at)));
+            member.ask("stop");
         }
         bench.progress.at(round + 1, rounds);
     }
-    let (starts, writes) = (bench.series("start", rounds, starts), Series::new(writes));
-    let what = "start of a node → it leads, median (probe and handshake included)";
-    let (ours, bare) = (starts.median(), writes.median());
-    bench.report.row(Row::ratio(what, server, Unit::Millis, ours, bare, 6.0));
-    bench.report.series(&format!("start ({server})"), starts);
-    bench.report.series(&format!("one write and its acknowledgement ({server})"), writes);
+    let what = "start of a node → it leads, beside one write";
+    let columns = bench.columns(what, rounds, starts);
+    bench.plot("start → leads", &columns);
+    let row = bench.row(what, columns).beside(Series::new(writes));
+    bench.report.row(row.within(Budget::Times { median: 6.0, p99: None }));
 }

@@ -1,121 +1,104 @@
-//! What cannot be avoided: messages over the same kind of connection, and nothing else.
+//! What cannot be avoided: the messages themselves, by plain sockets on one thread.
 
-use std::thread::JoinHandle;
-use std::time::Duration;
-
-use crossbeam_channel::{Receiver, bounded};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::member::now;
 use super::stats::millis;
 use crate::support::bucket::Bucket;
-use crate::support::nats::Client;
+use crate::support::nats::{Client, Message, Plain};
 
-const LIMIT: Duration = Duration::from_secs(5);
+const BODY: usize = 250;
+const INBOXES: [&str; 2] = ["_INBOX.talker", "_INBOX.taker"];
 
-/// Two connections: one writes; the other is told of it, writes in its turn, and waits until that
-/// is acknowledged.
+/// Two connections: one writes; the other is told of it, writes in its turn, and reads the
+/// acknowledgement.
 pub(crate) struct Yardstick {
-    talker: Party,
-    /// The moment of the taker's acknowledgement, and the revision.
-    taken: Receiver<(u64, u64)>,
-    taker: Option<JoinHandle<()>>,
-    stop: nats::Connection,
+    talker: Plain,
+    taker: Plain,
+    stream: String,
+    key: String,
     revision: u64,
 }
 
-/// One connection with an inbox of its own.
-struct Party {
-    connection: nats::Connection,
-    key: String,
-    inbox: String,
-    replies: nats::Subscription,
-    body: Vec<u8>,
-}
-
-impl Party {
-    fn new(url: &str, key: String, text: &str) -> Self {
-        let connection = nats::Options::new().connect(url).expect("the server is there");
-        let inbox = connection.new_inbox();
-        let replies = connection.subscribe(&inbox).expect("subscribed");
-        let body = format!("{text}{}", "x".repeat(250)).into_bytes();
-        Self { connection, key, inbox, replies, body }
-    }
-
-    fn send(&self, expected: u64) {
-        let mut headers = nats::HeaderMap::new();
-        headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
-        self.connection
-            .publish_with_reply_or_headers(&self.key, Some(&self.inbox), Some(&headers), &self.body)
-            .expect("sent");
-    }
-
-    /// The revision of the acknowledgement.
-    fn stored(&self) -> Option<u64> {
-        let reply = self.replies.next_timeout(LIMIT).ok()?;
-        let reply: Value = serde_json::from_slice(&reply.data).ok()?;
-        reply["seq"].as_u64().filter(|_| reply["error"].is_null())
-    }
-}
-
 impl Yardstick {
-    /// In a bucket of its own, that of the cluster `id`.
+    /// In a bucket of its own, that of the cluster `id`, by the server that leads it.
     pub(crate) fn new(url: &str, id: &str) -> Self {
         let client = Client::connect(url);
         let bucket = Bucket::of_cluster(&client, id);
-        let told = format!("cluster.{id}.kv.lease");
-        let mut config = bucket.usual_config();
-        let (src, dest) = (bucket.subject(">"), format!("cluster.{id}.kv.>"));
-        config["republish"] = json!({ "src": src, "dest": dest });
-        bucket.create(&config).expect("the bucket of the yardstick");
-        let first = Party::new(url, bucket.subject("lease"), "talker");
-        let second = Party::new(url, bucket.subject("lease"), "taker");
-        let stop = second.connection.clone();
-        let notices = second.connection.subscribe(&told).expect("subscribed");
-        second.connection.flush().expect("subscribed");
-        let (tell, taken) = bounded(1);
-        let thread = std::thread::spawn(move || {
-            for notice in notices.iter().filter(|notice| notice.data.starts_with(b"talker")) {
-                let sequence = notice.headers.as_ref().and_then(|all| all.get("Nats-Sequence"));
-                let Some(revision) = sequence.and_then(|text| text.parse().ok()) else { return };
-                second.send(revision);
-                let Some(stored) = second.stored() else { return };
-                if tell.send((now(), stored)).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { talker: first, taken, taker: Some(thread), stop, revision: 0 }
+        let notices = format!("cluster.{id}.kv.lease");
+        Self {
+            talker: Plain::connect(url, &[INBOXES[0]]),
+            taker: Plain::connect(url, &[INBOXES[1], &notices]),
+            stream: bucket.stream(),
+            key: bucket.subject("lease"),
+            revision: 0,
+        }
     }
 
     /// Write, notice, write, acknowledgement: in milliseconds.
     pub(crate) fn three_hops(&mut self) -> f64 {
         let begun = now();
-        self.talker.send(self.revision);
-        let (ended, revision) = self.taken.recv_timeout(LIMIT).expect("the taker goes on");
-        self.talker.stored().expect("stored");
-        self.revision = revision;
+        self.send(0, "talker");
+        let noticed = wait(&mut self.taker, |message| {
+            let revision = message.header("Nats-Sequence")?.parse().ok()?;
+            (message.body.starts_with(b"talker") && revision > self.revision).then_some(revision)
+        });
+        self.revision = noticed;
+        self.send(1, "taker");
+        self.revision = acknowledged(&mut self.taker);
+        let ended = now();
+        acknowledged(&mut self.talker);
         millis(begun, ended)
     }
 
-    /// Write and acknowledgement. The bytes are such that nobody takes notice.
+    /// Write and acknowledgement.
     pub(crate) fn write(&mut self) -> f64 {
-        let body = std::mem::replace(&mut self.talker.body, b"nobody".to_vec());
         let begun = now();
-        self.talker.send(self.revision);
-        self.revision = self.talker.stored().expect("stored");
-        let ended = now();
-        self.talker.body = body;
-        millis(begun, ended)
+        self.send(0, "nobody");
+        self.revision = acknowledged(&mut self.talker);
+        millis(begun, now())
+    }
+
+    /// A write such as the library's, by the talker (0) or the taker (1).
+    fn send(&mut self, party: usize, text: &str) {
+        let expected = self.revision.to_string();
+        let id = format!("{text}-{expected}");
+        let headers = [
+            ("Nats-Expected-Stream", self.stream.as_str()),
+            ("Nats-Expected-Last-Subject-Sequence", &expected),
+            ("Nats-Msg-Id", &id),
+        ];
+        let body = format!("{text}{}", "x".repeat(BODY));
+        let socket = if party == 0 { &mut self.talker } else { &mut self.taker };
+        socket.publish(&self.key, INBOXES[party], &headers, body.as_bytes());
     }
 }
 
-impl Drop for Yardstick {
-    fn drop(&mut self) {
-        // Ends the taker's subscription, and with it the thread.
-        self.stop.clone().close();
-        if let Some(taker) = self.taker.take() {
-            let _ = taker.join();
+/// Makes the bucket of the cluster `id`, whose writes are told as the library's are.
+pub(crate) fn create_bucket(url: &str, id: &str, replicas: u64) {
+    let client = Client::connect(url);
+    let bucket = Bucket::of_cluster(&client, id);
+    let mut config = bucket.usual_config();
+    let (src, dest) = (bucket.subject(">"), format!("cluster.{id}.kv.>"));
+    config["republish"] = json!({ "src": src, "dest": dest });
+    config["num_replicas"] = replicas.into();
+    bucket.create(&config).expect("a bucket");
+}
+
+/// Reads messages until `find` finds something.
+fn wait<T>(socket: &mut Plain, mut find: impl FnMut(&Message) -> Option<T>) -> T {
+    loop {
+        let message = socket.next().expect("the server is there");
+        if let Some(found) = find(&message) {
+            return found;
         }
     }
+}
+
+/// The revision of the next acknowledgement.
+fn acknowledged(socket: &mut Plain) -> u64 {
+    wait(socket, |message| {
+        let inbox = message.subject.starts_with("_INBOX.");
+        inbox.then(|| message.json()["seq"].as_u64().expect("stored"))
+    })
 }
