@@ -106,6 +106,11 @@ impl Notices {
         self.unconfirmed.as_ref().map(|noticed| &noticed.observed)
     }
 
+    /// When the oldest notice arrived that no read has reached yet.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.oldest.map(|(_, at)| at)
+    }
+
     /// The highest revision that was noticed.
     pub(super) fn highest(&self) -> u64 {
         let noticed = [self.holder(), self.unconfirmed()].into_iter().flatten();

@@ -10,6 +10,10 @@ use crate::lease::{Epoch, Lease, SessionId};
 /// The longest time between two reads of an observer, unless the TTL is longer.
 const OBSERVER_POLL: Duration = Duration::from_secs(30);
 
+/// How long after the first notice of a new term a follower reads it. Until then the server and the
+/// processors are left to the new leader, whose own requests are under way.
+const NEW_TERM_READ_DELAY: Duration = Duration::from_millis(10);
+
 /// The moments that follow from what this node did. The waits for other nodes follow from the
 /// record instead, see [`Plan`].
 #[derive(Debug)]
@@ -183,8 +187,10 @@ impl Election {
         }
         // A term that was read has two advantages: its epoch is not given again even if the bucket
         // is lost, and its release can be challenged unread.
-        if self.view.noticed_other_term() && !self.settings.observer {
-            return Some(last + self.settings.timing.request_timeout());
+        if let Some(noticed) = self.view.other_term_noticed_at().filter(|_| !self.settings.observer)
+        {
+            let spaced = last + self.settings.timing.request_timeout();
+            return Some(spaced.max(noticed + NEW_TERM_READ_DELAY));
         }
         Some(match (self.settings.observer, self.view.notices.trusted) {
             (true, _) => last + ttl.max(OBSERVER_POLL),

@@ -162,11 +162,13 @@ impl RecordView {
         (newest && ends_term(release, read)).then_some(noticed)
     }
 
-    /// Whether the notices name a term that was not read yet.
-    pub(super) fn noticed_other_term(&self) -> bool {
+    /// When the oldest unsettled notice arrived, if the newest holder in the notices has a term
+    /// that was not read yet.
+    pub(super) fn other_term_noticed_at(&self) -> Option<Timestamp> {
         let term = |s: &Observation| s.lease().map(|lease| (lease.session, lease.epoch));
-        let noticed = self.notices.holder().and_then(term);
-        noticed.is_some() && noticed != self.confirmed().and_then(term)
+        let holder = self.notices.holder()?;
+        let unread = term(holder) != self.confirmed().and_then(term);
+        unread.then(|| self.notices.oldest().unwrap_or(holder.first_seen))
     }
 
     /// An epoch that existed is never given again, whatever became of its bucket.

@@ -225,3 +225,17 @@ fn a_release_that_proves_to_be_for_another_node_waits() {
     node.advance(secs(1));
     assert_eq!(node.sent_write().0, Expect::revision(6));
 }
+
+/// The server and the processors are left to the new leader.
+#[test]
+fn a_noticed_new_term_is_read_a_moment_later() {
+    let mut node = follower();
+    node.advance(secs(2));
+    node.notice(6, &held("third", 3, 8, 4));
+    assert_eq!((node.command.clone(), node.wake_at), (None, node.now + Duration::from_millis(10)));
+    node.advance(Duration::from_millis(9));
+    node.notice(7, &held("third", 3, 8, 5));
+    assert_eq!(node.command, None);
+    node.advance(Duration::from_millis(1));
+    assert!(node.is_reading(), "further notices do not delay it");
+}
