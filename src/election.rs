@@ -54,7 +54,7 @@
 //! # Rules that keep the argument true
 //! * **A read is not a renewal.** A record that is read back proves that a write was stored. The
 //!   term counts from when that write was sent, and only if this node remembers having sent it.
-//! * **An ended term stays ended**, however late an acknowledgement arrives. [`TermCell`] enforces
+//! * **An ended term stays ended**, however late an acknowledgement arrives. `TermCell` enforces
 //!   it.
 //! * **Absence is an observation.** A deleted key has to be absent for *D*, like any held record.
 //!   The challenge then has two conditions: there is no record, and nothing was written into the
@@ -78,7 +78,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::leadership::TermCell;
 use crate::lease::{Epoch, Lease};
@@ -148,10 +148,17 @@ impl Election {
         }
     }
 
-    /// The cell that says whether this node leads. Share it with the threads that ask.
-    #[must_use]
-    pub fn cell(&self) -> &Arc<TermCell> {
+    /// The cell that says whether this node leads, for the threads that ask.
+    pub(crate) fn cell(&self) -> &Arc<TermCell> {
         &self.cell
+    }
+
+    /// The term in force when `clock` is read, which is during this call, and its deadline. Ends a
+    /// term whose deadline is past.
+    #[must_use]
+    pub fn in_force(&self, clock: &Clock) -> Option<(Epoch, Timestamp)> {
+        let (epoch, deadline) = self.cell.in_force(clock)?;
+        Epoch::new(epoch).map(|epoch| (epoch, deadline))
     }
 
     /// Whether a resigned term is draining, or its release is being written.
@@ -178,6 +185,12 @@ impl Election {
     #[must_use]
     pub fn reported_leader(&self) -> Option<&(String, Epoch)> {
         self.reported.leader.as_ref()
+    }
+
+    /// The value of the last [`Change::MetaChanged`].
+    #[must_use]
+    pub fn reported_meta(&self) -> Option<&serde_json::Value> {
+        self.reported.meta.as_ref()
     }
 
     /// Whether the store is connected, and the connection was not given up.

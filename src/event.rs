@@ -1,11 +1,12 @@
 //! Events of a node, and the reasons why terms end.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use log::Level;
+use serde::Serialize;
 
+use crate::drain::DrainGuard;
 use crate::error::StoreError;
 use crate::leadership::Leadership;
 use crate::lease::{Epoch, SessionId};
@@ -44,6 +45,13 @@ pub enum Event {
         leader: Option<String>,
         /// The epoch of the leader; `None` when no leader is known.
         epoch: Option<Epoch>,
+    },
+    /// The application value of the leader is another one now: the leader has
+    /// [set](crate::NodeHandle::set_meta) it, or another leader has another value. When the leader
+    /// changes too, this comes after [`LeaderChanged`](Self::LeaderChanged).
+    MetaChanged {
+        /// The value; `None` when the leader has none, or no leader is known.
+        meta: Option<serde_json::Value>,
     },
     /// The node has connected.
     Connected {
@@ -105,6 +113,7 @@ impl Event {
             | Self::TtlMismatch { .. }
             | Self::Problem(_)
             | Self::Missed { .. } => Level::Warn,
+            Self::MetaChanged { .. } => Level::Debug,
             _ => Level::Info,
         }
     }
@@ -121,6 +130,8 @@ impl fmt::Display for Event {
                 write!(f, "learns that {leader} leads, epoch {epoch}")
             }
             Self::LeaderChanged { .. } => f.write_str("knows no leader"),
+            Self::MetaChanged { meta: Some(_) } => f.write_str("learns the value of the leader"),
+            Self::MetaChanged { meta: None } => f.write_str("knows no value of the leader"),
             Self::Connected { server } => write!(f, "is connected to {server}"),
             Self::Disconnected { error } => write!(f, "is disconnected: {error}"),
             Self::DuplicateNodeId { session } => {
@@ -214,7 +225,8 @@ impl fmt::Display for Cause {
 }
 
 /// The role of a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The node leads.
     Leader,
@@ -230,38 +242,6 @@ impl fmt::Display for Role {
             Self::Leader => "leader",
             Self::Follower => "follower",
         })
-    }
-}
-
-/// Delays the release of a lease while work of its term goes on.
-///
-/// Clone it for each piece of work. The lease is released when the last clone is dropped, on any
-/// thread. Dropping never blocks.
-#[derive(Clone)]
-pub struct DrainGuard {
-    _drain: Arc<Drain>,
-}
-
-impl DrainGuard {
-    /// A guard that calls `drained` when its last clone is dropped.
-    pub(crate) fn new(drained: impl FnOnce() + Send + Sync + 'static) -> Self {
-        Self { _drain: Arc::new(Drain(Some(Box::new(drained)))) }
-    }
-}
-
-impl fmt::Debug for DrainGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DrainGuard")
-    }
-}
-
-struct Drain(Option<Box<dyn FnOnce() + Send + Sync>>);
-
-impl Drop for Drain {
-    fn drop(&mut self) {
-        if let Some(drained) = self.0.take() {
-            drained();
-        }
     }
 }
 

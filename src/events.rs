@@ -15,6 +15,8 @@ mod sink;
 use std::collections::VecDeque;
 #[cfg(unix)]
 use std::io;
+use std::mem::forget;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 #[cfg(unix)]
 use std::sync::OnceLock;
@@ -29,16 +31,23 @@ use parking_lot::Mutex;
 pub use self::pollable::Pollable;
 pub(crate) use self::sink::EventSink;
 
-use crate::event::{DrainGuard, Event};
+use crate::drain::DrainGuard;
+use crate::event::Event;
 use crate::lease::Epoch;
 use crate::sys::Line;
 use readiness::Readiness;
 
-/// The events of a node, for any number of threads. Each event goes to one of them.
+/// A queue with the events of a node. Any number of threads may take from it; each event goes to
+/// one of them.
 ///
-/// Every clone must be drained, and every clone of its [`receiver`](Self::receiver) too:
-/// [`Node::stop`](crate::Node::stop) waits for the drain guards in a queue that has another owner.
-#[derive(Clone, Debug)]
+/// A node has one queue of its own, [`Node::events`](crate::Node::events), and one more for each
+/// [`subscribe`](crate::NodeHandle::subscribe). Every queue gets every event.
+///
+/// # What a release waits for
+/// From the first time that events are asked for, the release of a lease waits for the drain guard
+/// in the [`Event::Resigning`] of this queue, until that was dropped. A queue that is never asked
+/// holds nothing up, and one that is dropped holds nothing up any more.
+#[derive(Debug)]
 pub struct Events {
     receiver: Receiver<Event>,
     shared: Arc<Shared>,
@@ -48,6 +57,8 @@ pub struct Events {
 struct Shared {
     /// The application takes events here: a release waits for its drain guards.
     attached: AtomicBool,
+    /// The queue was dropped: nobody takes events any more.
+    dropped: AtomicBool,
     closed: AtomicBool,
     missed: AtomicU64,
     /// Events that had no room in the channel when the node ended. Filled before `closed` is set.
@@ -89,6 +100,7 @@ impl Events {
         if self.shared.origin.is_inherited() {
             return None;
         }
+        self.attach();
         readiness::take(|| self.pop(), self.shared.readiness())
     }
 
@@ -109,6 +121,7 @@ impl Events {
             sleep(timeout);
             return None;
         }
+        self.attach();
         match self.receiver.recv_timeout(timeout) {
             Ok(event) => Some(event),
             // Clears the descriptor.
@@ -146,6 +159,7 @@ impl Events {
     #[cfg(unix)]
     #[allow(clippy::expect_used, reason = "the message names the invariant")]
     pub fn pollable(&self) -> io::Result<Pollable> {
+        self.attach();
         let slot = &self.shared.pollable;
         if slot.get().is_none() {
             let new = Pollable::new()?;
@@ -158,8 +172,12 @@ impl Events {
     /// The channel itself, for `crossbeam_channel::select!`. When it is disconnected, call
     /// [`try_next`](Self::try_next) for the last events: those that had no room in the channel when
     /// the node stopped.
+    ///
+    /// Take from the receiver, or from a clone of it, only while this `Events` exists. To take
+    /// events on a thread that outlives it, [subscribe](crate::NodeHandle::subscribe) there.
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Event> {
+        self.attach();
         &self.receiver
     }
 
@@ -176,7 +194,9 @@ impl Events {
 
     /// From now on, releases wait for the drain guards of this queue.
     pub(crate) fn attach(&self) {
-        self.shared.attached.store(true, Ordering::SeqCst);
+        if !self.shared.attached.load(Ordering::SeqCst) {
+            self.shared.attached.store(true, Ordering::SeqCst);
+        }
     }
 
     /// From now on, no release waits for a drain guard of this queue, whether its event was taken
@@ -199,10 +219,27 @@ impl Events {
         drop(newest.and_then(|(_, guard)| guard.lock().take()));
     }
 
-    /// A queue that stays empty. Put in place of the last handle to a queue, it drops the events in
-    /// that queue, and those to come.
-    pub(crate) fn empty() -> Self {
-        queue(1).1
+    /// Drops the events in the queue, with their drain guards, and those to come. Guards that were
+    /// taken stay.
+    pub(crate) fn abandon(&self) {
+        self.shared.dropped.store(true, Ordering::SeqCst);
+        // A clone of the receiver would keep them.
+        while self.receiver.try_recv().is_ok() {}
+    }
+}
+
+// The queue is changed by the channel only, in one step.
+impl UnwindSafe for Events {}
+impl RefUnwindSafe for Events {}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        if self.shared.origin.is_inherited() {
+            // The last receiver takes a lock, which a thread of the parent may hold.
+            forget(self.receiver.clone());
+        } else {
+            self.abandon();
+        }
     }
 }
 

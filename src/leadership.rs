@@ -1,6 +1,6 @@
 //! Whether this node leads, decided by comparing the clock with a deadline.
 //!
-//! [`Leadership`] is the token of one term. [`TermCell`] holds the epoch and the deadline of the
+//! [`Leadership`] is the token of one term. A `TermCell` holds the epoch and the deadline of the
 //! current term, and serves all terms of a node in turn. The renewal thread writes it; any number
 //! of threads read it. Three rules make the answers consistent:
 //!
@@ -15,6 +15,7 @@
 //! in the child.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 #[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::clock::{Clock, Timestamp};
+use crate::drain::{DrainGuard, WeakDrainGuard};
 use crate::lease::{Epoch, SessionId};
 use crate::sys::{AtomicU64, Line, Ordering};
 
@@ -30,7 +32,7 @@ const ENDED: u64 = 0;
 
 /// The epoch and the deadline of the current term of a node.
 #[derive(Default)]
-pub struct TermCell(Line);
+pub(crate) struct TermCell(Line);
 
 impl TermCell {
     #[inline]
@@ -44,7 +46,7 @@ impl TermCell {
     }
 
     /// Starts a term. The term before it must have ended.
-    pub fn begin(&self, epoch: Epoch, deadline: Timestamp) {
+    pub(crate) fn begin(&self, epoch: Epoch, deadline: Timestamp) {
         debug_assert_eq!(self.deadline().load(Ordering::SeqCst), ENDED, "a term is in force");
         self.epoch().store(epoch.as_u64(), Ordering::SeqCst);
         self.deadline().store(deadline.as_nanos(), Ordering::SeqCst);
@@ -53,7 +55,7 @@ impl TermCell {
     /// Moves the deadline to `until`, never back. Returns false when the term has ended. A term
     /// whose deadline is at or before `now` ends by this call.
     #[must_use]
-    pub fn extend(&self, now: Timestamp, until: Timestamp) -> bool {
+    pub(crate) fn extend(&self, now: Timestamp, until: Timestamp) -> bool {
         let mut deadline = self.deadline().load(Ordering::SeqCst);
         loop {
             if deadline == ENDED {
@@ -69,13 +71,13 @@ impl TermCell {
     }
 
     /// Ends the term, if there is one.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.deadline().store(ENDED, Ordering::SeqCst);
     }
 
     /// Whether the last term was ended. Does not look at the clock.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.deadline().load(Ordering::SeqCst) == ENDED
     }
 
@@ -84,7 +86,7 @@ impl TermCell {
     /// only when a renewal comes in between, at most once per renew interval.
     #[inline]
     #[must_use]
-    pub fn in_force(&self, clock: &Clock) -> Option<(u64, Timestamp)> {
+    pub(crate) fn in_force(&self, clock: &Clock) -> Option<(u64, Timestamp)> {
         if self.0.is_inherited() {
             return None;
         }
@@ -151,11 +153,35 @@ pub struct Leadership {
     clock: Clock,
     epoch: Epoch,
     session: SessionId,
+    drain: WeakDrainGuard,
+}
+
+/// Tokens are equal if they are of the same term.
+impl PartialEq for Leadership {
+    fn eq(&self, other: &Self) -> bool {
+        (self.epoch, self.session) == (other.epoch, other.session)
+    }
+}
+
+impl Eq for Leadership {}
+
+impl Hash for Leadership {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.epoch, self.session).hash(state);
+    }
 }
 
 impl Leadership {
-    pub(crate) fn new(cell: Arc<TermCell>, clock: Clock, epoch: Epoch, session: SessionId) -> Self {
-        Self { cell, clock, epoch, session }
+    /// `drain` is that of the term. It exists from before the term begins until the term is
+    /// resigned or lost.
+    pub(crate) fn new(
+        cell: Arc<TermCell>,
+        clock: Clock,
+        epoch: Epoch,
+        session: SessionId,
+        drain: WeakDrainGuard,
+    ) -> Self {
+        Self { cell, clock, epoch, session, drain }
     }
 
     /// The term's fencing number. Send it along with every effect.
@@ -175,6 +201,19 @@ impl Leadership {
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.deadline().is_some()
+    }
+
+    /// Registers work of this term: when the node gives the term up, it releases the lease only
+    /// after the guard was dropped. `None` once the term is over: do not begin the work then.
+    ///
+    /// The guard does not prolong the term. The work still has to ask the token before each step.
+    /// Never blocks and takes no lock.
+    #[must_use]
+    pub fn hold(&self) -> Option<DrainGuard> {
+        let guard = self.drain.upgrade()?;
+        // Asked after the guard exists. If the term is in force now, it ends later, and its release
+        // waits for this guard.
+        self.is_valid().then_some(guard)
     }
 
     /// How long the term lasts if no renewal succeeds; zero once it has ended.
@@ -229,7 +268,8 @@ mod tests {
         let clock = Clock::manual(at(1));
         cell.begin(epoch(4), at(deadline));
         let session = SessionId::from_bits(1);
-        let token = Leadership::new(Arc::clone(&cell), clock.clone(), epoch(4), session);
+        let drain = WeakDrainGuard::default();
+        let token = Leadership::new(Arc::clone(&cell), clock.clone(), epoch(4), session, drain);
         (cell, clock, token)
     }
 
@@ -274,6 +314,29 @@ mod tests {
     fn debug_output_shows_epoch_and_deadline() {
         let (cell, _clock, _token) = leading(5);
         assert_eq!(format!("{cell:?}"), "TermCell { epoch: 4, deadline: 5000000000 }");
+    }
+
+    #[test]
+    fn work_is_registered_while_the_term_is_in_force_and_not_after_it() {
+        let (cell, clock, token) = leading(5);
+        assert!(token.hold().is_none(), "its term has no drain any more");
+        let guard = DrainGuard::new(|| {});
+        let token = Leadership { drain: guard.downgrade(), ..token };
+        assert!(token.hold().is_some());
+        cell.end();
+        assert!(token.hold().is_none());
+        cell.begin(epoch(6), at(9));
+        assert!(token.hold().is_none(), "another term");
+        assert!(clock.now() < at(9));
+    }
+
+    #[test]
+    fn tokens_are_equal_if_they_are_of_the_same_term() {
+        let (_, _, token) = leading(5);
+        let (_, _, same) = leading(9);
+        assert_eq!(token, same);
+        assert_ne!(token, Leadership { epoch: epoch(5), ..same.clone() });
+        assert_ne!(token, Leadership { session: SessionId::from_bits(2), ..same });
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -25,8 +26,18 @@ pub const MAX_TTL: Duration = Duration::from_secs(3600);
 
 /// The fencing number of a term: higher than that of every earlier term. 1 … `i64::MAX`, because
 /// go-cluster's type is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+///
+/// ```
+/// use leasehold::Epoch;
+///
+/// let epoch = Epoch::new(7).unwrap();
+/// assert_eq!("7".parse(), Ok(epoch));
+/// assert_eq!((u64::from(epoch), epoch.to_string()), (7, "7".to_owned()));
+/// assert_eq!(serde_json::from_str::<Epoch>("7").unwrap(), epoch);
+/// assert!(Epoch::new(0).is_none() && "+7".parse::<Epoch>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "u64", try_from = "u64")]
 pub struct Epoch(NonZeroU64);
 
 impl Epoch {
@@ -46,6 +57,37 @@ impl Epoch {
     }
 }
 
+impl From<Epoch> for u64 {
+    fn from(epoch: Epoch) -> Self {
+        epoch.as_u64()
+    }
+}
+
+impl TryFrom<u64> for Epoch {
+    type Error = InvalidEpoch;
+
+    fn try_from(number: u64) -> Result<Self, InvalidEpoch> {
+        Self::new(number).ok_or(InvalidEpoch)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = InvalidEpoch;
+
+    /// Reads decimal digits, without a sign.
+    fn from_str(text: &str) -> Result<Self, InvalidEpoch> {
+        // `parse` would accept a sign.
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| digits);
+        number.and_then(Self::new).ok_or(InvalidEpoch)
+    }
+}
+
+/// The text or number is no epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an epoch: must be a whole number from 1 to {}", Epoch::MAX)]
+pub struct InvalidEpoch;
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -53,7 +95,20 @@ impl fmt::Display for Epoch {
 }
 
 /// 128 random bits that tell one start of a node from every other, even of the same node id.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// As text, and in JSON, it is 32 hexadecimal digits.
+///
+/// ```
+/// use leasehold::SessionId;
+///
+/// let session = SessionId::from_bits(0xab);
+/// let text = session.to_string();
+/// assert_eq!(text, "000000000000000000000000000000ab");
+/// assert_eq!(text.parse(), Ok(session));
+/// assert_eq!(serde_json::to_value(session).unwrap(), text);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct SessionId(u128);
 
 impl SessionId {
@@ -69,13 +124,37 @@ impl SessionId {
         self.0
     }
 
+}
+
+impl FromStr for SessionId {
+    type Err = InvalidSessionId;
+
     /// Reads 32 hexadecimal digits.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
         let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        if hex { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+        let bits = u128::from_str_radix(text, 16).ok().filter(|_| hex);
+        bits.map(Self).ok_or(InvalidSessionId)
     }
 }
+
+impl From<SessionId> for String {
+    fn from(session: SessionId) -> Self {
+        session.to_string()
+    }
+}
+
+impl TryFrom<String> for SessionId {
+    type Error = InvalidSessionId;
+
+    fn try_from(text: String) -> Result<Self, InvalidSessionId> {
+        text.parse()
+    }
+}
+
+/// The text is no session id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a session id: must be 32 hexadecimal digits")]
+pub struct InvalidSessionId;
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -200,9 +279,9 @@ impl TryFrom<Json> for Lease {
         if let Some(ttl) = ttl.filter(|ttl| !(MIN_TTL..=MAX_TTL).contains(ttl)) {
             return bad(format!("ttl_ms is {}, must be 100 to 3600000", ttl.as_millis()));
         }
-        let session = match raw.session.as_deref().map(SessionId::parse) {
-            Some(None) => return bad("session is not 32 hexadecimal digits".to_owned()),
-            session => session.flatten(),
+        let session = match raw.session.as_deref().map(str::parse) {
+            Some(Err(_)) => return bad("session is not 32 hexadecimal digits".to_owned()),
+            session => session.and_then(Result::ok),
         };
         for (field, id) in [("node_id", Some(&raw.node_id)), ("successor", raw.successor.as_ref())]
         {

@@ -44,6 +44,8 @@
 //! |---|---|
 //! | lead | [`Node`], [`Config`], [`Event`], [`Leadership`] |
 //! | watch without taking part | [`Observer`] |
+//! | take events on several threads | [`NodeHandle::subscribe`] |
+//! | test a program without a server | [`testing`], [`store::memory`] |
 //! | get calls instead of events | [`Hooks`] |
 //! | refuse the writes of a former leader | [`fence`] |
 //! | hold virtual IPs (Linux) | [`vip`] |
@@ -70,12 +72,14 @@
 //! [`nats.transport`](guide::configuration) says otherwise. See
 //! [dependencies](guide::dependencies).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 #[cfg(all(feature = "capi", unix))]
 pub mod capi;
 pub mod clock;
 pub mod config;
+mod drain;
 pub mod election;
 pub mod error;
 pub mod event;
@@ -99,6 +103,7 @@ pub mod service;
 pub mod store;
 mod sys;
 mod task;
+pub mod testing;
 #[doc(hidden)]
 pub mod text;
 pub mod timing;
@@ -111,9 +116,15 @@ pub mod vip;
 pub mod vip;
 mod wait;
 
+/// The channel of [`Events::receiver`], for `crossbeam_channel::select!`.
+pub use crossbeam_channel;
+/// The values of [`NodeHandle::set_meta`].
+pub use serde_json;
+
 pub use config::Config;
+pub use drain::DrainGuard;
 pub use error::{Refused, StartError, StoreError, WaitError};
-pub use event::{Cause, DrainGuard, Event, Reason, Role};
+pub use event::{Cause, Event, Reason, Role};
 #[cfg(unix)]
 pub use events::Pollable;
 pub use events::{EventIter, Events};
@@ -122,7 +133,7 @@ pub use leadership::{Leadership, LeadershipLost};
 pub use lease::{Epoch, SessionId};
 pub use manager::{Manager, ManagerError};
 pub use node::{
-    Node, NodeBuilder, NodeHandle, Stats, Status, Stopped, ThreadHealth, TransferError,
+    LeaderInfo, Node, NodeBuilder, NodeHandle, Stats, Status, Stopped, ThreadHealth, TransferError,
 };
 pub use observer::Observer;
 

@@ -6,6 +6,8 @@ pub(crate) mod renewal_task;
 mod status;
 
 use std::ops::Deref;
+#[cfg(all(feature = "capi", unix))]
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -18,7 +20,7 @@ pub use crate::renewal::Stopped;
 pub use builder::NodeBuilder;
 pub(crate) use handle::ControlCommand;
 pub use handle::{NodeHandle, ThreadHealth, TransferError};
-pub use status::{Stats, Status};
+pub use status::{LeaderInfo, Stats, Status};
 
 /// A member of a cluster. At most one member leads at a time.
 ///
@@ -74,32 +76,38 @@ impl Node {
         self.renewal.handle.clone()
     }
 
-    /// The events of this node. From the first call on, the release of a lease waits for the drain
-    /// guard in its [`Event::Resigning`](crate::Event::Resigning): take the events until the node
-    /// stops.
+    /// The node's own queue of events. Once events were asked for, the release of a lease waits for
+    /// the drain guard in its [`Event::Resigning`](crate::Event::Resigning): take the events until
+    /// the node stops. Another thread that wants them too [subscribes](NodeHandle::subscribe).
     #[must_use]
     pub fn events(&self) -> &Events {
         self.renewal.events()
     }
 
-    /// A clone of the events for which no release waits until it is attached.
+    /// The node's own queue, which then outlives the node.
     #[cfg(all(feature = "capi", unix))]
-    pub(crate) fn detached_events(&self) -> Events {
-        self.renewal.events.clone()
+    pub(crate) fn shared_events(&self) -> Arc<Events> {
+        Arc::clone(&self.renewal.events)
     }
 
-    /// Releases the lease, if this node holds it, and ends every thread.
+    /// Releases the lease, if this node holds it, and ends every thread. It
+    /// [begins the stop](NodeHandle::begin_stop) and waits for its end.
     ///
     /// Blocks for at most the stop timeout (default 5 s), plus 1 s for a hook and 2 s for a logger
     /// or a connection that hangs.
     ///
-    /// End the work of the term before: drain guards in this node's own queue are dropped. The
-    /// release waits for the guards that were taken, that hooks hold, and that are in the queue of
-    /// a clone of [`Events`]. If they are not dropped in time, or there is no connection, the lease
-    /// is left to expire.
+    /// The release waits for the work of the term:
+    /// * work that is [held](crate::Leadership::hold), and drain guards that were taken;
+    /// * hooks, until `on_lose_leadership` has returned;
+    /// * queues of [subscribers](NodeHandle::subscribe) that take events, until they have dropped
+    ///   their drain guards.
     ///
-    /// Events that were not taken are dropped. To get the last ones, clone [`Events`] before and
-    /// take them from the clone afterwards.
+    /// It does not wait for the node's own queue, because nobody can take from that during this
+    /// call: its events are dropped. A main loop that has work to finish calls
+    /// [`begin_stop`](NodeHandle::begin_stop) first, and takes events until the queue is
+    /// [closed](Events::is_closed).
+    ///
+    /// If a guard is not dropped in time, or there is no connection, the lease is left to expire.
     #[allow(clippy::must_use_candidate, reason = "it is called to stop the node")]
     pub fn stop(self) -> Stopped {
         let timeout = self.config().stop_timeout();

@@ -7,16 +7,17 @@
 mod commands;
 mod shared;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::drain::DrainGuard;
 use crate::election::{Change, Command, Election, Input, Step};
 use crate::error::StoreError;
-use crate::event::{DrainGuard, Event};
+use crate::event::Event;
 use crate::events::EventSink;
 use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, Lease, SessionId};
@@ -65,6 +66,9 @@ pub(crate) struct Renewal {
     /// The last input was a command: the store is next.
     store_is_next: bool,
     held_until: Option<Timestamp>,
+    drain: TermDrain,
+    /// The server, while there is a connection.
+    server: Option<String>,
     /// The epoch of the newest record, and when its term began by the wall clock, for people.
     acquired: Option<(Epoch, SystemTime)>,
 }
@@ -92,6 +96,8 @@ impl Renewal {
     ) -> (Self, Commands, Arc<SharedState>) {
         let (commands, queued) = commands(parts.store.waker());
         let shared = Arc::<SharedState>::default();
+        let drain = TermDrain::new(&commands);
+        shared.set_drain(drain.guard.downgrade());
         let renewal = Self {
             parts,
             session,
@@ -103,6 +109,8 @@ impl Renewal {
             wake_at: Timestamp::ZERO,
             store_is_next: false,
             held_until: None,
+            drain,
+            server: None,
             acquired: None,
         };
         (renewal, commands, shared)
@@ -128,7 +136,7 @@ impl Renewal {
         self.shared.heartbeat.set_last(now);
         let step = self.election.step(now, input);
         let (finished, refused) = (step.finished, step.refused.clone());
-        self.carry_out(step);
+        self.carry_out(now, step);
         if let Some(readable) = readable {
             // After the step: a start returns when the state that was read is published. The
             // channel fills up once the node has started.
@@ -151,7 +159,13 @@ impl Renewal {
         }
         if let Ok(command) = self.queued.try_recv() {
             self.store_is_next = true;
-            return (command.input, command.reply);
+            return match command {
+                Queued::Input { input, reply } => (input, reply),
+                Queued::Subscribe(sink) => {
+                    self.add_queue(sink);
+                    (Input::Tick, None)
+                }
+            };
         }
         let event = self.parts.store.poll(until);
         (event.map_or(Input::Tick, Input::Store), None)
@@ -163,6 +177,7 @@ impl Renewal {
         if self.election.held_epoch().is_some() {
             longest = LONGEST_WAIT_HOLDING;
         }
+        self.parts.sinks.retain(EventSink::is_wanted);
         for sink in &mut self.parts.sinks {
             sink.flush();
             if sink.is_backed_up() {
@@ -174,11 +189,11 @@ impl Renewal {
         until
     }
 
-    fn carry_out(&mut self, step: Step) {
+    fn carry_out(&mut self, now: Timestamp, step: Step) {
         self.wake_at = step.wake_at;
         self.notice_renewal();
         // Before the events: a caller that gets one and then reads must find the new state.
-        self.shared.publish(&self.election);
+        self.shared.publish(now, &self.election);
         for change in step.changes {
             self.tell(change);
         }
@@ -229,25 +244,57 @@ impl Renewal {
         }
     }
 
-    fn event(&self, change: Change) -> Event {
+    /// Tells a new queue the present state, as events, and from now on every event.
+    fn add_queue(&mut self, mut sink: EventSink) {
+        let connected = self.server.clone().map(|server| Event::Connected { server });
+        // The token of a term that was resigned is invalid. Its end is still to come.
+        let held = self.election.held_epoch().map(|epoch| Event::BecameLeader(self.token(epoch)));
+        let leader = self.election.reported_leader().cloned();
+        let leader = leader.map(|leader| leader_changed(Some(leader)));
+        let meta = self.election.reported_meta().cloned();
+        let meta = meta.map(|meta| Event::MetaChanged { meta: Some(meta) });
+        [connected, held, leader, meta].into_iter().flatten().for_each(|event| sink.push(event));
+        self.parts.sinks.push(sink);
+    }
+
+    fn token(&self, epoch: Epoch) -> Leadership {
+        let cell = Arc::clone(self.election.cell());
+        let (clock, drain) = (self.parts.clock.clone(), self.drain.guard.downgrade());
+        Leadership::new(cell, clock, epoch, self.session, drain)
+    }
+
+    /// Ends the use of the term's drain here: it drains when every guard was dropped.
+    fn take_drain(&mut self) -> DrainGuard {
+        let next = TermDrain::new(&self.commands);
+        self.shared.set_drain(next.guard.downgrade());
+        std::mem::replace(&mut self.drain, next).guard
+    }
+
+    fn event(&mut self, change: Change) -> Event {
         match change {
             Change::BecameLeader(epoch) => {
-                let cell = Arc::clone(self.election.cell());
-                let (clock, session) = (self.parts.clock.clone(), self.session);
-                Event::BecameLeader(Leadership::new(cell, clock, epoch, session))
+                self.drain.begin(epoch);
+                Event::BecameLeader(self.token(epoch))
             }
             Change::Resigning { epoch, reason } => {
-                let commands = self.commands.clone();
-                let drain = DrainGuard::new(move || commands.send(Input::Drained(epoch)));
-                Event::Resigning { epoch, reason, drain }
+                Event::Resigning { epoch, reason, drain: self.take_drain() }
             }
-            Change::LostLeadership { epoch, cause } => Event::LostLeadership { epoch, cause },
-            Change::LeaderChanged(leader) => {
-                let (leader, epoch) = leader.unzip();
-                Event::LeaderChanged { leader, epoch }
+            Change::LostLeadership { epoch, cause } => {
+                if self.drain.is_of(epoch) {
+                    drop(self.take_drain());
+                }
+                Event::LostLeadership { epoch, cause }
             }
-            Change::Connected { server } => Event::Connected { server },
-            Change::Disconnected { error } => Event::Disconnected { error },
+            Change::LeaderChanged(leader) => leader_changed(leader),
+            Change::MetaChanged(meta) => Event::MetaChanged { meta },
+            Change::Connected { server } => {
+                self.server = Some(server.clone());
+                Event::Connected { server }
+            }
+            Change::Disconnected { error } => {
+                self.server = None;
+                Event::Disconnected { error }
+            }
             Change::DuplicateNodeId(session) => Event::DuplicateNodeId { session },
             Change::TtlMismatch(theirs) => {
                 Event::TtlMismatch { theirs, ours: self.parts.config.lease_ttl() }
@@ -265,6 +312,42 @@ impl Renewal {
             Some(epoch) => log::log!(level, cluster, node, epoch, revision; "{node} {event}"),
             None => log::log!(level, cluster, node, revision; "{node} {event}"),
         }
+    }
+}
+
+fn leader_changed(leader: Option<(String, Epoch)>) -> Event {
+    let (leader, epoch) = leader.unzip();
+    Event::LeaderChanged { leader, epoch }
+}
+
+/// What the work of a term holds. It exists before the term begins, so that a token can give guards
+/// from the first instant.
+struct TermDrain {
+    guard: DrainGuard,
+    /// Set when the term begins.
+    epoch: Arc<OnceLock<Epoch>>,
+}
+
+impl TermDrain {
+    /// The drain of the next term.
+    fn new(commands: &Commands) -> Self {
+        let epoch = Arc::<OnceLock<Epoch>>::default();
+        let (of, commands) = (Arc::clone(&epoch), commands.clone());
+        let guard = DrainGuard::new(move || {
+            if let Some(epoch) = of.get() {
+                commands.send(Input::Drained(*epoch));
+            }
+        });
+        Self { guard, epoch }
+    }
+
+    fn begin(&self, epoch: Epoch) {
+        let new = self.epoch.set(epoch).is_ok();
+        debug_assert!(new, "each term has a drain of its own");
+    }
+
+    fn is_of(&self, epoch: Epoch) -> bool {
+        self.epoch.get() == Some(&epoch)
     }
 }
 

@@ -39,6 +39,8 @@ pub enum leasehold_event_kind {
     LEASEHOLD_PROBLEM = 10,
     /// `number` events were dropped at this point, because they were not taken in time.
     LEASEHOLD_MISSED = 11,
+    /// The known leader's JSON value changed; ask `leasehold_leader_meta`.
+    LEASEHOLD_META_CHANGED = 12,
     /// Not known to this version of the header; `text` describes it.
     LEASEHOLD_OTHER_EVENT = 99,
 }
@@ -154,6 +156,7 @@ impl leasehold_event {
                 node_id: cut(leader.as_deref().unwrap_or_default()),
                 ..new(kind::LEASEHOLD_LEADER_CHANGED)
             },
+            Event::MetaChanged { .. } => new(kind::LEASEHOLD_META_CHANGED),
             Event::Connected { .. } => new(kind::LEASEHOLD_CONNECTED),
             Event::Disconnected { .. } => new(kind::LEASEHOLD_DISCONNECTED),
             Event::DuplicateNodeId { .. } => new(kind::LEASEHOLD_DUPLICATE_NODE_ID),

@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
@@ -15,7 +16,8 @@ use super::handle::{self, ANY_EPOCH, Handle};
 use super::hooks::{Callbacks, leasehold_hooks, not_in_callback};
 use super::text::{fill, not_null, size_of_callers, store, timeout};
 use crate::error::Refused;
-use crate::event::{DrainGuard, Event};
+use crate::drain::DrainGuard;
+use crate::event::Event;
 use crate::events::Events;
 use crate::health::Responder;
 use crate::leadership::TermCell;
@@ -45,7 +47,7 @@ pub(super) struct NodeObject {
     stopped: Receiver<()>,
     /// Kept until the node is freed: its descriptor stays open, and events can be taken after the
     /// stop.
-    events: Events,
+    events: Arc<Events>,
     /// The guards of draining terms by epoch, until C says that the work has stopped.
     drains: Mutex<Vec<(u64, DrainGuard)>>,
     pub(super) health: Mutex<Option<Responder>>,
@@ -56,7 +58,7 @@ impl NodeObject {
         let (runs, stopped) = bounded(0);
         Self {
             handle: node.handle(),
-            events: node.detached_events(),
+            events: node.shared_events(),
             node: Mutex::new(Some((node, runs))),
             stopping: AtomicBool::new(false),
             stopped,
@@ -65,20 +67,14 @@ impl NodeObject {
         }
     }
 
-    /// The queue. From now on the node waits for its reader when it steps down.
-    fn events(&self) -> &Events {
-        self.events.attach();
-        &self.events
-    }
-
     fn descriptor(&self) -> Result<c_int> {
         let none = |error| Failure::new(LEASEHOLD_E_SYSTEM, format!("no descriptor: {error}"));
         // The queue keeps it open, and returns the same every time.
-        Ok(self.events().pollable().map_err(none)?.as_raw_fd())
+        Ok(self.events.pollable().map_err(none)?.as_raw_fd())
     }
 
     fn next(&self, timeout_ms: i64) -> Result<leasehold_event> {
-        let events = self.events();
+        let events = &self.events;
         let found = match events.try_next() {
             None if timeout_ms != 0 => self.wait(timeout_ms),
             found => found,

@@ -93,6 +93,8 @@ pub enum Change {
     },
     /// The leader, as far as this node knows; `None` when no leader is known.
     LeaderChanged(Option<(String, Epoch)>),
+    /// The known leader's application value; `None` when it has none or no leader is known.
+    MetaChanged(Option<serde_json::Value>),
     /// The store is connected.
     Connected {
         /// To which server.

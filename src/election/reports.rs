@@ -11,6 +11,7 @@ use crate::lease::{Epoch, SessionId};
 #[derive(Debug, Default)]
 pub(super) struct Reported {
     pub(super) leader: Option<(String, Epoch)>,
+    pub(super) meta: Option<serde_json::Value>,
     ttl: Option<Duration>,
     pub(super) problem: Option<StoreError>,
     duplicate: Option<SessionId>,
@@ -72,6 +73,12 @@ impl Election {
         if leader != self.reported.leader {
             self.reported.leader.clone_from(&leader);
             self.out.changes.push(Change::LeaderChanged(leader));
+        }
+        let meta = self.leader_meta().filter(|_| self.reported.leader.is_some());
+        if meta != self.reported.meta.as_ref() {
+            let meta = meta.cloned();
+            self.reported.meta.clone_from(&meta);
+            self.out.changes.push(Change::MetaChanged(meta));
         }
     }
 }

@@ -12,7 +12,8 @@ use crossbeam_channel::{Sender, TrySendError};
 use parking_lot::Mutex;
 
 use super::{Shared, readiness};
-use crate::event::{DrainGuard, Event};
+use crate::drain::DrainGuard;
+use crate::event::Event;
 use crate::lease::Epoch;
 
 /// How many events wait behind a full channel before some are dropped.
@@ -28,8 +29,10 @@ pub(crate) struct EventSink {
 
 impl Drop for EventSink {
     fn drop(&mut self) {
-        self.flush();
-        *self.shared.rest.lock() = std::mem::take(&mut self.backlog);
+        if self.is_wanted() {
+            self.flush();
+            *self.shared.rest.lock() = std::mem::take(&mut self.backlog);
+        }
         self.shared.closed.store(true, Ordering::SeqCst);
         readiness::announce(|| self.shared.readiness());
     }
@@ -40,11 +43,11 @@ impl EventSink {
         Self { sender, backlog: VecDeque::new(), shared }
     }
 
-    /// Queues an event. A resignation is left out while the application has asked for no events:
-    /// the release must not wait for it.
+    /// Queues an event. A resignation is left out while the application has asked for no events,
+    /// and once it takes none any more: the release must not wait for it.
     pub(crate) fn push(&mut self, event: Event) {
         let event = match event {
-            Event::Resigning { .. } if !self.shared.attached.load(Ordering::SeqCst) => return,
+            Event::Resigning { .. } if !self.is_attached() || !self.is_wanted() => return,
             Event::Resigning { epoch, reason, drain } => {
                 Event::Resigning { epoch, reason, drain: self.share(epoch, drain) }
             }
@@ -78,6 +81,15 @@ impl EventSink {
                 Err(TrySendError::Disconnected(_)) => return self.backlog.clear(),
             }
         }
+    }
+
+    fn is_attached(&self) -> bool {
+        self.shared.attached.load(Ordering::SeqCst)
+    }
+
+    /// Whether the queue still exists. Drop the sink otherwise, with the events that wait in it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.shared.dropped.load(Ordering::SeqCst)
     }
 
     /// Whether events wait for room in the channel.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::clock::Clock;
-use crate::event::{Cause, DrainGuard, Reason};
+use crate::event::{Cause, Reason};
 use crate::leadership::Leadership;
 use crate::lease::SessionId;
 
@@ -10,7 +10,13 @@ fn epoch(number: u64) -> Epoch {
 
 fn became(number: u64) -> Event {
     let session = SessionId::from_bits(1);
-    Event::BecameLeader(Leadership::new(Arc::default(), Clock::boot(), epoch(number), session))
+    Event::BecameLeader(Leadership::new(
+        Arc::default(),
+        Clock::boot(),
+        epoch(number),
+        session,
+        Default::default(),
+    ))
 }
 
 fn lost(number: u64) -> Event {
@@ -185,6 +191,52 @@ fn a_drain_guard_that_is_dropped_with_its_event_drains() {
     assert!(told.try_recv().is_ok());
 }
 
+/// A `DrainGuard` and the receiver that tells when it was dropped.
+fn told_guard() -> (DrainGuard, Receiver<()>) {
+    let (drained, told) = bounded(1);
+    (DrainGuard::new(move || drained.send(()).unwrap()), told)
+}
+
+fn resigning(number: u64, drain: DrainGuard) -> Event {
+    Event::Resigning { epoch: epoch(number), reason: Reason::StepDown, drain }
+}
+
+/// A clone of the receiver that nobody takes from would keep the event and its guard.
+#[test]
+fn a_dropped_queue_holds_nothing_up_whatever_became_of_its_receiver() {
+    for room in [1, 2] {
+        let (mut sink, events) = queue(1);
+        let receiver = events.receiver().clone();
+        let (drain, told) = told_guard();
+        (1..room).for_each(|_| sink.push(changed()));
+        sink.push(resigning(1, drain));
+        assert!(told.is_empty(), "in the channel or behind it");
+        drop(events);
+        assert!(!sink.is_wanted());
+        drop(sink);
+        assert!(told.try_recv().is_ok() && receiver.is_empty());
+    }
+    let (mut sink, events) = queue(1);
+    let (drain, told) = told_guard();
+    events.attach();
+    drop(events);
+    sink.push(resigning(1, drain));
+    assert!(told.try_recv().is_ok(), "queued afterwards");
+}
+
+#[test]
+fn a_guard_that_was_taken_counts_also_when_its_queue_is_dropped() {
+    let (mut sink, events) = queue(1);
+    let (drain, told) = told_guard();
+    events.attach();
+    sink.push(resigning(1, drain));
+    let taken = events.try_next();
+    drop(events);
+    assert!(told.is_empty());
+    drop(taken);
+    assert!(told.try_recv().is_ok());
+}
+
 #[test]
 fn a_resignation_is_queued_only_once_the_application_has_asked_for_events() {
     let (mut sink, events) = queue(1);
@@ -237,11 +289,11 @@ fn the_descriptor_is_readable_once_at_the_end() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_descriptor_outlives_its_queue_and_there_is_one_for_all_clones() {
+fn a_descriptor_outlives_its_queue_and_there_is_one_for_all_calls() {
     use std::os::fd::AsRawFd;
     let (_sink, events) = queue(2);
     let pollable = events.pollable().unwrap();
-    let other = events.clone().pollable().unwrap();
+    let other = events.pollable().unwrap();
     assert_eq!(pollable.as_raw_fd(), other.as_raw_fd());
     drop(events);
     assert!(is_readable(&pollable), "still open");
@@ -253,7 +305,8 @@ fn a_descriptor_outlives_its_queue_and_there_is_one_for_all_clones() {
 fn two_pollers_miss_nothing() {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let (mut sink, events) = queue(16);
-    let take_all = |events: Events| {
+    let events = Arc::new(events);
+    let take_all = |events: Arc<Events>| {
         let pollable = events.pollable().unwrap();
         let mut taken = 0;
         while !events.is_closed() {
@@ -267,7 +320,7 @@ fn two_pollers_miss_nothing() {
         taken
     };
     let pollers = [(); 2].map(|()| {
-        let events = events.clone();
+        let events = Arc::clone(&events);
         std::thread::spawn(move || take_all(events))
     });
     for number in 1..=5_000 {

@@ -1,16 +1,17 @@
 //! Reads and commands a node from anywhere.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Stats, Status};
+use super::{LeaderInfo, Stats, Status, Stopped};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, InvalidId, check_meta, check_node_id};
 use crate::election::Input;
 use crate::error::{Refused, WaitError};
 use crate::event::{Reason, Role};
-use crate::events::MissedCounter;
+use crate::events::{Events, MissedCounter, queue};
 use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, SessionId};
 use crate::renewal::{Commands, SharedState, Snapshot};
@@ -42,6 +43,10 @@ pub struct NodeHandle {
     pub(super) started: Timestamp,
     pub(super) vip_held: Arc<AtomicBool>,
 }
+
+// A panic of a caller cannot leave a node half-changed: its state belongs to the renewal thread.
+impl UnwindSafe for NodeHandle {}
+impl RefUnwindSafe for NodeHandle {}
 
 /// Whether the renewal thread does its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,15 +100,27 @@ impl NodeHandle {
     /// The token of the current term, if the node leads.
     #[must_use]
     pub fn leadership(&self) -> Option<Leadership> {
+        let (before, _) = self.cell.in_force(&self.clock)?;
+        let drain = self.shared.drain();
         let (epoch, _) = self.cell.in_force(&self.clock)?;
+        // Each term has its own drain. If a term ended here, it is not known which of the two this
+        // is.
+        let epoch = Epoch::new(epoch).filter(|_| epoch == before)?;
         let (cell, clock) = (Arc::clone(&self.cell), self.clock.clone());
-        Some(Leadership::new(cell, clock, Epoch::new(epoch)?, self.session))
+        Some(Leadership::new(cell, clock, epoch, self.session, drain))
     }
 
     /// The node id of the leader. `None` when the lease is free, or no renewal was seen for a TTL.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
         self.shared.read(Snapshot::leader_id)
+    }
+
+    /// The leader with its epoch, its application value, and since when it is known, all of one
+    /// moment. `None` as [`leader`](Self::leader).
+    #[must_use]
+    pub fn leader_info(&self) -> Option<LeaderInfo> {
+        self.shared.read(LeaderInfo::of)
     }
 
     /// The application value in the newest record; see [`set_meta`](Self::set_meta).
@@ -176,6 +193,37 @@ impl NodeHandle {
         &self.config
     }
 
+    /// Another queue of the node's events, for another listener: a thread, a part of the program, a
+    /// library.
+    ///
+    /// It begins with the present state, as events: connected, leading, the leader and its value,
+    /// as far as each is so. Then it gets every event, as [`Node::events`](crate::Node::events)
+    /// does. See [`Events`] for what a release waits for. When the node has stopped, the queue is
+    /// closed from the start. It holds as many events as the queue of the node. Never blocks.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use leasehold::{Config, Event, Node, clock::Clock, store::memory::MemoryServer};
+    /// # let store = MemoryServer::new().connect(Clock::boot());
+    /// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+    /// # let node = Node::builder(config).store(store).start()?;
+    /// let events = node.subscribe();
+    /// let listener = std::thread::spawn(move || {
+    ///     let terms = |event| matches!(event, Event::BecameLeader(_));
+    ///     events.iter().filter(|event| terms(event.clone())).count()
+    /// });
+    /// node.wait_for_leadership(Duration::from_secs(5))?;
+    /// node.stop(); // ends the iteration
+    /// assert_eq!(listener.join().unwrap(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self) -> Events {
+        let (sink, events) = queue(self.config.event_capacity());
+        self.commands.subscribe(sink);
+        events
+    }
+
     // Wait.
 
     /// Blocks until a leader is known, and returns its node id.
@@ -195,20 +243,37 @@ impl NodeHandle {
         self.wait(timeout, |_| self.leadership())
     }
 
+    /// Blocks until the node has stopped, and says how.
+    ///
+    /// # Errors
+    /// [`WaitError::TimedOut`] after `timeout`, [`WaitError::Forked`] in a forked child.
+    pub fn wait_until_stopped(&self, timeout: Duration) -> Result<Stopped, WaitError> {
+        let stopped = |snapshot: &Snapshot| snapshot.stopped;
+        self.wait_for(timeout, stopped)
+    }
+
     fn wait<T>(
         &self,
         timeout: Duration,
         mut find: impl FnMut(&Snapshot) -> Option<T>,
     ) -> Result<T, WaitError> {
+        let found = self.wait_for(timeout, |snapshot| match snapshot.stopped {
+            Some(_) => Some(Err(WaitError::Stopped)),
+            None => find(snapshot).map(Ok),
+        });
+        found?
+    }
+
+    fn wait_for<T>(
+        &self,
+        timeout: Duration,
+        find: impl FnMut(&Snapshot) -> Option<T>,
+    ) -> Result<T, WaitError> {
         if self.shared.is_inherited() {
             return Err(WaitError::Forked);
         }
         let until = self.clock.now() + timeout;
-        let found = self.shared.wait(&self.clock, until, |snapshot| match snapshot.stopped {
-            Some(_) => Some(Err(WaitError::Stopped)),
-            None => find(snapshot).map(Ok),
-        });
-        found.unwrap_or(Err(WaitError::TimedOut))
+        self.shared.wait(&self.clock, until, find).ok_or(WaitError::TimedOut)
     }
 
     // Command.
@@ -234,6 +299,23 @@ impl NodeHandle {
     pub fn transfer_to(&self, node_id: &str) -> Result<(), TransferError> {
         check_node_id(node_id)?;
         Ok(self.resign(Reason::Transfer { to: node_id.to_owned() })?)
+    }
+
+    /// Begins the stop of the node, in order. A leader steps down for good: the events
+    /// [`Resigning`](crate::Event::Resigning) with the reason [`Stop`](Reason::Stop) and
+    /// [`LostLeadership`](crate::Event::LostLeadership) come as after a
+    /// [`step_down`](Self::step_down), and [`is_leader`](Self::is_leader) is false when this
+    /// returns. The lease is released when every drain guard was dropped, or left to expire after
+    /// the stop timeout (default 5 s). Then every queue of events is
+    /// [closed](Events::is_closed). [`Node::stop`](crate::Node::stop) waits for all that; a
+    /// program that has only a handle waits by [`wait_until_stopped`](Self::wait_until_stopped).
+    ///
+    /// # Errors
+    /// [`Refused::Stopped`] when the node has stopped. [`Refused::Stuck`] when the renewal thread
+    /// has not answered within 5 s: it stops later.
+    pub fn begin_stop(&self) -> Result<(), Refused> {
+        let until = self.clock.now() + self.config.stop_timeout();
+        self.commands.call(Input::Stop { until })
     }
 
     /// Ends the cooldown: the node takes part in the election again. It does not depose a leader.

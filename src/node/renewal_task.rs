@@ -1,6 +1,5 @@
 //! The renewal thread of a node or an observer: how it is started and stopped.
 
-use std::mem::{forget, replace};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct RenewalTask {
     pub(crate) handle: NodeHandle,
-    pub(super) events: Events,
+    pub(super) events: Arc<Events>,
     /// `None` once it was stopped.
     task: Option<Task>,
 }
@@ -60,7 +59,7 @@ impl RenewalTask {
             started,
             vip_held,
         };
-        let running = Self { handle, events, task };
+        let running = Self { handle, events: Arc::new(events), task };
         running.wait_until_readable(&readable)?;
         Ok(running)
     }
@@ -86,9 +85,7 @@ impl RenewalTask {
         }
     }
 
-    /// The events, for an application that takes them: releases wait for its drain guards.
     pub(crate) fn events(&self) -> &Events {
-        self.events.attach();
         &self.events
     }
 
@@ -96,14 +93,13 @@ impl RenewalTask {
     pub(crate) fn stop(&mut self, timeout: Duration) -> Stopped {
         let unreleased = Stopped { left_to_expire: true };
         let Some(task) = self.task.take() else { return unreleased };
-        // If this is the last handle to the queue, drops its events and their drain guards.
-        let events = replace(&mut self.events, Events::empty());
         if self.handle.shared.is_inherited() {
-            // A thread of the parent may hold the lock of the queue.
-            forget(events);
             return unreleased;
         }
-        drop(events);
+        // Nobody can take from the node's own queue any more, unless the C API holds it too.
+        if let Some(events) = Arc::get_mut(&mut self.events) {
+            events.abandon();
+        }
         let until = self.handle.clock.now() + timeout;
         self.handle.commands.send(Input::Stop { until });
         // A thread that hangs is left behind: its term ends at the deadline.

@@ -2,13 +2,28 @@
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use super::NodeHandle;
+use crate::clock::Timestamp;
 use crate::event::Role;
 use crate::lease::Epoch;
 use crate::renewal::Snapshot;
 
 /// The state of a node at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// ```
+/// # use std::time::Duration;
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// node.wait_for_leadership(Duration::from_secs(5))?;
+/// let json = serde_json::to_value(node.status())?;
+/// assert_eq!((&json["node_id"], &json["role"]), (&"node-1".into(), &"leader".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Status {
     /// The cluster.
@@ -45,8 +60,54 @@ impl Status {
     }
 }
 
-/// Counters since the node was started, and two durations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The leader, as this node knows it: one reading of one record.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// node.wait_for_leader(Duration::from_secs(5))?;
+/// let leader = node.leader_info().expect("a leader is known");
+/// assert_eq!((leader.node_id.as_str(), leader.meta), ("node-1", None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LeaderInfo {
+    /// The node id of the leader.
+    pub node_id: String,
+    /// The epoch of its term.
+    pub epoch: Epoch,
+    /// Its application value; see [`NodeHandle::set_meta`].
+    pub meta: Option<serde_json::Value>,
+    /// When this node learned that it leads, on the clock of this node.
+    pub since: Timestamp,
+}
+
+impl LeaderInfo {
+    /// `None` when no leader is known.
+    pub(super) fn of(snapshot: &Snapshot) -> Option<Self> {
+        let (node_id, epoch) = snapshot.leader.clone()?;
+        let (meta, since) = (snapshot.leader_meta.clone(), snapshot.leader_since);
+        Some(Self { node_id, epoch, meta, since })
+    }
+}
+
+/// Counters since the node was started, and two durations. In JSON the durations are seconds.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// node.wait_for_leadership(Duration::from_secs(5))?;
+/// assert_eq!(node.stats().terms, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Terms led.
@@ -67,8 +128,10 @@ pub struct Stats {
     /// [`Events::missed`](crate::Events::missed). Events for hooks are not counted.
     pub events_missed: u64,
     /// From sending the newest request to its response.
+    #[serde(rename = "last_round_trip_seconds", serialize_with = "seconds")]
     pub last_round_trip: Duration,
     /// How long the held lease lasts without another renewal; zero when none is held.
+    #[serde(rename = "remaining_seconds", serialize_with = "seconds")]
     pub remaining: Duration,
 }
 
@@ -89,4 +152,9 @@ impl Stats {
             remaining: held_until.since(node.clock.now()),
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }

@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::election::Input;
 use crate::error::Refused;
+use crate::events::EventSink;
 use crate::sys::Line;
 use crate::wait::Waker;
 
@@ -15,10 +16,11 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A command in the queue of the loop.
 #[derive(Debug)]
-pub(super) struct Queued {
-    pub(super) input: Input,
-    /// Gets the result when the command was carried out.
-    pub(super) reply: Option<Reply>,
+pub(super) enum Queued {
+    /// For the election. `reply` gets the result when it was carried out.
+    Input { input: Input, reply: Option<Reply> },
+    /// Tells the present state to another queue, and all later events.
+    Subscribe(EventSink),
 }
 
 pub(super) type Reply = Sender<Result<(), Refused>>;
@@ -40,7 +42,12 @@ pub(super) fn commands(waker: Waker) -> (Commands, Receiver<Queued>) {
 impl Commands {
     /// Queues a command. Never blocks, and does nothing when the loop has ended.
     pub(crate) fn send(&self, input: Input) {
-        self.queue(Queued { input, reply: None });
+        self.queue(Queued::Input { input, reply: None });
+    }
+
+    /// Adds a queue of events. When the loop has ended, the queue is closed.
+    pub(crate) fn subscribe(&self, sink: EventSink) {
+        self.queue(Queued::Subscribe(sink));
     }
 
     /// Queues a command and waits until it was carried out, for at most 5 s.
@@ -55,7 +62,7 @@ impl Commands {
             return Err(Refused::Forked);
         }
         let (reply, result) = bounded(1);
-        if !self.queue(Queued { input, reply: Some(reply) }) {
+        if !self.queue(Queued::Input { input, reply: Some(reply) }) {
             return Err(Refused::Stopped);
         }
         result.recv_timeout(timeout).unwrap_or_else(|error| match error {

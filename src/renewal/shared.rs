@@ -6,6 +6,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::LONGEST_WAIT_HOLDING;
 use crate::clock::{Clock, Timestamp};
+use crate::drain::WeakDrainGuard;
 use crate::election::{Counters, Election};
 use crate::lease::Epoch;
 use crate::sys::Line;
@@ -14,6 +15,8 @@ use crate::sys::Line;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) leader: Option<(String, Epoch)>,
+    /// When this node learned of the leader.
+    pub(crate) leader_since: Timestamp,
     pub(crate) leader_meta: Option<serde_json::Value>,
     pub(crate) figures: Figures,
     /// Set when the loop has ended.
@@ -45,7 +48,7 @@ impl Snapshot {
     }
 
     /// Takes over the state of `election`. True when that changed something.
-    fn update(&mut self, election: &Election) -> bool {
+    fn update(&mut self, now: Timestamp, election: &Election) -> bool {
         let figures = Figures {
             highest_epoch: election.highest_epoch(),
             held_until: election.held_until(),
@@ -56,6 +59,9 @@ impl Snapshot {
         };
         let changed = std::mem::replace(&mut self.figures, figures) != figures;
         let leader_changed = replace(&mut self.leader, election.reported_leader());
+        if leader_changed {
+            self.leader_since = now;
+        }
         let meta_changed = replace(&mut self.leader_meta, election.leader_meta());
         changed || leader_changed || meta_changed
     }
@@ -75,6 +81,8 @@ fn replace<T: Clone + PartialEq>(old: &mut Option<T>, new: Option<&T>) -> bool {
 pub(crate) struct SharedState {
     snapshot: Mutex<Snapshot>,
     changed: Condvar,
+    /// That of the present term, or of the next one.
+    drain: Mutex<WeakDrainGuard>,
     pub(crate) heartbeat: Heartbeat,
     origin: Line,
 }
@@ -93,6 +101,15 @@ impl SharedState {
     /// Whether this process is a forked child of the one that started the node.
     pub(crate) fn is_inherited(&self) -> bool {
         self.origin.is_inherited()
+    }
+
+    /// The drain of the present term, or of the next one. Not to be called in a forked child.
+    pub(crate) fn drain(&self) -> WeakDrainGuard {
+        self.drain.lock().clone()
+    }
+
+    pub(super) fn set_drain(&self, drain: WeakDrainGuard) {
+        *self.drain.lock() = drain;
     }
 
     /// Waits until `find` finds something, or `clock` reads `until`.
@@ -117,8 +134,8 @@ impl SharedState {
     }
 
     /// Shows the state of `election` to the handles, if it has changed.
-    pub(super) fn publish(&self, election: &Election) {
-        if self.snapshot.lock().update(election) {
+    pub(super) fn publish(&self, now: Timestamp, election: &Election) {
+        if self.snapshot.lock().update(now, election) {
             self.changed.notify_all();
         }
     }

@@ -54,7 +54,7 @@ fn knows_nothing(status: &Status) -> bool {
 
 fn refuses(node: &Node, token: &Leadership) -> bool {
     let since = Instant::now();
-    let refused = [node.step_down(), node.promote()];
+    let refused = [node.step_down(), node.promote(), node.begin_stop()];
     node.set_healthy(false);
     let waited = node.wait_for_leader(PATIENCE).err();
     let neither = [waited, node.wait_for_leadership(PATIENCE).err()];
@@ -65,6 +65,8 @@ fn refuses(node: &Node, token: &Leadership) -> bool {
         && node.leadership().is_none()
         && token.ensure().is_err()
         && token.remaining().is_zero()
+        && token.hold().is_none()
+        && node.subscribe().is_closed()
         && refused.iter().all(|answer| *answer == Err(Refused::Forked))
         && neither.iter().all(|answer| *answer == Some(WaitError::Forked))
         && silent

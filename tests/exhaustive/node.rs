@@ -194,7 +194,8 @@ impl Node {
 
     /// The epoch in force and its deadline, read with a clock at zero.
     pub(crate) fn cell(&self) -> Option<(u64, Timestamp)> {
-        self.election.cell().in_force(&Clock::manual(Timestamp::ZERO))
+        let (epoch, deadline) = self.election.in_force(&Clock::manual(Timestamp::ZERO))?;
+        Some((epoch.as_u64(), deadline))
     }
 
     pub(crate) fn leads(&self, now: Timestamp) -> Option<u64> {

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use leasehold::clock::Clock;
 use leasehold::store::memory::{MemoryLink, MemoryServer};
 use leasehold::{
-    Cause, Config, Epoch, Event, Hooks, Leadership, Node, Observer, Reason, Role, WaitError,
+    Cause, Config, DrainGuard, Epoch, Event, Events, Hooks, Leadership, Node, Observer, Reason,
+    Refused, Role, Stopped, WaitError,
 };
 
 use crate::events::{PATIENCE, became, lost};
@@ -71,28 +72,171 @@ fn a_release_does_not_wait_for_an_application_that_never_asked_for_events() {
     second.wait_for_leadership(PATIENCE).expect("released at once");
 }
 
-/// A caller with one thread cannot drain the event that the stop itself queues.
-#[test]
-fn a_stop_waits_for_the_drain_guards_in_a_clone_of_the_events_only() {
-    let server = MemoryServer::new();
-    let node = start(&server, "first");
-    became(&node);
-    assert!(!node.stop().left_to_expire);
-
-    let node = start(&server, "second");
-    became(&node);
-    let clone = node.events().clone();
-    let stopper = thread::spawn(move || node.stop_within(PATIENCE));
-    let drain = eventually_some(PATIENCE, "Resigning", || match clone.try_next() {
+/// The next drain guard of `events`, of a stop.
+fn resigning(events: &Events) -> DrainGuard {
+    eventually_some(PATIENCE, "Resigning", || match events.try_next() {
         Some(Event::Resigning { drain, reason: Reason::Stop, .. }) => Some(drain),
         _ => None,
-    });
+    })
+}
+
+/// Asserts that `node`, which stops on another thread, renews its lease and does not release it.
+fn assert_drains(server: &MemoryServer, stopper: &JoinHandle<Stopped>) {
     let stored = server.stored();
     eventually(PATIENCE, "a renewal during the drain", || server.stored() > stored);
     assert!(!stopper.is_finished());
+}
+
+/// A caller with one thread cannot drain the event that the stop itself queues. A clone of the
+/// receiver that nobody takes from cannot either.
+#[test]
+fn a_stop_waits_for_nothing_in_the_nodes_own_queue() {
+    let server = MemoryServer::new();
+    let node = start(&server, "first");
+    became(&node);
+    let _receiver = node.events().receiver().clone();
+    let begun = Instant::now();
+    assert!(!node.stop_within(PATIENCE).left_to_expire);
+    assert!(begun.elapsed() < PATIENCE / 2);
+}
+
+#[test]
+fn a_stop_waits_for_a_subscriber_that_takes_events_until_its_guard_is_dropped() {
+    let server = MemoryServer::new();
+    let node = start(&server, "first");
+    let events = node.subscribe();
+    let token = became(&node);
+    assert!(events.iter().any(|event| event_of(&event) == Some(token.epoch())));
+    let stopper = thread::spawn(move || node.stop_within(PATIENCE));
+    let drain = resigning(&events);
+    assert_drains(&server, &stopper);
     drop(drain);
     assert!(!stopper.join().expect("no panic").left_to_expire);
-    assert!(clone.iter().any(|event| matches!(event, Event::LostLeadership { .. })));
+    assert!(events.iter().any(|event| matches!(event, Event::LostLeadership { .. })));
+}
+
+/// The epoch of a `BecameLeader`.
+fn event_of(event: &Event) -> Option<Epoch> {
+    let Event::BecameLeader(token) = event else { return None };
+    Some(token.epoch())
+}
+
+#[test]
+fn a_subscriber_that_takes_no_events_holds_nothing_up() {
+    let server = MemoryServer::new();
+    let node = start(&server, "first");
+    let events = node.subscribe();
+    became(&node);
+    let begun = Instant::now();
+    assert!(!node.stop_within(PATIENCE).left_to_expire);
+    assert!(begun.elapsed() < PATIENCE / 2);
+    assert!(events.iter().any(|event| matches!(event, Event::LostLeadership { .. })));
+}
+
+/// Two workers that no event reaches: they registered before they began.
+#[test]
+fn a_stop_waits_for_work_that_is_held() {
+    let server = MemoryServer::new();
+    let node = start(&server, "first");
+    let token = node.wait_for_leadership(PATIENCE).expect("alone");
+    let guards = [token.hold().expect("in force"), became(&node).hold().expect("in force")];
+    let stopper = thread::spawn(move || node.stop_within(PATIENCE));
+    eventually(PATIENCE, "the end of the term", || !token.is_valid());
+    assert!(token.hold().is_none(), "no work begins now");
+    for guard in guards {
+        assert_drains(&server, &stopper);
+        drop(guard);
+    }
+    assert!(!stopper.join().expect("no panic").left_to_expire);
+}
+
+#[test]
+fn a_step_down_waits_for_work_that_is_held_and_the_next_term_has_its_own() {
+    let server = MemoryServer::new();
+    let config = config("a").to_builder().cooldown(Duration::ZERO).build().expect("valid");
+    let node = start_linked(&server, config).0;
+    let token = node.wait_for_leadership(PATIENCE).expect("alone");
+    let guard = token.hold().expect("in force");
+    node.step_down().expect("it leads");
+    let stored = server.stored();
+    eventually(PATIENCE, "a renewal during the drain", || server.stored() > stored);
+    assert!(node.status().resigning);
+    drop(guard);
+    let next = node.wait_for_leadership(PATIENCE).expect("alone");
+    assert!(next.epoch() > token.epoch() && token.hold().is_none() && next.hold().is_some());
+}
+
+#[test]
+fn a_begun_stop_comes_through_the_loop_and_ends_every_queue() {
+    let server = MemoryServer::new();
+    let node = start(&server, "first");
+    let token = became(&node);
+    let handle = node.handle();
+    handle.begin_stop().expect("it runs");
+    assert!(!node.is_leader());
+    let drain = resigning(node.events());
+    let late = node.subscribe();
+    assert!(!node.has_stopped());
+    assert_eq!(handle.wait_until_stopped(Duration::ZERO), Err(WaitError::TimedOut));
+    drop(drain);
+    assert_eq!(lost(&node), (token.epoch(), Cause::Resigned(Reason::Stop)));
+    assert!(!handle.wait_until_stopped(PATIENCE).expect("in time").left_to_expire);
+    assert_eq!(node.events().iter().count(), 0);
+    assert!(node.events().is_closed());
+    let ends = |event| matches!(event, Event::LostLeadership { .. });
+    assert!(late.iter().any(ends), "a subscriber of the last moment too");
+    assert_eq!(handle.begin_stop(), Err(Refused::Stopped));
+    assert!(node.subscribe().is_closed());
+    assert!(!node.stop().left_to_expire);
+}
+
+#[test]
+fn a_subscriber_begins_with_the_present_state() {
+    let server = MemoryServer::new();
+    let node = start(&server, "a");
+    node.set_meta(Some("here".into())).expect("short");
+    let token = node.wait_for_leadership(PATIENCE).expect("alone");
+    eventually(PATIENCE, "the value", || node.leader_meta() == Some("here".into()));
+    let events = node.subscribe();
+    let next = || events.next_timeout(PATIENCE).expect("an event");
+    assert!(matches!(next(), Event::Connected { .. }));
+    assert_eq!(event_of(&next()), Some(token.epoch()));
+    let leads = |event| matches!(event, Event::LeaderChanged { leader: Some(id), .. } if id == "a");
+    assert!(leads(next()));
+    assert!(matches!(next(), Event::MetaChanged { meta: Some(meta) } if meta == "here"));
+    node.step_down().expect("it leads");
+    assert!(matches!(next(), Event::Resigning { .. }));
+    assert!(matches!(next(), Event::LostLeadership { .. }));
+}
+
+#[test]
+fn a_new_value_of_the_leader_is_told_to_all_with_its_leader() {
+    let server = MemoryServer::new();
+    let (first, second) = (start(&server, "first"), start(&server, "second"));
+    let epoch = first.wait_for_leadership(PATIENCE).expect("alone at first").epoch();
+    second.wait_for_leader(PATIENCE).expect("known");
+    let observer = Observer::on(config("third"), server.connect(Clock::boot()), Clock::boot());
+    let observer = observer.expect("the store is in memory");
+    let queues = [first.subscribe(), second.subscribe(), observer.subscribe()];
+    let meta = |events: &Events| {
+        eventually_some(PATIENCE, "a value", || match events.next_timeout(PATIENCE) {
+            Some(Event::MetaChanged { meta }) => Some(meta),
+            _ => None,
+        })
+    };
+    first.set_meta(Some("x".into())).expect("short");
+    for events in &queues {
+        assert_eq!(meta(events), Some("x".into()));
+    }
+    let info = second.leader_info().expect("known");
+    assert_eq!((info.node_id.as_str(), info.epoch), ("first", epoch));
+    assert!(info.meta == Some("x".into()) && info.since <= Clock::boot().now());
+    first.step_down().expect("it leads");
+    assert_eq!(meta(&queues[2]), None, "the next leader has none");
+    assert!(second.wait_for_leadership(PATIENCE).expect("released").epoch() > epoch);
+    eventually(PATIENCE, "the successor", || {
+        observer.leader_info().is_some_and(|info| info.node_id == "second" && info.meta.is_none())
+    });
 }
 
 #[test]
@@ -107,12 +251,11 @@ fn the_longest_stop_timeout_is_accepted() {
 fn a_drain_that_never_ends_delays_a_stop_until_its_timeout_and_leaves_the_lease_to_expire() {
     let server = MemoryServer::new();
     let node = start(&server, "first");
-    became(&node);
-    let clone = node.events().clone();
+    let guard = became(&node).hold();
     let begun = Instant::now();
     assert!(node.stop_within(Duration::from_millis(200)).left_to_expire);
     assert!(begun.elapsed() < PATIENCE);
-    drop(clone);
+    drop(guard);
     let entry = server.entry().expect("held");
     assert!(format!("{entry:?}").len() > 2);
     let next = start(&server, "next");
@@ -245,6 +388,7 @@ fn hooks_miss_no_event_while_the_application_takes_none() {
         eventually(PATIENCE, "the call", || calls.load(Ordering::SeqCst) >= garbage);
     }
     assert_eq!(node.stats().events_missed, 0);
+    assert!(node.events().try_next().is_some());
     assert!(node.events().missed() > 0, "more than the queue has room for");
 }
 
@@ -336,7 +480,7 @@ fn commands_from_many_threads_all_return() {
     for caller in callers {
         caller.join().expect("no panic");
     }
-    let events = node.events().clone();
+    let events = node.subscribe();
     let node = Arc::into_inner(node).expect("the callers are gone");
     node.stop_within(PATIENCE);
     let mut open = false;

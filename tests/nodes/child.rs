@@ -107,7 +107,7 @@ impl Child {
     fn new(node: Node, clock: Clock) -> Self {
         say("started", json!({ "session": node.session().to_string() }));
         let (node, held, slowest) = (Arc::new(node), HeldDrains::default(), Arc::default());
-        let events = node.events().clone();
+        let events = node.subscribe();
         let listener = Arc::clone(&held);
         thread::spawn(move || log_events(&events, &listener));
         let mut sampler = Sampler::new(Arc::downgrade(&node), Arc::clone(&slowest));

@@ -102,7 +102,8 @@ impl Process {
     /// The epoch and the deadline in its cell, read with a clock at zero: a later one would end a
     /// term whose deadline is past.
     pub(crate) fn cell(&self, origin: &Clock) -> Option<(u64, Timestamp)> {
-        self.election.cell().in_force(origin)
+        let (epoch, deadline) = self.election.in_force(origin)?;
+        Some((epoch.as_u64(), deadline))
     }
 
     pub(crate) fn leads(&self, origin: &Clock, at: Instant) -> Option<u64> {
@@ -115,7 +116,7 @@ impl Process {
         let now = self.clock.read(at);
         self.app_clock.advance(now.since(self.app_clock_reads));
         self.app_clock_reads = self.app_clock_reads.max(now);
-        self.election.cell().in_force(&self.app_clock).map(|(epoch, _)| epoch)
+        self.election.in_force(&self.app_clock).map(|(epoch, _)| epoch.as_u64())
     }
 
     /// The longest sleep of the loop.

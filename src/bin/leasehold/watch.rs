@@ -121,6 +121,9 @@ fn describe(event: &WatchEvent) -> Option<(&'static str, Option<&String>, String
         WatchEvent::Election(Event::LeaderChanged { leader: None, .. }) => {
             ("leader", None, "no leader is known".to_owned())
         }
+        WatchEvent::Election(Event::MetaChanged { .. }) => {
+            ("meta", None, "the value of the leader changed".to_owned())
+        }
         WatchEvent::Election(Event::Connected { server }) => {
             ("connected", None, format!("connected to {server}"))
         }

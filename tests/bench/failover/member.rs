@@ -83,7 +83,7 @@ impl Child {
             }
             let config = Config::from_json(&config.to_string()).expect("checked by the parent");
             let node = Node::start(config).expect("the server is there");
-            let events = node.events().clone();
+            let events = node.subscribe();
             std::thread::spawn(move || events.iter().for_each(|event| tell(&event)));
             self.nodes.push(node);
         }
