@@ -289,11 +289,13 @@ impl Dial {
         }
     }
 
-    /// Whether every address was tried, and waiting for the silent ones is of no use: there are
-    /// none, or another one said what an operator must put right.
+    /// Whether every address was tried, and waiting is of no use: no handshake is under way, and
+    /// an address that does not answer is not waited for when another one said what an operator
+    /// must put right.
     fn is_over(&self) -> bool {
         let refused = self.last_error.as_ref().is_some_and(|error| !error.may_pass());
-        self.untried() == 0 && (self.candidates.is_empty() || refused)
+        let over = |one: &Candidate| refused && one.connecting;
+        self.untried() == 0 && self.candidates.iter().all(over)
     }
 
     /// The pause before the next address: the time that is left is shared among those left.

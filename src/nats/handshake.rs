@@ -50,6 +50,8 @@ pub(super) enum Step {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
+    /// TLS is made before the server says anything.
+    TlsFirst,
     Info,
     Tls,
     Pong,
@@ -126,7 +128,7 @@ impl Handshake {
                   set nats.transport to direct",
             ));
         }
-        self.state = State::Tls;
+        self.state = State::TlsFirst;
         Ok(Step::StartTls)
     }
 
@@ -151,18 +153,18 @@ impl Handshake {
                 self.info.ldm |= Info::parse(&text).is_some_and(|info| info.ldm);
                 Ok(Step::Wait)
             }
-            (State::Tls | State::Pong, _) => Ok(Step::Wait),
+            (State::TlsFirst | State::Tls | State::Pong, _) => Ok(Step::Wait),
         }
     }
 
     /// The step after TLS was made, or begun: bytes to send may be given to it already.
     pub(super) fn secured(&mut self) -> Step {
         self.secure = true;
-        if self.info.version.is_empty() {
-            self.state = State::Info;
-            return Step::Wait;
+        if self.state != State::TlsFirst {
+            return self.log_in();
         }
-        self.log_in()
+        self.state = State::Info;
+        Step::Wait
     }
 
     fn info(&mut self, text: &str) -> Result<Step, StoreError> {
@@ -357,6 +359,14 @@ mod tests {
         assert_eq!(handshake.handle(info(",\"tls_required\":true")), Ok(Step::StartTls));
         let Step::Send(text) = handshake.secured() else { panic!() };
         assert!(text.contains("\"tls_required\":true"));
+    }
+
+    #[test]
+    fn a_server_that_names_no_version_can_be_used_with_tls() {
+        let mut handshake = handshake(|_| {});
+        let info = r#"{"headers":true,"tls_required":true}"#;
+        assert_eq!(handshake.handle(Operation::Info(info.into())), Ok(Step::StartTls));
+        assert!(matches!(handshake.secured(), Step::Send(_)));
     }
 
     #[test]

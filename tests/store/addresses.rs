@@ -4,8 +4,10 @@
 //! dead address vanishes. The server listens on all IPv4 addresses.
 
 use std::fs;
-use std::net::ToSocketAddrs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use leasehold::config::{ConfigBuilder, Tls, TransportChoice};
@@ -22,12 +24,13 @@ use crate::support::version::Version;
 /// The timeout of an attempt: whoever waits for a dead address exceeds the bound.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// It takes less than a second; a loaded machine gets more.
-const BOUND: Duration = Duration::from_secs(5);
+const BOUND: Duration = Duration::from_secs(10);
 
 /// Names with their addresses, in the order of the system's resolver.
-const NAMES: [(&str, &[&str]); 3] = [
+const NAMES: [(&str, &[&str]); 4] = [
     ("dead-ipv6-first", &["2001:db8::2", "10.9.0.9"]),
     ("dead-second", &["10.9.0.1", "10.9.0.2"]),
+    ("both", &["10.9.0.1", "10.9.0.9"]),
     ("one-of-four", &["10.9.0.2", "10.9.0.3", "10.9.0.4", "10.9.0.9"]),
 ];
 
@@ -108,6 +111,44 @@ fn dead_addresses_delay_little_with_direct() {
 #[test]
 fn dead_addresses_delay_little_with_nats_client() {
     connects(TransportChoice::NatsClient);
+}
+
+/// A server that sends its INFO after `pause`, and `reply` once it has received PING.
+fn serve(address: SocketAddr, pause: Duration, reply: &'static str) {
+    let listener = TcpListener::bind(address).expect("a free address");
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || talk(stream, pause, reply));
+        }
+    });
+}
+
+fn talk(mut stream: TcpStream, pause: Duration, reply: &str) -> io::Result<()> {
+    thread::sleep(pause);
+    stream.write_all(b"INFO {\"version\":\"2.15.1\",\"headers\":true}\r\n")?;
+    let lines = BufReader::new(stream.try_clone()?).lines().map_while(Result::ok);
+    for _ping in lines.filter(|line| line == "PING") {
+        stream.write_all(reply.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The second address refuses while the first one is still in its handshake.
+#[test]
+fn an_address_that_refuses_does_not_end_the_handshake_with_another() {
+    with_names(|| {
+        let port = TcpListener::bind("0.0.0.0:0").and_then(|one| one.local_addr());
+        let port = port.expect("a free port").port();
+        let refusal = "-ERR 'Authorization Violation'\r\n";
+        let (first, second) = (Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 9));
+        serve((first, port).into(), Duration::from_secs(1), "PONG\r\n");
+        serve((second, port).into(), Duration::ZERO, refusal);
+        let mut driver = Driver::nats(&[format!("nats://both:{port}")], |config| {
+            config.connect_timeout(TIMEOUT).transport(TransportChoice::Direct)
+        });
+        driver.wait_connected();
+        assert!(driver.seen.is_empty(), "{:?}", driver.seen);
+    });
 }
 
 fn has_the_name(transport: TransportChoice) {
