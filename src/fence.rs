@@ -134,11 +134,9 @@ impl FromStr for Token {
 
     fn from_str(text: &str) -> Result<Self, NotAToken> {
         let (epoch, session) = text.split_once(' ').ok_or(NotAToken)?;
-        // `parse` would accept a sign.
-        let digits = epoch.bytes().all(|b| b.is_ascii_digit());
-        let epoch = epoch.parse().ok().filter(|_| digits).and_then(Epoch::new);
-        let session = SessionId::parse(session);
-        Ok(Self::new(epoch.ok_or(NotAToken)?, session.ok_or(NotAToken)?))
+        let epoch = epoch.parse().map_err(|_| NotAToken)?;
+        let session = session.parse().map_err(|_| NotAToken)?;
+        Ok(Self::new(epoch, session))
     }
 }
 

@@ -123,7 +123,6 @@ impl SessionId {
     pub const fn bits(self) -> u128 {
         self.0
     }
-
 }
 
 impl FromStr for SessionId {

@@ -146,9 +146,14 @@ impl Manager {
             return Err(ManagerError::OtherLeader { leader });
         }
         operation.control(own, ControlCommand::Promote)?;
-        match &other {
+        let result = match &other {
             Some(leader) => operation.hand_over(leader, own),
             None => operation.wait_for_lead(own, None),
+        };
+        match result {
+            // It came to lead meanwhile.
+            Err(ManagerError::OtherLeader { leader }) if force => operation.hand_over(&leader, own),
+            result => result,
         }
     }
 

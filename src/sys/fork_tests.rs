@@ -101,6 +101,7 @@ fn a_child_that_stops_its_node_does_not_stop_the_node_of_its_parent() {
     let node = node.expect("the child stopped a copy");
     assert!(token.is_valid());
     let events = node.events();
+    assert!(events.try_next().is_some(), "from now on a release waits for this queue");
     node.step_down().expect("it leads");
     let resigned = |event| matches!(event, Some(Event::Resigning { .. }));
     let next = || events.next_timeout(PATIENCE);

@@ -99,5 +99,6 @@ on_both_servers!(a_hanging_server_costs_only_the_term, |version| {
     sleep(2 * TTL);
     server.resume();
     nodes.agree();
-    assert!(nodes.highest_epoch() > loss.epoch);
+    // The log may come later than the status.
+    eventually(PATIENCE, "a later term", || nodes.highest_epoch() > loss.epoch);
 });

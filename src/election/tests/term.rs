@@ -334,6 +334,7 @@ fn a_noticed_epoch_is_read_and_never_given_again() {
     node.advance(secs(2));
     let third = held("third", 3, 8, 1);
     node.notice(6, &third);
+    node.advance(Duration::from_millis(10));
     assert!(node.is_reading());
     node.answer_read(snapshot(Some(entry(6, &third))));
     node.notice(7, &held("third", 3, 8, 2));

@@ -124,6 +124,7 @@ fn a_noticed_term_is_read_and_its_release_challenged_at_once() {
     let mut node = follower();
     node.advance(secs(2));
     node.notice(6, &held("third", 3, 8, 4));
+    node.advance(Duration::from_millis(10));
     node.answer_read(snapshot(Some(entry(6, &held("third", 3, 8, 4)))));
     node.notice(7, &held("third", 3, 8, 5));
     assert_eq!(node.command, None, "its renewals are not read");
