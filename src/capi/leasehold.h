@@ -132,6 +132,8 @@ typedef enum leasehold_event_kind {
   LEASEHOLD_PROBLEM = 10,
   // `number` events were dropped at this point, because they were not taken in time.
   LEASEHOLD_MISSED = 11,
+  // The known leader's JSON value changed; ask `leasehold_leader_meta`.
+  LEASEHOLD_META_CHANGED = 12,
   // Not known to this version of the header; `text` describes it.
   LEASEHOLD_OTHER_EVENT = 99,
 } leasehold_event_kind;
