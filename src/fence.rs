@@ -2,85 +2,56 @@
 //!
 //! No lease can stop a process between its check and its write: the process may be suspended there
 //! and write long after another node leads. So send the *fencing token*, the epoch and the session
-//! of the term, along with every write, and let the resource ask a [`Gate`] before it applies the
-//! write. After the gate has admitted a token, it refuses lower epochs, and other sessions of the
+//! of the term, along with every write, and let the resource ask a gate before it applies the
+//! write. After a gate has admitted a token, it refuses lower epochs, and other sessions of the
 //! same epoch.
 //!
 //! ```
-//! use leasehold::fence::Gate;
+//! use leasehold::fence::{Gate, Token};
 //! use leasehold::lease::{Epoch, SessionId};
 //!
+//! let token = |epoch, session| {
+//!     Token::new(Epoch::new(epoch).unwrap(), SessionId::from_bits(session))
+//! };
 //! let gate = Gate::new();
-//! let (old, new) = (Epoch::new(6).unwrap(), Epoch::new(7).unwrap());
-//! let (a, b) = (SessionId::from_bits(0xa), SessionId::from_bits(0xb));
-//!
-//! gate.admit(old, a).unwrap();
-//! gate.admit(new, b).unwrap();
-//! let fenced = gate.admit(old, a).unwrap_err(); // a former leader
-//! assert_eq!(fenced.highest().epoch(), new);
+//! gate.admit(token(6, 0xa)).unwrap();
+//! gate.admit(token(7, 0xb)).unwrap();
+//! let fenced = gate.admit(token(6, 0xa)).unwrap_err(); // a former leader
+//! assert_eq!(fenced.highest(), token(7, 0xb));
 //! ```
+//!
+//! A leader's token is [`Leadership::token`](crate::Leadership::token).
+//!
+//! # Which gate
+//!
+//! | the resource | its gate |
+//! |---|---|
+//! | belongs to one process, which makes all its writes | [`Gate`] |
+//! | is used by several processes of one machine | [`FileGate`], on Unix |
+//! | is a database, an object store, a service | one of the [recipes](crate::guide::fencing) |
 //!
 //! # Check and write in one step
 //! Between [`Gate::admit`] and your write, a newer leader may write; yours then overwrites that. To
-//! prevent it, write inside [`Gate::admit_with`], or let the resource compare, as below.
+//! prevent it, write inside [`Gate::admit_with`].
 //!
-//! # Keep the token with the data
-//! A gate lives as long as its process, and an empty gate admits any token first. If the resource
-//! outlives the process, store the token together with the data, in one atomic step, and
-//! [restore](Gate::restore) the gate from it. With a file:
+//! # Pass the gate before you read
+//! A new leader that reads the resource before its token was admitted may read too early: the
+//! former leader may still write after that. So let the gate admit the token at the beginning of
+//! the term, and read then.
 //!
-//! ```
-//! # use leasehold::fence::{Gate, Token};
-//! # use leasehold::lease::{Epoch, SessionId};
-//! # use std::{fs, io::{self, Write}, path::Path};
-//! fn open(file: &Path) -> io::Result<Gate> {
-//!     let text = match fs::read_to_string(file) {
-//!         Ok(text) => text,
-//!         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Gate::new()),
-//!         Err(error) => return Err(error),
-//!     };
-//!     let first = text.lines().next().unwrap_or_default();
-//!     Ok(Gate::restore(first.parse().map_err(io::Error::other)?))
-//! }
-//!
-//! fn store(gate: &Gate, file: &Path, from: Token, state: &str) -> io::Result<()> {
-//!     let stored = gate.admit_with(from.epoch(), from.session(), |token| {
-//!         let temporary = file.with_extension("new");
-//!         let mut handle = fs::File::create(&temporary)?;
-//!         write!(handle, "{token}\n{state}")?;
-//!         handle.sync_all()?;
-//!         fs::rename(temporary, file) // token and state, or neither
-//!     });
-//!     stored.map_err(io::Error::other)?
-//! }
-//! # let folder = tempfile::tempdir()?;
-//! # let file = folder.path().join("state");
-//! # let session = SessionId::from_bits(1);
-//! # let token = |epoch| Token::new(Epoch::new(epoch).unwrap(), session);
-//! # store(&open(&file)?, &file, token(7), "seven")?;
-//! # assert!(store(&open(&file)?, &file, token(6), "six").is_err());
-//! # assert!(fs::read_to_string(&file)?.ends_with("seven"));
-//! # store(&open(&file)?, &file, token(8), "eight")?;
-//! # assert!(fs::read_to_string(&file)?.ends_with("eight"));
-//! # Ok::<(), io::Error>(())
-//! ```
-//!
-//! A database can compare by itself. One row of a table `gate` protects all writes of the same
-//! transaction. If the first statement changes no row, the writer is fenced: roll back.
-//!
-//! ```sql
-//! BEGIN;
-//! UPDATE gate SET epoch = $1, session = $2
-//!  WHERE resource = 'orders' AND (epoch < $1 OR (epoch = $1 AND session = $2));
-//! UPDATE orders SET state = 'shipped' WHERE id = $3;
-//! COMMIT;
-//! ```
+//! # Keep the token as long as the resource
+//! A [`Gate`] lives as long as its process, and an empty gate admits any token first. If the
+//! resource outlives the process, use a [`FileGate`]; or store the token together with the data, in
+//! one atomic step, and [restore](Gate::restore) the gate from it.
 //!
 //! # When epochs restart
 //! Epochs only rise while the bucket has its record, or the stream its sequence, or a running node
 //! its memory. If all three are lost (all nodes stopped, and the bucket deleted or restored from an
 //! old backup), epochs may fall, and the gate refuses every node. Make sure that no former leader
 //! runs, then [`Gate::reset`] the gate by hand.
+
+#[cfg(unix)]
+mod file;
 
 use std::fmt;
 use std::str::FromStr;
@@ -89,6 +60,9 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::lease::{Epoch, SessionId};
+
+#[cfg(unix)]
+pub use self::file::{FileGate, FileGateError};
 
 /// A fencing token: the epoch of a term and the session of its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,9 +90,10 @@ impl Token {
         self.session
     }
 
-    /// Whether `self` may write after `highest`: a later term, or the same.
-    fn may_follow(self, highest: Self) -> bool {
-        self.epoch > highest.epoch || self == highest
+    /// Refuses a token that comes after `highest`, unless it is of a later term, or the same.
+    fn check(self, highest: Self) -> Result<(), Fenced> {
+        let admitted = self.epoch > highest.epoch || self == highest;
+        if admitted { Ok(()) } else { Err(Fenced { shown: self, highest }) }
     }
 }
 
@@ -190,37 +165,27 @@ impl Gate {
         Self { highest: parking_lot::const_mutex(Some(highest)) }
     }
 
-    /// Admits a token whose epoch is above all others so far, or that was admitted last.
+    /// Admits a token whose epoch is above all others so far, or that was admitted last. Blocks
+    /// while an [`admit_with`](Self::admit_with) runs.
     ///
     /// # Errors
     /// [`Fenced`]: refuse the write. Its sender does not lead any more; trying again is useless.
-    pub fn admit(&self, epoch: Epoch, session: SessionId) -> Result<(), Fenced> {
-        self.admit_with(epoch, session, |_| ())
+    pub fn admit(&self, token: Token) -> Result<(), Fenced> {
+        self.admit_with(token, || ())
     }
 
-    /// As [`admit`](Self::admit), and runs `act` before another token is admitted. `act` gets the
-    /// token, to store it with its write.
+    /// As [`admit`](Self::admit), and runs `act` before another token is admitted.
     ///
     /// The gate remembers the token before `act` runs, so also when `act` fails or panics: a failed
     /// write may have been applied. `act` holds the lock of the gate: do not use the gate in it.
     ///
     /// # Errors
     /// [`Fenced`]: `act` did not run.
-    pub fn admit_with<T>(
-        &self,
-        epoch: Epoch,
-        session: SessionId,
-        act: impl FnOnce(Token) -> T,
-    ) -> Result<T, Fenced> {
-        let shown = Token::new(epoch, session);
+    pub fn admit_with<T>(&self, token: Token, act: impl FnOnce() -> T) -> Result<T, Fenced> {
         let mut highest = self.highest.lock();
-        match *highest {
-            Some(highest) if !shown.may_follow(highest) => Err(Fenced { shown, highest }),
-            _ => {
-                *highest = Some(shown);
-                Ok(act(shown))
-            }
-        }
+        highest.map_or(Ok(()), |highest| token.check(highest))?;
+        *highest = Some(token);
+        Ok(act())
     }
 
     /// The highest token admitted so far. Blocks while an [`admit_with`](Self::admit_with) runs.
@@ -247,10 +212,6 @@ mod tests {
         Token::new(Epoch::new(epoch).unwrap(), SessionId::from_bits(session))
     }
 
-    fn admit(gate: &Gate, token: Token) -> Result<(), Fenced> {
-        gate.admit(token.epoch(), token.session())
-    }
-
     /// The guarantee of the gate, for the tokens in the order in which they were admitted: epochs
     /// never fall, and all tokens of one epoch have the same session.
     fn assert_fenced_order(admitted: &[Token]) {
@@ -263,55 +224,53 @@ mod tests {
     fn a_lower_epoch_is_refused_and_the_error_has_the_highest() {
         let gate = Gate::new();
         assert_eq!(gate.highest(), None);
-        admit(&gate, token(7, 1)).unwrap();
-        admit(&gate, token(7, 1)).unwrap();
-        let fenced = admit(&gate, token(6, 2)).unwrap_err();
+        gate.admit(token(7, 1)).unwrap();
+        gate.admit(token(7, 1)).unwrap();
+        let fenced = gate.admit(token(6, 2)).unwrap_err();
         assert_eq!((fenced.shown(), fenced.highest()), (token(6, 2), token(7, 1)));
         assert!(fenced.to_string().starts_with("fenced: epoch 6 of session 0"), "{fenced}");
-        admit(&gate, token(9, 2)).unwrap();
-        assert!(admit(&gate, token(8, 1)).is_err());
+        gate.admit(token(9, 2)).unwrap();
+        assert!(gate.admit(token(8, 1)).is_err());
         assert_eq!(gate.highest(), Some(token(9, 2)));
     }
 
     #[test]
     fn an_epoch_belongs_to_its_first_session() {
         let gate = Gate::new();
-        admit(&gate, token(7, 1)).unwrap();
-        assert!(admit(&gate, token(7, 2)).is_err());
-        admit(&gate, token(7, 1)).unwrap();
+        gate.admit(token(7, 1)).unwrap();
+        assert!(gate.admit(token(7, 2)).is_err());
+        gate.admit(token(7, 1)).unwrap();
     }
 
     #[test]
     fn a_restored_gate_continues_and_a_reset_one_is_empty() {
         let gate = Gate::restore(token(7, 1));
-        assert!(admit(&gate, token(6, 1)).is_err());
-        assert!(admit(&gate, token(7, 2)).is_err());
-        admit(&gate, token(7, 1)).unwrap();
+        assert!(gate.admit(token(6, 1)).is_err());
+        assert!(gate.admit(token(7, 2)).is_err());
+        gate.admit(token(7, 1)).unwrap();
         assert_eq!(gate.reset(), Some(token(7, 1)));
-        admit(&gate, token(1, 3)).unwrap();
+        gate.admit(token(1, 3)).unwrap();
     }
 
     #[test]
     fn the_token_of_an_act_that_fails_or_panics_is_remembered() {
         let gate = Gate::new();
         let (failing, panicking) = (token(3, 1), token(4, 1));
-        let failed = gate.admit_with(failing.epoch(), failing.session(), |_| Err::<(), _>("disk"));
+        let failed = gate.admit_with(failing, || Err::<(), _>("disk"));
         assert_eq!(failed, Ok(Err("disk")));
         assert_eq!(gate.highest(), Some(failing));
         let panic = AssertUnwindSafe(|| {
-            let _ = gate.admit_with(panicking.epoch(), panicking.session(), |_| panic!("in act"));
+            let _ = gate.admit_with(panicking, || panic!("in act"));
         });
         catch_unwind(panic).unwrap_err();
         assert_eq!(gate.highest(), Some(panicking));
-        assert!(admit(&gate, failing).is_err());
+        assert!(gate.admit(failing).is_err());
     }
 
     #[test]
     fn the_act_of_a_fenced_token_does_not_run() {
         let gate = Gate::restore(token(7, 1));
-        let fenced = gate.admit_with(Epoch::new(6).unwrap(), SessionId::from_bits(1), |_| {
-            panic!("ran behind a gate that refused")
-        });
+        let fenced = gate.admit_with(token(6, 1), || panic!("ran behind a gate that refused"));
         assert!(fenced.is_err());
     }
 
@@ -343,8 +302,7 @@ mod tests {
                     for step in 0..2_000_u64 {
                         // All sessions use the same epochs.
                         let token = token(1 + step / 3, session);
-                        let write = |token| written.lock().push(token);
-                        let _ = GATE.admit_with(token.epoch(), token.session(), write);
+                        let _ = GATE.admit_with(token, || written.lock().push(token));
                     }
                 });
             }
@@ -366,7 +324,7 @@ mod tests {
         ) {
             let gate = Gate::new();
             let arrivals = arrivals.into_iter().map(|(epoch, session)| token(epoch, session));
-            let admitted: Vec<_> = arrivals.filter(|token| admit(&gate, *token).is_ok()).collect();
+            let admitted: Vec<_> = arrivals.filter(|token| gate.admit(*token).is_ok()).collect();
             assert_fenced_order(&admitted);
             prop_assert_eq!(gate.highest(), admitted.last().copied());
         }

@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use crate::clock::{Clock, Timestamp};
 use crate::drain::{DrainGuard, WeakDrainGuard};
+use crate::fence::Token;
 use crate::lease::{Epoch, SessionId};
 use crate::sys::{AtomicU64, Line, Ordering};
 
@@ -196,6 +197,13 @@ impl Leadership {
         self.session
     }
 
+    /// The fencing token of the term, for a [gate](crate::fence). It outlives the term: that a gate
+    /// refuses it then is its purpose.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        Token::new(self.epoch, self.session)
+    }
+
     /// Whether the term is in force now. Once this is false, it stays false.
     #[inline]
     #[must_use]
@@ -278,6 +286,7 @@ mod tests {
         let (_cell, clock, token) = leading(5);
         assert_eq!(token.ensure(), Ok(epoch(4)));
         assert_eq!(token.remaining(), Duration::from_secs(4));
+        assert_eq!(token.token(), Token::new(epoch(4), SessionId::from_bits(1)));
         clock.advance(Duration::from_secs(4));
         assert_eq!(token.ensure(), Err(LeadershipLost { epoch: epoch(4) }));
         assert_eq!(token.remaining(), Duration::ZERO);

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # What the tests need and a fresh Debian 12 lacks: tools, two NATS servers, a wall clock that can be
-# set, the oldest Rust.
-# Sourced by run.sh. Everything fetched is pinned by its sha256, kept under target/, and fetched
-# once; the package managers know from where.
+# set, two databases, the oldest Rust.
+# Sourced by run.sh. Everything fetched is kept under target/, and fetched once; the package
+# managers know from where. All but the databases is pinned by its sha256.
 
 OLDEST=2.9.10
 NEWEST=2.15.1
@@ -199,6 +199,59 @@ fetch_faketime() {
         fail "libfaketime is a package of Debian: apt-get install libfaketime"
     rm -rf target/faketime
     mv "$folder" target/faketime
+}
+
+# has_databases: whether PostgreSQL and sqlite3 were fetched, are installed, or are named.
+has_databases() {
+    local bin=$PWD/target/databases/bin
+    { [ -n "${LEASEHOLD_SQLITE:-}" ] || PATH=$bin:$PATH type -P sqlite3 >/dev/null; } &&
+        { [ -n "${LEASEHOLD_POSTGRES_BIN:-}" ] || [ -x "$bin/initdb" ] ||
+            compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; }
+}
+
+# Fetches PostgreSQL and sqlite3, with the libraries that are not installed, into target/databases,
+# unless the machine has them. They are not pinned: Debian replaces them with each security update,
+# and their version does not matter to a test. apt-get checks them by Debian's signature.
+fetch_databases() {
+    local folder
+    has_databases && return
+    echo "fetching the Debian packages postgresql and sqlite3"
+    new_folder
+    if type -P apt-get >/dev/null && download_databases && unpack_databases; then
+        rm -rf target/databases
+        mv "$folder/databases" target/databases
+    fi
+    has_databases || need initdb postgresql sqlite3 sqlite3
+}
+
+# Downloads both and all that they need into $folder, but not what is installed.
+download_databases() {
+    local list="apt-get install --print-uris -qq --no-install-recommends postgresql sqlite3" names
+    names=$($list 2>/dev/null || { apt-get update -qq >&2 && $list; }) || return 1
+    names=$(awk '{ sub(/_.*/, "", $2); print $2 }' <<<"$names")
+    # shellcheck disable=SC2086 # many words
+    (cd "$folder" && apt-get download -qq $names 2>/dev/null)
+}
+
+# Unpacks them into $folder/databases. In its bin/ are the programs that tests call; each finds the
+# libraries beside it.
+unpack_databases() {
+    local into=$folder/databases package program libraries
+    for package in "$folder"/*.deb; do
+        dpkg -x "$package" "$into" || return 1
+    done
+    libraries=usr/lib/$(uname -m)-linux-gnu
+    mkdir -p "$into/bin"
+    for program in "$into"/usr/lib/postgresql/*/bin/* "$into/usr/bin/sqlite3"; do
+        case ${program##*/} in initdb | postgres | psql | sqlite3) ;; *) continue ;; esac
+        cat >"$into/bin/${program##*/}" <<EOF
+#!/bin/sh
+root=\$(cd "\$(dirname "\$0")/.." && pwd)
+export LD_LIBRARY_PATH="\$root/$libraries:\$root/lib/${libraries##*/}"
+exec "\$root/${program#"$into"/}" "\$@"
+EOF
+        chmod +x "$into/bin/${program##*/}"
+    done
 }
 
 # Fetches the oldest Rust that is promised to work into target/msrv, unless it is there.

@@ -10,7 +10,8 @@
 #   tests/run.sh --servers   only fetches the servers and what tests need beside them, into target/
 #
 # LEASEHOLD_NATS_OLDEST and LEASEHOLD_NATS_NEWEST may name servers of your own; their versions must
-# be those named in fetch.sh. A second run downloads nothing.
+# be those named in fetch.sh. LEASEHOLD_POSTGRES_BIN may name the folder with PostgreSQL's programs,
+# and LEASEHOLD_SQLITE the program sqlite3. A second run downloads nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/fetch.sh
@@ -210,6 +211,7 @@ main() {
     section "Servers" fetch_servers
     section "Wall clock" fetch_faketime
     section "Python client" fetch_peer
+    section "Databases" fetch_databases
     [ "${1:-}" != --servers ] || return 0
     section "Tools" install_tools
     section "Tests" run_tests

@@ -41,9 +41,7 @@ impl Ledger {
     /// Checks the writer and appends a line, in one step.
     fn append(&mut self, by: &Leadership, line: &str) -> Result<(), Fenced> {
         let Self { gate, lines } = self;
-        gate.admit_with(by.epoch(), by.session(), |token| {
-            lines.push(format!("epoch {}: {line}", token.epoch()));
-        })
+        gate.admit_with(by.token(), || lines.push(format!("epoch {}: {line}", by.epoch())))
     }
 }
 
