@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, OnAdvance, Timestamp};
 use crate::config::Config;
 use crate::election::{Change, Command, Election, Input, Step};
 use crate::error::StoreError;
@@ -61,6 +61,8 @@ pub(crate) struct Renewal {
     queued: Receiver<Queued>,
     /// For the drain guards.
     commands: Commands,
+    /// Wakes the store when a test moves the clock.
+    _on_advance: OnAdvance,
     wake_at: Timestamp,
     /// The last input was a command: the store is next.
     store_is_next: bool,
@@ -90,7 +92,9 @@ impl Renewal {
         election: Election,
         startup: Sender<Result<(), StoreError>>,
     ) -> (Self, Commands, Arc<SharedState>) {
-        let (commands, queued) = commands(parts.store.waker());
+        let waker = parts.store.waker();
+        let (commands, queued) = commands(waker.clone());
+        let on_advance = parts.clock.on_advance(move || waker.wake());
         let shared = Arc::<SharedState>::default();
         let renewal = Self {
             parts,
@@ -100,6 +104,7 @@ impl Renewal {
             shared: Arc::clone(&shared),
             queued,
             commands: commands.clone(),
+            _on_advance: on_advance,
             wake_at: Timestamp::ZERO,
             store_is_next: false,
             held_until: None,

@@ -178,7 +178,8 @@ impl NodeHandle {
 
     // Wait.
 
-    /// Blocks until a leader is known, and returns its node id.
+    /// Blocks until a leader is known, and returns its node id. `timeout` is real time, also with a
+    /// [manual clock](Clock::manual).
     ///
     /// # Errors
     /// [`WaitError::TimedOut`] after `timeout`, [`WaitError::Stopped`] when the node has stopped,
@@ -187,7 +188,7 @@ impl NodeHandle {
         self.wait(timeout, Snapshot::leader_id)
     }
 
-    /// Blocks until this node leads, and returns its token.
+    /// Blocks until this node leads, and returns its token. `timeout` is real time.
     ///
     /// # Errors
     /// As [`wait_for_leader`](Self::wait_for_leader).
@@ -203,8 +204,7 @@ impl NodeHandle {
         if self.shared.is_inherited() {
             return Err(WaitError::Forked);
         }
-        let until = self.clock.now() + timeout;
-        let found = self.shared.wait(&self.clock, until, |snapshot| match snapshot.stopped {
+        let found = self.shared.wait(timeout, |snapshot| match snapshot.stopped {
             Some(_) => Some(Err(WaitError::Stopped)),
             None => find(snapshot).map(Ok),
         });
