@@ -23,9 +23,13 @@
 //!    `Connected` and `Disconnected` alternate.
 //! 7. Notices are hints: lost, late, repeated, reordered, forged.
 //!
-//! A store that gets its events from a channel waits with a [`Waiter`].
-//! [`Config::without_servers`](crate::Config::without_servers) makes a configuration for it.
+//! The feature `contract` has the promises as a test suite, and a store of one's own that passes
+//! it: `leasehold::store::contract`. A store that gets its events from a channel waits with a
+//! [`Waiter`]. [`Config::without_servers`](crate::Config::without_servers) makes a configuration
+//! for it.
 
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod memory;
 pub mod nats;
 

@@ -8,9 +8,12 @@
 //! up.
 //!
 //! With a clock that the test moves, [`MemoryServer::settle`] waits until the nodes have done what
-//! is due, and [`MemoryServer::run_for`] lets time pass.
+//! is due, and [`MemoryServer::run_for`] lets time pass. The guide shows
+//! [how to test a program](crate::guide::your_tests).
 
 mod bucket;
+#[cfg(feature = "contract")]
+mod contract;
 mod link;
 mod settle;
 
