@@ -103,8 +103,12 @@ fn a_poll_that_returns_early_is_found() {
 }
 
 #[test]
-fn lost_wake_ups_are_found() {
+fn a_lost_wake_up_is_found() {
     is_found(Fault::LosesWakeUps, promises::a_wake_up_ends_poll_after_earlier_events);
+}
+
+#[test]
+fn a_lost_wake_up_from_another_thread_is_found() {
     is_found(Fault::LosesWakeUps, promises::a_wake_up_from_another_thread_arrives);
 }
 

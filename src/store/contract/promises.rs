@@ -383,7 +383,7 @@ mod tests {
             include_str!("promises/snapshots.rs"),
             include_str!("promises/writes.rs"),
         ];
-        let functions = files.map(|file| file.matches("\npub fn ").count()).iter().sum();
+        let functions: usize = files.iter().map(|file| file.matches("\npub fn ").count()).sum();
         assert_eq!(PROMISES.len(), functions);
         let names: std::collections::BTreeSet<_> = PROMISES.iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), functions);
