@@ -5,10 +5,11 @@
 //! reads the clock. On other systems it is a [`std::time::Instant`], which may stop in suspend.
 //! There the data must be protected by the epoch; see [`fence`](crate::fence).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Add, Sub};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A moment on the boot-time clock of a host, in nanoseconds since boot.
@@ -77,6 +78,16 @@ impl fmt::Debug for Timestamp {
 /// A source of timestamps: the clock of the machine, or one that a test moves by hand.
 ///
 /// Cloning is cheap; clones of a manual clock move together.
+///
+/// ```
+/// use leasehold::clock::{Clock, Timestamp};
+/// use std::time::Duration;
+///
+/// let clock = Clock::manual(Timestamp::from_nanos(1));
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(90));
+/// assert_eq!(clock.now().since(before), Duration::from_secs(90));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);
 
@@ -85,8 +96,64 @@ enum Source {
     #[default]
     Boot,
     /// Boot time plus nanoseconds that a test adds, as if the machine had been suspended.
-    Shifted(Arc<AtomicU64>),
-    Manual(Arc<AtomicU64>),
+    Shifted(Arc<Movable>),
+    Manual(Arc<Movable>),
+}
+
+/// The part of a clock that a test moves.
+#[derive(Default)]
+struct Movable {
+    nanos: AtomicU64,
+    /// Called after each move, by number.
+    listeners: Mutex<BTreeMap<u64, Listener>>,
+}
+
+type Listener = Arc<dyn Fn() + Send + Sync>;
+
+impl Movable {
+    fn starting_at(nanos: u64) -> Arc<Self> {
+        Arc::new(Self { nanos: AtomicU64::new(nanos), listeners: Mutex::default() })
+    }
+
+    fn advance(&self, by: Duration) {
+        let later = |nanos_now: u64| Some(nanos_now.saturating_add(nanos(by)));
+        let _ = self.nanos.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
+        // Called without the lock: a listener may be anything.
+        let listeners = self.listeners().values().cloned().collect::<Vec<_>>();
+        for listener in listeners {
+            listener();
+        }
+    }
+
+    fn add(&self, listener: Listener) -> u64 {
+        let mut listeners = self.listeners();
+        let number = listeners.last_key_value().map_or(0, |(last, _)| last + 1);
+        listeners.insert(number, listener);
+        number
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, BTreeMap<u64, Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Movable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.nanos.fmt(f)
+    }
+}
+
+/// Dropping it ends the calls that [`Clock::on_advance`] asked for.
+#[must_use = "dropping it ends the calls"]
+pub(crate) struct OnAdvance(Option<(Arc<Movable>, u64)>);
+
+impl Drop for OnAdvance {
+    fn drop(&mut self) {
+        if let Some((movable, number)) = &self.0 {
+            // Dropped without the lock.
+            let _listener = movable.listeners().remove(number);
+        }
+    }
 }
 
 impl Clock {
@@ -99,13 +166,13 @@ impl Clock {
     /// A clock that reads `start` until [`advance`](Self::advance) moves it.
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
-        Self(Source::Manual(Arc::new(AtomicU64::new(start.0))))
+        Self(Source::Manual(Movable::starting_at(start.0)))
     }
 
     /// The boot-time clock, which [`advance`](Self::advance) moves forward as a suspend does.
     #[must_use]
     pub fn shifted() -> Self {
-        Self(Source::Shifted(Arc::new(AtomicU64::new(0))))
+        Self(Source::Shifted(Arc::default()))
     }
 
     /// The current time. Never blocks. On Linux it is one vDSO call.
@@ -114,18 +181,46 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::Boot => boot_time(),
-            Source::Shifted(by) => boot_time() + Duration::from_nanos(by.load(Ordering::SeqCst)),
-            Source::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
+            Source::Shifted(by) => {
+                boot_time() + Duration::from_nanos(by.nanos.load(Ordering::SeqCst))
+            }
+            Source::Manual(at) => Timestamp(at.nanos.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a manual or shifted clock forward. Does nothing to the clock of the machine.
+    /// Moves a manual or shifted clock forward, and wakes every node that waits on it. Does nothing
+    /// to the clock of the machine.
+    ///
+    /// Returns at once. What is due then happens on the threads of the nodes:
+    /// [`MemoryServer::settle`](crate::store::memory::MemoryServer::settle) waits for it.
     pub fn advance(&self, by: Duration) {
+        if let Some(movable) = self.movable() {
+            movable.advance(by);
+        }
+    }
+
+    /// Calls `listener`, which must not block, after each [`advance`](Self::advance) of this clock
+    /// or of a clone, until the returned value is dropped. Never, when nothing moves this clock.
+    pub(crate) fn on_advance(&self, listener: impl Fn() + Send + Sync + 'static) -> OnAdvance {
+        let movable = self.movable();
+        OnAdvance(movable.map(|movable| (Arc::clone(movable), movable.add(Arc::new(listener)))))
+    }
+
+    /// Whether [`advance`](Self::advance) moves this clock.
+    pub(crate) fn is_movable(&self) -> bool {
+        self.movable().is_some()
+    }
+
+    /// Whether this clock and `other` are clones of one that tests move.
+    pub(crate) fn moves_with(&self, other: &Self) -> bool {
+        let both = self.movable().zip(other.movable());
+        both.is_some_and(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    fn movable(&self) -> Option<&Arc<Movable>> {
         match &self.0 {
-            Source::Boot => {}
-            Source::Shifted(cell) | Source::Manual(cell) => {
-                cell.fetch_add(nanos(by), Ordering::SeqCst);
-            }
+            Source::Boot => None,
+            Source::Shifted(movable) | Source::Manual(movable) => Some(movable),
         }
     }
 }
@@ -178,10 +273,57 @@ mod tests {
     }
 
     #[test]
+    fn an_advance_never_moves_a_clock_back() {
+        let clock = Clock::manual(Timestamp::from_nanos(5));
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now(), Timestamp::MAX);
+    }
+
+    #[test]
     fn a_shifted_clock_can_be_moved_forward() {
         let clock = Clock::shifted();
         let before = clock.now();
         clock.advance(Duration::from_secs(3600));
         assert!(clock.now().since(before) >= Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn an_advance_calls_its_listeners_until_they_are_dropped() {
+        let calls = Arc::new(AtomicU64::new(0));
+        let counter = || {
+            let calls = Arc::clone(&calls);
+            move || _ = calls.fetch_add(1, Ordering::SeqCst)
+        };
+        for clock in [Clock::manual(Timestamp::ZERO), Clock::shifted()] {
+            calls.store(0, Ordering::SeqCst);
+            let first = clock.on_advance(counter());
+            let second = clock.clone().on_advance(counter());
+            clock.advance(Duration::from_secs(1));
+            assert_eq!(calls.load(Ordering::SeqCst), 2);
+            drop(first);
+            clock.clone().advance(Duration::from_secs(1));
+            assert_eq!(calls.load(Ordering::SeqCst), 3);
+            drop(second);
+            clock.advance(Duration::from_secs(1));
+            assert_eq!(calls.load(Ordering::SeqCst), 3);
+            assert_eq!(Arc::strong_count(&calls), 1, "nothing of a listener is kept");
+        }
+    }
+
+    #[test]
+    fn the_clock_of_the_machine_keeps_no_listeners() {
+        let kept = Arc::new(());
+        let clone = Arc::clone(&kept);
+        let _guard = Clock::boot().on_advance(move || _ = &clone);
+        assert_eq!(Arc::strong_count(&kept), 1);
+        assert!(!Clock::boot().is_movable());
+    }
+
+    #[test]
+    fn clones_move_together_and_others_do_not() {
+        let clock = Clock::manual(Timestamp::ZERO);
+        assert!(clock.moves_with(&clock.clone()));
+        assert!(!clock.moves_with(&Clock::manual(Timestamp::ZERO)));
+        assert!(!Clock::boot().moves_with(&Clock::boot()));
     }
 }

@@ -115,6 +115,36 @@ impl Config {
         ConfigBuilder::default().cluster_id(cluster_id).node_id(node_id).servers(servers)
     }
 
+    /// A builder for a node with a store of its own, which needs no NATS servers: in memory, or
+    /// [yours](crate::store).
+    ///
+    /// A node that is started without such a store fails with
+    /// [`StoreError::NoServers`](crate::StoreError::NoServers). A file of this configuration cannot
+    /// be loaded: there `nats.servers` is required.
+    ///
+    /// ```
+    /// use leasehold::clock::Clock;
+    /// use leasehold::store::memory::MemoryServer;
+    /// use leasehold::{Config, Node};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::without_servers("orders", "node-1").build()?;
+    /// let error = Node::start(config.clone()).unwrap_err();
+    /// assert_eq!(error.to_string(), "nats.servers is required to connect to NATS");
+    ///
+    /// let store = MemoryServer::new().connect(Clock::boot());
+    /// Node::builder(config).store(store).start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn without_servers(
+        cluster_id: impl Into<String>,
+        node_id: impl Into<String>,
+    ) -> ConfigBuilder {
+        let builder = ConfigBuilder { servers_are_optional: true, ..ConfigBuilder::default() };
+        builder.cluster_id(cluster_id).node_id(node_id)
+    }
+
     /// A builder with the same settings, for example to let a command line change those of a file.
     pub fn to_builder(&self) -> ConfigBuilder {
         self.given.clone()
@@ -128,7 +158,7 @@ impl Config {
         if text.len() > MAX_FILE_BYTES {
             return Err(ConfigError::TooLong { limit: MAX_FILE_BYTES });
         }
-        ConfigBuilder { settings: json::read(text)? }.build()
+        ConfigBuilder { settings: json::read(text)?, ..ConfigBuilder::default() }.build()
     }
 
     /// Reads a configuration from a file of at most 1 MiB. Logs a warning when the file holds a
@@ -184,7 +214,8 @@ impl Config {
         &self.connection
     }
 
-    /// The servers as `scheme://host:port`, without credentials. `nats.servers`.
+    /// The servers as `scheme://host:port`, without credentials. `nats.servers`. None when the
+    /// configuration was built [without servers](Self::without_servers).
     pub fn servers(&self) -> impl Iterator<Item = String> + '_ {
         self.connection.servers.iter().map(ToString::to_string)
     }

@@ -20,6 +20,10 @@ pub enum StoreError {
         /// Why the last attempt failed.
         reason: Arc<str>,
     },
+    /// The configuration names no server, as one for a store that needs none
+    /// ([`Config::without_servers`](crate::Config::without_servers)). Nothing was contacted.
+    #[error("nats.servers is required to connect to NATS")]
+    NoServers,
     /// The server refused the credentials. They must be changed, here or at the server.
     #[error("{server} refused the credentials: {reason}")]
     Authentication {

@@ -35,8 +35,8 @@
 //!
 //! [`guide`] has one page per topic. Begin with the [quick start](guide::quick_start), the
 //! [concepts](guide::concepts), and the [guarantees and limits](guide::guarantees). The
-//! [embedding patterns](guide::embedding) show main loops, `select!`, `epoll`, thread pools,
-//! `fork`, and tests without a server.
+//! [embedding patterns](guide::embedding) show main loops, `select!`, `epoll`, thread pools and
+//! `fork`. [Losing leadership in your tests](guide::your_tests) needs no server and no time.
 //!
 //! # Where to find what
 //!
@@ -52,6 +52,7 @@
 //! | run a daemon, or command one | [`Manager`] |
 //! | be asked and commanded over NATS | [`health`], [`service`] |
 //! | feed a monitoring system | [`metrics`] |
+//! | test a program without a server | [`store::memory`], [`clock`] |
 //! | keep the record elsewhere than in NATS (unstable) | [`store`] |
 //! | drive the protocol yourself (unstable) | [`election`] |
 //!

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, OnAdvance, Timestamp};
 use crate::config::Config;
 use crate::drain::DrainGuard;
 use crate::election::{Change, Command, Election, Input, Step};
@@ -62,6 +62,8 @@ pub(crate) struct Renewal {
     queued: Receiver<Queued>,
     /// For the drain guards.
     commands: Commands,
+    /// Wakes the store when a test moves the clock.
+    _on_advance: OnAdvance,
     wake_at: Timestamp,
     /// The last input was a command: the store is next.
     store_is_next: bool,
@@ -94,7 +96,9 @@ impl Renewal {
         election: Election,
         startup: Sender<Result<(), StoreError>>,
     ) -> (Self, Commands, Arc<SharedState>) {
-        let (commands, queued) = commands(parts.store.waker());
+        let waker = parts.store.waker();
+        let (commands, queued) = commands(waker.clone());
+        let on_advance = parts.clock.on_advance(move || waker.wake());
         let shared = Arc::<SharedState>::default();
         let drain = TermDrain::new(&commands);
         shared.set_drain(drain.guard.downgrade());
@@ -106,6 +110,7 @@ impl Renewal {
             shared: Arc::clone(&shared),
             queued,
             commands: commands.clone(),
+            _on_advance: on_advance,
             wake_at: Timestamp::ZERO,
             store_is_next: false,
             held_until: None,

@@ -22,17 +22,24 @@
 //! 6. `Connected` comes before the first completion that is not `Unknown` or `Failed`, and
 //!    `Connected` and `Disconnected` alternate.
 //! 7. Notices are hints: lost, late, repeated, reordered, forged.
+//!
+//! The feature `contract` has the promises as a test suite, and a store of one's own that passes
+//! it: `leasehold::store::contract`. A store that gets its events from a channel waits with a
+//! [`Waiter`]. [`Config::without_servers`](crate::Config::without_servers) makes a configuration
+//! for it.
 
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod memory;
 pub mod nats;
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::lease::{Epoch, Lease, SessionId};
-pub use crate::wait::Waker;
+pub use crate::wait::{Waiter, Waker};
 
 /// Names one request. The caller numbers them, and never reuses a number within a store's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -230,6 +237,12 @@ pub trait Store: Send {
     /// clock reads `until`. Events come in order, and those from before a wake-up before it. Each
     /// `None` takes the wake-ups from before it.
     fn poll(&mut self, until: Timestamp) -> Option<StoreEvent>;
+
+    /// The clock that times [`poll`](Self::poll): that of the machine by default. A node of this
+    /// store works by it too, unless it is [given another one](crate::NodeBuilder::clock).
+    fn clock(&self) -> Clock {
+        Clock::boot()
+    }
 
     /// Gives the present connection up, as nothing responds in time, and builds a new one.
     fn reconnect(&mut self);

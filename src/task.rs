@@ -41,6 +41,11 @@ impl Task {
         Ok(Self { thread: Some(thread), ended, patience, process: Line::default() })
     }
 
+    /// Waits until the work is done, for at most `timeout`, and says whether it is.
+    pub(crate) fn has_ended_within(&self, timeout: Duration) -> bool {
+        self.ended.recv_timeout(timeout).is_err_and(|error| error.is_disconnected())
+    }
+
     /// Waits for the end of the thread, for at most `timeout`. False when it still runs: it is left
     /// behind.
     pub(crate) fn join(mut self, timeout: Duration) -> bool {
@@ -58,7 +63,7 @@ impl Task {
         if thread.thread().id() == current().id() {
             return false;
         }
-        let ended = self.ended.recv_timeout(timeout).is_err_and(|error| error.is_disconnected());
+        let ended = self.has_ended_within(timeout);
         if ended {
             // A panic was reported where it happened.
             drop(thread.join());
@@ -109,8 +114,10 @@ mod tests {
             Task::spawn("task", Duration::ZERO, move || stopped.iter().for_each(drop)).unwrap()
         };
         let (first, second) = (start(), start());
+        assert!(!second.has_ended_within(Duration::from_millis(1)));
         assert!(!first.join(Duration::from_millis(1)));
         drop(stop);
+        assert!(second.has_ended_within(Duration::from_secs(30)));
         assert!(second.join(Duration::from_secs(30)));
     }
 

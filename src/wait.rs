@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, bounded};
 
+use crate::clock::{Clock, Timestamp};
+
 /// Makes a [`Store::poll`](crate::store::Store::poll) return.
 ///
 /// Cheap to clone, and usable from every thread. A wake-up is kept until a poll takes it; several
@@ -43,9 +45,33 @@ impl fmt::Debug for Waker {
     }
 }
 
-/// The wake-ups of a `poll` that waits on channels.
+/// The longest single sleep of a `poll`: timers of threads stand still in suspend, and a clock may
+/// be moved by hand.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+/// The wait of a store that gets its events from a channel.
+///
+/// A [`Store`](crate::store::Store) keeps one of these. Its `waker` returns
+/// [`waker`](Self::waker), its `poll` returns [`receive`](Self::receive).
+///
+/// ```
+/// use crossbeam_channel::unbounded;
+/// use leasehold::clock::{Clock, Timestamp};
+/// use leasehold::store::Waiter;
+///
+/// let clock = Clock::boot();
+/// let (sender, events) = unbounded();
+/// let mut waiter = Waiter::default();
+///
+/// sender.send("stored")?;
+/// waiter.waker().wake();
+/// // Events from before the wake-up come before it.
+/// assert_eq!(waiter.receive(&events, &clock, Timestamp::MAX), Some("stored"));
+/// assert_eq!(waiter.receive(&events, &clock, Timestamp::MAX), None);
+/// # Ok::<(), crossbeam_channel::SendError<&str>>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Waiter {
+pub struct Waiter {
     waker: Waker,
     wakes: Receiver<()>,
     /// A wake-up was taken and not yet reported, because events came before it.
@@ -61,8 +87,42 @@ impl Default for Waiter {
 }
 
 impl Waiter {
-    pub(crate) fn waker(&self) -> Waker {
+    /// Makes [`receive`](Self::receive) return, from any thread.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
         self.waker.clone()
+    }
+
+    /// Waits for the next event, as [`Store::poll`](crate::store::Store::poll) has to: returns
+    /// `None` as soon as the waker was used or `clock` reads `until`, and takes the wake-ups from
+    /// before it. A channel without senders delivers what is in it and then nothing.
+    pub fn receive<T>(
+        &mut self,
+        events: &Receiver<T>,
+        clock: &Clock,
+        until: Timestamp,
+    ) -> Option<T> {
+        loop {
+            self.look();
+            let connected = match events.try_recv() {
+                Ok(event) => return Some(event),
+                Err(error) => error.is_empty(),
+            };
+            let now = clock.now();
+            if self.take() || now >= until {
+                return None;
+            }
+            self.sleep(until.since(now).min(LONGEST_WAIT), |select| {
+                if connected {
+                    select.recv(events);
+                }
+            });
+        }
+    }
+
+    /// The wake-ups that were not taken yet.
+    pub(crate) fn wakes(&self) -> Receiver<()> {
+        self.wakes.clone()
     }
 
     /// Takes a wake-up. To be called *before* looking for events, so that events from before the
@@ -84,5 +144,45 @@ impl Waiter {
         add(&mut select);
         // The caller looks at all channels next.
         let _ = select.ready_timeout(at_most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+
+    #[test]
+    fn a_wake_up_and_the_bound_end_the_wait_and_events_come_first() {
+        let (clock, mut waiter) = (Clock::boot(), Waiter::default());
+        let (sender, events) = unbounded();
+        let until = clock.now() + Duration::from_millis(20);
+        assert_eq!(waiter.receive(&events, &clock, until), None);
+        assert!(clock.now() >= until);
+        let waker = waiter.waker();
+        let thread = thread::spawn(move || {
+            sender.send(1).unwrap();
+            waker.wake();
+            waker.wake();
+        });
+        assert_eq!(waiter.receive(&events, &clock, Timestamp::MAX), Some(1));
+        assert_eq!(waiter.receive(&events, &clock, Timestamp::MAX), None);
+        thread.join().unwrap();
+    }
+
+    /// Select finds such a channel ready at once.
+    #[test]
+    fn a_channel_without_senders_is_waited_on_like_an_empty_one() {
+        let (clock, mut waiter) = (Clock::boot(), Waiter::default());
+        let (sender, events) = unbounded();
+        sender.send(1).unwrap();
+        drop(sender);
+        assert_eq!(waiter.receive(&events, &clock, Timestamp::MAX), Some(1));
+        let until = clock.now() + Duration::from_millis(20);
+        assert_eq!(waiter.receive(&events, &clock, until), None);
+        assert!(clock.now() >= until);
     }
 }

@@ -22,6 +22,8 @@ use crate::timing::Timing;
 #[must_use = "a builder does nothing until it is built"]
 pub struct ConfigBuilder {
     pub(super) settings: Settings,
+    /// The node has a store that needs no servers.
+    pub(super) servers_are_optional: bool,
 }
 
 /// Methods that set one row of the option table.
@@ -167,7 +169,8 @@ impl ConfigBuilder {
     /// The first field at fault, with what would be accepted. Reads one file, when everything else
     /// is accepted: that of `nats.nkeyFile`, if it is set.
     pub fn build(self) -> Result<Config, ConfigError> {
-        self.settings.check_combination()?;
+        let optional = self.servers_are_optional.then_some(&options::SERVERS);
+        self.settings.check_combination(optional)?;
         // Before each value alone: these errors say what the other timers leave room for.
         let timing = self.timing()?;
         let vip = self.virtual_ip()?;

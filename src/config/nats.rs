@@ -17,7 +17,7 @@ pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, Conf
     let id = |row| settings.required_text(row);
     let path = |row| settings.text(row).map(PathBuf::from);
     Ok(ConnectionSettings {
-        servers: servers::parse_all(settings.servers())?,
+        servers: settings.servers().map_or(Ok(Vec::new()), servers::parse_all)?,
         tls: Tls {
             required: settings.flag(&TLS_REQUIRED),
             handshake_first: settings.flag(&TLS_FIRST),

@@ -60,8 +60,8 @@ impl Settings {
         ROWS.iter().any(|row| row.is_at(path) && self.get(row).is_some())
     }
 
-    /// Checks which settings are set, whatever their values are.
-    pub(super) fn check_combination(&self) -> Result<(), ConfigError> {
+    /// Checks which settings are set, whatever their values are. `optional` need not be set.
+    pub(super) fn check_combination(&self, optional: Option<&Row>) -> Result<(), ConfigError> {
         let is_set = |row: &Row| self.get(row).is_some();
         for rows in &EXCLUSIVE {
             let mut set = rows.iter().filter(|row| is_set(row));
@@ -70,7 +70,8 @@ impl Settings {
                 return Err(ConfigError::invalid(one.path, problem));
             }
         }
-        if let Some(row) = REQUIRED.iter().find(|row| !is_set(row)) {
+        let is_optional = |row: &Row| optional.is_some_and(|optional| optional.path == row.path);
+        if let Some(row) = REQUIRED.iter().find(|row| !is_set(row) && !is_optional(row)) {
             return Err(ConfigError::missing(row.path));
         }
         match NEEDED.iter().find(|(row, needed)| is_set(row) && !is_set(needed)) {
@@ -115,9 +116,10 @@ impl Settings {
         Some(secret)
     }
 
-    pub(super) fn servers(&self) -> &[Secret] {
-        let Some(Setting::Secrets(list)) = self.get(&SERVERS) else { return &[] };
-        list
+    /// The servers' addresses; `None` when the setting is not set.
+    pub(super) fn servers(&self) -> Option<&[Secret]> {
+        let Setting::Secrets(list) = self.get(&SERVERS)? else { return None };
+        Some(list)
     }
 
     pub(super) fn flag(&self, row: &Row) -> bool {

@@ -62,6 +62,23 @@ fn the_three_required_fields_are_named_when_missing() {
 }
 
 #[test]
+fn servers_are_optional_only_where_a_store_of_its_own_is_meant() {
+    let builder = || Config::without_servers("c", "n");
+    let config = builder().build().unwrap();
+    assert_eq!((config.cluster_id(), config.node_id()), ("c", "n"));
+    assert_eq!((config.servers().count(), config.lease_ttl()), (0, ms(10_000)));
+    assert_eq!(config.to_builder().lease_ttl(ms(20_000)).build().unwrap().servers().count(), 0);
+    // Everything else is checked as it always is.
+    assert_eq!(refusal(Config::without_servers("", "n")), "clusterId is required");
+    assert_eq!(refusal(builder().servers([""; 0])), "nats.servers is required");
+    assert!(refusal(builder().servers(["a:x"])).starts_with("nats.servers[0] has a port"));
+    let named = builder().servers(["a"]).build().unwrap();
+    assert_eq!(named.servers().collect::<Vec<_>>(), ["nats://a:4222"]);
+    let error = Config::from_json(&config.to_json()).unwrap_err();
+    assert_eq!(error.to_string(), "nats.servers is required");
+}
+
+#[test]
 fn timers_that_do_not_fit_are_refused_with_a_value_that_does() {
     let message = refusal(builder().renew_interval(ms(9_000)));
     assert!(message.starts_with("election.renewIntervalMs: renew interval is 9s"), "{message}");

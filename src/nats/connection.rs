@@ -59,12 +59,16 @@ impl Connection {
     /// Starts to connect in the background and returns at once.
     ///
     /// # Errors
-    /// [`StoreError::System`] when the operating system gives no descriptor or thread.
+    /// [`StoreError::NoServers`]; [`StoreError::System`] when the operating system gives no
+    /// descriptor or thread.
     pub(crate) fn new(
         settings: &ConnectionSettings,
         options: ConnectionOptions,
         clock: Clock,
     ) -> Result<Self, StoreError> {
+        if settings.servers.is_empty() {
+            return Err(StoreError::NoServers);
+        }
         let mut settings = settings.clone();
         if !options.purpose.is_empty() {
             settings.name = format!("{} {}", settings.name, options.purpose);

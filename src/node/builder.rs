@@ -20,7 +20,7 @@ pub struct NodeBuilder {
     config: Config,
     hooks: Option<Box<dyn Hooks>>,
     store: Option<Box<dyn Store>>,
-    clock: Clock,
+    clock: Option<Clock>,
     vip: Option<vip::Worker>,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Debug for NodeBuilder {
 
 impl NodeBuilder {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, hooks: None, store: None, clock: Clock::boot(), vip: None }
+        Self { config, hooks: None, store: None, clock: None, vip: None }
     }
 
     /// Callbacks on a thread of their own, in addition to [`Node::events`].
@@ -49,10 +49,11 @@ impl NodeBuilder {
         self
     }
 
-    /// Another clock, for tests. Default: the boot-time clock of the machine.
+    /// Another clock, for tests. Default: that of the [store](Store::clock), which is the boot-time
+    /// clock of the machine unless you gave it another one.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 
@@ -81,8 +82,9 @@ impl NodeBuilder {
         };
         let store = match store {
             Some(store) => store,
-            None => Box::new(nats_store(&config, clock.clone())?),
+            None => Box::new(nats_store(&config, clock.clone().unwrap_or_default())?),
         };
+        let clock = clock.unwrap_or_else(|| store.clock());
         let mut sinks = Vec::new();
         let hooks = hooks.map(|hooks| {
             let (sink, events) = queue(config.event_capacity());

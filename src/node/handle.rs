@@ -226,7 +226,8 @@ impl NodeHandle {
 
     // Wait.
 
-    /// Blocks until a leader is known, and returns its node id.
+    /// Blocks until a leader is known, and returns its node id. `timeout` is real time, also with a
+    /// [manual clock](Clock::manual).
     ///
     /// # Errors
     /// [`WaitError::TimedOut`] after `timeout`, [`WaitError::Stopped`] when the node has stopped,
@@ -235,7 +236,7 @@ impl NodeHandle {
         self.wait(timeout, Snapshot::leader_id)
     }
 
-    /// Blocks until this node leads, and returns its token.
+    /// Blocks until this node leads, and returns its token. `timeout` is real time.
     ///
     /// # Errors
     /// As [`wait_for_leader`](Self::wait_for_leader).
@@ -272,8 +273,7 @@ impl NodeHandle {
         if self.shared.is_inherited() {
             return Err(WaitError::Forked);
         }
-        let until = self.clock.now() + timeout;
-        self.shared.wait(&self.clock, until, find).ok_or(WaitError::TimedOut)
+        self.shared.wait(timeout, find).ok_or(WaitError::TimedOut)
     }
 
     // Command.

@@ -1,6 +1,7 @@
 //! The state of the renewal loop that handles read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -112,13 +113,15 @@ impl SharedState {
         *self.drain.lock() = drain;
     }
 
-    /// Waits until `find` finds something, or `clock` reads `until`.
+    /// Waits until `find` finds something, for at most `timeout`. That is real time, also when the
+    /// node has a clock that nothing moves.
     pub(crate) fn wait<T>(
         &self,
-        clock: &Clock,
-        until: Timestamp,
+        timeout: Duration,
         mut find: impl FnMut(&Snapshot) -> Option<T>,
     ) -> Option<T> {
+        let clock = Clock::boot();
+        let until = clock.now() + timeout;
         let mut snapshot = self.snapshot.lock();
         loop {
             if let Some(found) = find(&snapshot) {
@@ -128,7 +131,7 @@ impl SharedState {
             if left.is_zero() {
                 return None;
             }
-            // In slices: the timer stands still in suspend, and a test may move the clock.
+            // In slices: the timer stands still in suspend.
             self.changed.wait_for(&mut snapshot, left.min(LONGEST_WAIT_HOLDING));
         }
     }

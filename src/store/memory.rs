@@ -6,35 +6,47 @@
 //! [`submit`](Store::submit), and only its response can be late. Faults act as on a TCP connection:
 //! bytes sent into a frozen link arrive when it thaws, also after the sender gave the connection
 //! up.
+//!
+//! With a clock that the test moves, [`MemoryServer::settle`] waits until the nodes have done what
+//! is due, and [`MemoryServer::run_for`] lets time pass. The guide shows
+//! [how to test a program](crate::guide::your_tests).
 
 mod bucket;
+#[cfg(feature = "contract")]
+mod contract;
 mod link;
+mod settle;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::store::{Content, Entry, Outcome, Request, Store, StoreEvent, Ticket, Waker};
-use crate::wait::Waiter;
+use crate::wait::{LONGEST_WAIT, Waiter};
 
 use bucket::Bucket;
 pub use bucket::MemoryBackup;
 pub use link::MemoryLink;
 use link::Node;
 
-/// The longest single wait, so that a clock moved by hand or a suspend is noticed.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
-
 /// A bucket that any number of nodes of this process share, with faults for tests.
 ///
 /// Cloning is cheap; clones are the same server. The bucket does not exist until a node creates it.
 #[derive(Clone, Default)]
-pub struct MemoryServer(Arc<Mutex<Shared>>);
+pub struct MemoryServer(Arc<Server>);
+
+#[derive(Default)]
+struct Server {
+    shared: Mutex<Shared>,
+    /// Notified when a node may have become idle.
+    idle: Condvar,
+}
 
 /// The state behind the lock.
 #[derive(Default)]
@@ -54,79 +66,85 @@ impl MemoryServer {
         Self::default()
     }
 
-    /// A node's connection; connected from the start. `clock` times [`Store::poll`] and delays.
+    /// A node's connection; connected from the start. `clock` times [`Store::poll`] and delays, and
+    /// is the clock of a node that is started with it.
     #[must_use]
     pub fn connect(&self, clock: Clock) -> MemoryStore {
-        let mut shared = self.0.lock();
+        let waiter = Waiter::default();
+        let mut shared = self.lock();
         let index = shared.nodes.len();
-        let (node, signal) = Node::new(clock.clone());
+        let (node, signal) = Node::new(clock.clone(), waiter.wakes());
         shared.nodes.push(node);
         shared.nodes[index].connect();
         let link = MemoryLink { server: self.clone(), index };
-        MemoryStore { link, clock, signal, waiter: Waiter::default() }
+        MemoryStore { link, clock, signal, waiter }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.shared.lock()
     }
 
     /// The revision under the key, if there is one.
     #[must_use]
     pub fn entry(&self) -> Option<Entry> {
-        self.0.lock().bucket.as_ref().and_then(|bucket| bucket.entry.clone())
+        self.lock().bucket.as_ref().and_then(|bucket| bucket.entry.clone())
     }
 
     /// How many revisions were ever stored, in all incarnations.
     #[must_use]
     pub fn stored(&self) -> u64 {
-        self.0.lock().stored
+        self.lock().stored
     }
 
     /// How many requests arrived.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.0.lock().requests
+        self.lock().requests
     }
 
     /// Puts a delete marker on the key, as a person with a command line does.
     pub fn delete_key(&self) {
-        self.0.lock().overwrite(Content::Marker);
+        self.lock().overwrite(Content::Marker);
     }
 
     /// Overwrites the record with `bytes`, under no condition.
     pub fn overwrite(&self, bytes: impl Into<Vec<u8>>) {
-        self.0.lock().overwrite(Content::Value(bytes.into()));
+        self.lock().overwrite(Content::Value(bytes.into()));
     }
 
     /// Removes the record as a stream purge does: no node gets a notice, and the newest revision
     /// stays the same.
     pub fn purge(&self) {
-        if let Some(bucket) = self.0.lock().bucket.as_mut() {
+        if let Some(bucket) = self.lock().bucket.as_mut() {
             bucket.entry = None;
         }
     }
 
     /// Deletes the bucket; the next one is another incarnation.
     pub fn delete_bucket(&self) {
-        self.0.lock().bucket = None;
+        self.lock().bucket = None;
     }
 
     /// Sends every node a notice of a revision that was never stored.
     pub fn forge_notice(&self, entry: &Entry) {
-        self.0.lock().notify(entry);
+        self.lock().notify(entry);
     }
 
     /// Remembers the bucket as it is.
     #[must_use]
     pub fn backup(&self) -> MemoryBackup {
-        MemoryBackup(self.0.lock().bucket.clone())
+        MemoryBackup(self.lock().bucket.clone())
     }
 
     /// Puts the bucket back to the backup, incarnation included: acknowledged writes are lost.
     pub fn restore(&self, backup: &MemoryBackup) {
-        self.0.lock().bucket.clone_from(&backup.0);
+        self.lock().bucket.clone_from(&backup.0);
     }
 }
 
 impl fmt::Debug for MemoryServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryServer").field("bucket", &self.0.lock().bucket).finish()
+        f.debug_struct("MemoryServer").field("bucket", &self.lock().bucket).finish()
     }
 }
 
@@ -145,9 +163,17 @@ impl Shared {
         }
     }
 
+    /// Responds to a request that has arrived.
+    fn respond(&mut self, index: usize, request: Request) -> Outcome {
+        self.requests += 1;
+        match self.nodes[index].refusal() {
+            Some(error) => Outcome::Failed(error),
+            None => self.execute(request),
+        }
+    }
+
     /// Carries a request out.
     fn execute(&mut self, request: Request) -> Outcome {
-        self.requests += 1;
         match request {
             Request::Read => match &self.bucket {
                 Some(bucket) => Outcome::Read(bucket.snapshot()),
@@ -178,7 +204,7 @@ impl Shared {
     /// Takes a request from a node, as far as its link lets it through.
     fn submit(&mut self, index: usize, ticket: Ticket, request: Request) {
         if let Some(request) = self.nodes[index].send(ticket, request) {
-            let outcome = self.execute(request);
+            let outcome = self.respond(index, request);
             self.nodes[index].answer(ticket, outcome);
         }
     }
@@ -186,7 +212,7 @@ impl Shared {
     /// Lets the requests through that a frozen link held back.
     fn thaw(&mut self, index: usize) {
         for sent in self.nodes[index].thaw() {
-            let outcome = self.execute(sent.request);
+            let outcome = self.respond(index, sent.request);
             if !sent.abandoned {
                 self.nodes[index].answer(sent.ticket, outcome);
             }
@@ -211,9 +237,25 @@ impl MemoryStore {
         self.link.clone()
     }
 
-    /// The event that is due, or when one will be.
-    fn next(&self) -> Result<StoreEvent, Option<Timestamp>> {
-        self.link.with(|shared, index| shared.nodes[index].next())
+    /// What to return from a poll, or how long to sleep. Under the server's lock as a whole: no
+    /// event and no wake-up is taken while the node counts as idle.
+    fn look(&mut self, until: Timestamp) -> ControlFlow<Option<StoreEvent>, Duration> {
+        let mut shared = self.link.server.lock();
+        let node = &mut shared.nodes[self.link.index];
+        node.idle_until = None;
+        self.waiter.look();
+        while self.signal.try_recv().is_ok() {}
+        let due = match node.next() {
+            Ok(event) => return ControlFlow::Break(Some(event)),
+            Err(due) => due.unwrap_or(Timestamp::MAX),
+        };
+        let now = self.clock.now();
+        if self.waiter.take() || now >= until {
+            return ControlFlow::Break(None);
+        }
+        node.idle_until = Some(until);
+        self.link.server.0.idle.notify_all();
+        ControlFlow::Continue(due.min(until).since(now).min(LONGEST_WAIT))
     }
 }
 
@@ -228,19 +270,17 @@ impl Store for MemoryStore {
 
     fn poll(&mut self, until: Timestamp) -> Option<StoreEvent> {
         loop {
-            self.waiter.look();
-            while self.signal.try_recv().is_ok() {}
-            let due = match self.next() {
-                Ok(event) => return Some(event),
-                Err(due) => due.unwrap_or(Timestamp::MAX),
-            };
-            let now = self.clock.now();
-            if self.waiter.take() || now >= until {
-                return None;
+            match self.look(until) {
+                ControlFlow::Break(result) => return result,
+                ControlFlow::Continue(at_most) => {
+                    self.waiter.sleep(at_most, |select| _ = select.recv(&self.signal));
+                }
             }
-            let at_most = due.min(until).since(now).min(LONGEST_WAIT);
-            self.waiter.sleep(at_most, |select| _ = select.recv(&self.signal));
         }
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock.clone()
     }
 
     fn reconnect(&mut self) {
@@ -249,6 +289,7 @@ impl Store for MemoryStore {
 
     fn close(&mut self, _until: Timestamp) {
         self.link.with(|shared, index| shared.nodes[index].close());
+        self.link.server.0.idle.notify_all();
     }
 }
 
@@ -335,6 +376,36 @@ mod tests {
         assert_eq!(next(&mut store), None);
         clock.advance(Duration::from_millis(5));
         assert!(matches!(next(&mut store), Some(StoreEvent::Completed { .. })));
+    }
+
+    #[test]
+    fn requests_are_refused_as_often_as_was_asked_and_change_nothing() {
+        let server = MemoryServer::new();
+        let (mut store, _) = node(&server);
+        ask(&mut store, 1, Request::CreateBucket { first_seq: 1 });
+        let error = StoreError::Permission("a test".into());
+        store.link().fail_requests(2, error.clone());
+        for ticket in [2, 3] {
+            assert_eq!(ask(&mut store, ticket, write(0, None)), Outcome::Failed(error.clone()));
+        }
+        assert_eq!((server.stored(), server.requests()), (0, 3));
+        assert_eq!(ask(&mut store, 4, write(0, None)), Outcome::Stored { revision: 1 });
+    }
+
+    #[test]
+    fn a_problem_arrives_over_the_link_and_only_while_connected() {
+        let server = MemoryServer::new();
+        let (mut store, _) = node(&server);
+        let (link, error) = (store.link(), StoreError::JetStream("a test".into()));
+        link.freeze();
+        link.report_problem(error.clone());
+        assert_eq!(next(&mut store), None);
+        link.thaw();
+        assert_eq!(next(&mut store), Some(StoreEvent::Problem(error.clone())));
+        link.cut();
+        link.report_problem(error);
+        assert!(matches!(next(&mut store), Some(StoreEvent::Disconnected { .. })));
+        assert_eq!(next(&mut store), None);
     }
 
     #[test]

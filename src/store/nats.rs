@@ -63,6 +63,7 @@ const BATCH: usize = 64;
 /// connecting, and one for a moment while a connection is put away. All of them block all signals.
 pub struct NatsStore {
     bucket: String,
+    clock: Clock,
     connection: Connection,
     record: RecordClient,
 }
@@ -74,7 +75,8 @@ impl NatsStore {
     /// attempt that failed. `clock` times pauses and waits.
     ///
     /// # Errors
-    /// [`StoreError::System`] when the operating system gives no descriptor to wait on.
+    /// [`StoreError::NoServers`] when the settings name none; [`StoreError::System`] when the
+    /// operating system gives no descriptor to wait on.
     pub fn new(
         settings: &ConnectionSettings,
         bucket: BucketOptions,
@@ -90,6 +92,7 @@ impl NatsStore {
         };
         Ok(Self {
             bucket: bucket.bucket(),
+            clock: clock.clone(),
             connection: Connection::new(settings, options, clock)?,
             record: RecordClient::new(bucket, &settings.api_prefix),
         })
@@ -126,6 +129,10 @@ impl Store for NatsStore {
                 return None;
             }
         }
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock.clone()
     }
 
     fn reconnect(&mut self) {

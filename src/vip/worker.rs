@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, OnAdvance, Timestamp};
 use crate::task::Task;
 
 use super::error::VipError;
@@ -34,6 +34,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Worker {
     /// Dropped before the task: the thread ends when there is no sender any more.
     commands: Sender<Command>,
+    /// Makes the thread look when a test moves the clock. It has a sender too.
+    _on_advance: OnAdvance,
     _task: Task,
     /// A command to look is waiting already; one is enough for any number of renewals.
     look: Arc<AtomicBool>,
@@ -58,6 +60,8 @@ impl Worker {
         let (look, held) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let (events, clock) = (holder.events(), holder.clock());
         let permanent = holder.is_permanent();
+        let again = (Arc::clone(&look), commands.clone());
+        let on_advance = clock.on_advance(move || send_look(&again.0, &again.1));
         let thread = WorkerThread {
             holder,
             clock,
@@ -71,7 +75,7 @@ impl Worker {
         let purpose = "start the thread of the virtual IP";
         let task = Task::spawn("leasehold-vip", STOP_TIMEOUT, || thread.run())
             .map_err(|source| VipError::System { purpose, source })?;
-        Ok(Self { commands, _task: task, look, held, events, permanent })
+        Ok(Self { commands, _on_advance: on_advance, _task: task, look, held, events, permanent })
     }
 
     /// Acquires the addresses for a term that has begun, and ends the term before it.
@@ -85,9 +89,7 @@ impl Worker {
     /// Makes the thread read the deadline again: the term was renewed or has ended. It takes next
     /// to no time, also on the thread that renews the lease.
     pub fn look(&self) {
-        if !self.look.swap(true, Ordering::AcqRel) {
-            self.send(Command::Look);
-        }
+        send_look(&self.look, &self.commands);
     }
 
     /// Removes the addresses, as the node steps down, and then drops `guard`. The lease is renewed
@@ -125,6 +127,13 @@ impl Worker {
     fn send(&self, command: Command) {
         // It fails only after the thread has ended, which removes the addresses.
         let _ = self.commands.send(command);
+    }
+}
+
+/// Sends a command to look, unless one is waiting already.
+fn send_look(look: &AtomicBool, commands: &Sender<Command>) {
+    if !look.swap(true, Ordering::AcqRel) {
+        let _ = commands.send(Command::Look);
     }
 }
 

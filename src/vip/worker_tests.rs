@@ -283,3 +283,25 @@ fn a_hanging_kernel_delays_no_renewal_and_the_queue_stays_short() {
     drop(held);
     expect(&worker, &acquired());
 }
+
+/// Without the wake-up each of the forty ends would be noticed up to 500 ms late.
+#[test]
+fn a_clock_that_is_moved_wakes_the_thread() {
+    let clock = Clock::manual(Timestamp::from_nanos(1));
+    let host = Memory::new(clock.clone(), ["eth0"]);
+    let policy = Policy::default().permanent();
+    let holder = Holder::with_backend(vec![vip()], policy, clock.clone(), host.clone()).unwrap();
+    let worker = Worker::start(holder).unwrap();
+    let begun = Instant::now();
+    for epoch in 1..=40 {
+        let (of_term, end) = (clock.clone(), clock.now() + Duration::from_secs(10));
+        worker.acquire(epoch, move || Some(end).filter(|end| of_term.now() < *end));
+        while worker.events().recv_timeout(EVENT).unwrap() != acquired() {}
+        clock.advance(Duration::from_secs(10));
+        while host.has(vip().ip()) {
+            assert!(begun.elapsed() < 2 * EVENT);
+            std::thread::yield_now();
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}

@@ -14,5 +14,6 @@ mod in_memory;
 #[cfg(target_os = "linux")]
 mod leaks;
 mod metrics;
+mod moved_clock;
 #[cfg(all(feature = "capi", target_os = "linux"))]
 mod races;

@@ -14,7 +14,7 @@ use leasehold::config::{ConfigBuilder, Tls, TransportChoice};
 use leasehold::error::StoreError;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, on_nats};
 use crate::netns::{ip, isolated};
 use crate::support::alone::alone;
 use crate::support::server::{Builder, NatsServer};
@@ -80,7 +80,7 @@ fn store(
     set: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
 ) -> Driver {
     let url = format!("nats://{name}:{}", server.address().port());
-    Driver::nats(&[url], |config| set(config.connect_timeout(TIMEOUT)))
+    on_nats(&[url], |config| set(config.connect_timeout(TIMEOUT)))
 }
 
 fn connects(transport: TransportChoice) {

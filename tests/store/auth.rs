@@ -13,7 +13,7 @@ use leasehold::store::{Outcome, Request, StoreEvent};
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
-use crate::driver::{CLUSTER, Driver, PATIENCE, SILENCE};
+use crate::driver::{CLUSTER, Driver, PATIENCE, SILENCE, on_nats};
 use crate::support::proxy::Proxy;
 use crate::support::server::NatsServer;
 use crate::support::tls::Certificates;
@@ -23,7 +23,7 @@ use crate::support::wait::eventually;
 /// Connects with `set`, and shows that it works.
 #[track_caller]
 fn works(server: &NatsServer, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) {
-    let mut driver = Driver::nats(&[server.url()], set);
+    let mut driver = on_nats(&[server.url()], set);
     driver.wait_connected();
     driver.create();
     driver.read();
@@ -32,7 +32,7 @@ fn works(server: &NatsServer, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) 
 /// Fails to connect with `set`; returns why.
 #[track_caller]
 fn refused(url: &str, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> StoreError {
-    let mut driver = Driver::nats(&[url.to_owned()], set);
+    let mut driver = on_nats(&[url.to_owned()], set);
     let begun = Instant::now();
     let error = driver.wait_disconnected();
     assert!(begun.elapsed() < PATIENCE);
@@ -64,7 +64,7 @@ on_both_servers!(credentials_in_the_url_are_decoded_and_come_first, |version| {
     let server = NatsServer::builder(version).user("ann", "p:@/ä%").start();
     let url = |password: &str| format!("nats://ann:{password}@{}", server.address());
     let mut driver =
-        Driver::nats(&[url("p%3A%40%2F%C3%A4%25")], |config| config.user_password("bob", "other"));
+        on_nats(&[url("p%3A%40%2F%C3%A4%25")], |config| config.user_password("bob", "other"));
     let address = driver.wait_connected();
     assert_eq!(address, server.url(), "without the credentials");
     is_authentication(&refused(&url("wrong"), |config| config.user_password("ann", "p:@/ä%")));
@@ -135,7 +135,7 @@ on_both_servers!(a_credentials_file_is_read_for_every_connection, |version| {
     let file = folder.path().join("user.creds");
 
     // Not there yet, then a pipe, then of a stranger, then right: one store sees all four.
-    let mut driver = Driver::nats(&[server.url()], |config| config.credentials_file(&file));
+    let mut driver = on_nats(&[server.url()], |config| config.credentials_file(&file));
     let missing = driver.wait_disconnected();
     assert!(matches!(missing, StoreError::Credentials(_)), "{missing:?}");
     assert!(missing.to_string().contains("user.creds"), "{missing}");
@@ -202,7 +202,7 @@ on_both_servers!(required_tls_is_never_skipped, |version| {
 on_both_servers!(many_requests_pass_over_tls, |version| {
     let certificates = Certificates::new();
     let server = NatsServer::builder(version).tls(&certificates).start();
-    let mut driver = Driver::nats(&[server.url()], |config| config.tls(trusting(&certificates)));
+    let mut driver = on_nats(&[server.url()], |config| config.tls(trusting(&certificates)));
     driver.wait_connected();
     driver.create();
     let mut revision = driver.stored(0, "x");
@@ -238,7 +238,7 @@ fn requests_wait_for_a_full_socket_over_tls() {
     let certificates = Certificates::new();
     let server = NatsServer::builder(Version::Newest).tls(&certificates).start();
     let proxy = Proxy::start(server.address());
-    let mut driver = Driver::nats(&[proxy.url()], |config| {
+    let mut driver = on_nats(&[proxy.url()], |config| {
         config.tls(trusting(&certificates)).transport(TransportChoice::Direct)
     });
     driver.wait_connected();
@@ -266,7 +266,7 @@ fn restricted(version: Version, deny: &str) -> NatsServer {
 }
 
 fn as_user(server: &NatsServer) -> Driver {
-    let mut driver = Driver::nats(&[server.url()], |config| config.user_password("u", "p"));
+    let mut driver = on_nats(&[server.url()], |config| config.user_password("u", "p"));
     driver.wait_connected();
     driver
 }
@@ -320,8 +320,7 @@ on_both_servers!(an_own_inbox_prefix_is_enough, |version| {
     let allowed = format!("[\"_INBOX.mine.>\", \"cluster.{CLUSTER}.kv.>\"]");
     let server = restricted(version, &format!("subscribe: {{ allow: {allowed} }}"));
     let set = |config: ConfigBuilder| config.user_password("u", "p");
-    let mut driver =
-        Driver::nats(&[server.url()], |config| set(config).inbox_prefix("_INBOX.mine"));
+    let mut driver = on_nats(&[server.url()], |config| set(config).inbox_prefix("_INBOX.mine"));
     driver.wait_connected();
     driver.create();
     driver.stored(0, "x");

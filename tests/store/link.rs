@@ -14,7 +14,7 @@ use leasehold::error::StoreError;
 use leasehold::store::{Outcome, Request, StoreEvent};
 use rustix::process::Signal;
 
-use crate::driver::{Driver, PATIENCE, SILENCE, write};
+use crate::driver::{PATIENCE, SILENCE, connected, on_nats, write};
 use crate::support::alone::alone;
 use crate::support::port::Port;
 use crate::support::proxy::Proxy;
@@ -76,7 +76,7 @@ fn a_hundred_attempts(serve: fn(TcpStream)) {
     alone(|| {
         let fake = Fake::start(serve);
         let before = threads();
-        let mut driver = Driver::nats(&[fake.url()], |config| {
+        let mut driver = on_nats(&[fake.url()], |config| {
             config
                 .connect_timeout(Duration::from_millis(100))
                 .reconnect_wait(Duration::from_millis(10))
@@ -132,7 +132,7 @@ fn failure(first: &'static [u8]) -> String {
         });
     });
     let mut driver =
-        Driver::nats(&[fake.url()], |config| config.connect_timeout(Duration::from_millis(500)));
+        on_nats(&[fake.url()], |config| config.connect_timeout(Duration::from_millis(500)));
     driver.wait_disconnected().to_string()
 }
 
@@ -151,7 +151,7 @@ fn an_unreachable_server_is_named_and_retried_with_pauses() {
     let port = Port::reserve();
     let url = format!("nats://{}", port.address());
     let begun = Instant::now();
-    let mut driver = Driver::nats(std::slice::from_ref(&url), |config| {
+    let mut driver = on_nats(std::slice::from_ref(&url), |config| {
         config.reconnect_wait(Duration::from_millis(400))
     });
     for _ in 0..8 {
@@ -168,7 +168,7 @@ fn an_unreachable_server_is_named_and_retried_with_pauses() {
 
 #[test]
 fn a_host_name_without_address_is_reported() {
-    let mut driver = Driver::nats(&["nats://no-such-host.invalid:4222".into()], |config| config);
+    let mut driver = on_nats(&["nats://no-such-host.invalid:4222".into()], |config| config);
     let error = driver.wait_disconnected();
     assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
 }
@@ -191,7 +191,7 @@ fn a_server_that_hangs_up_is_not_hammered() {
     });
     let begun = Instant::now();
     let mut driver =
-        Driver::nats(&[fake.url()], |config| config.reconnect_wait(Duration::from_millis(300)));
+        on_nats(&[fake.url()], |config| config.reconnect_wait(Duration::from_millis(300)));
     // After it was connected, or already before the store could say so.
     for _ in 0..6 {
         driver.wait_disconnected();
@@ -204,7 +204,7 @@ on_both_servers!(another_server_of_the_list_is_used, |version| {
     let mut servers = [NatsServer::start(version), NatsServer::start(version)];
     let unused = Port::reserve();
     let urls = [format!("nats://{}", unused.address()), servers[0].url(), servers[1].url()];
-    let mut driver = Driver::nats(&urls, |config| config);
+    let mut driver = on_nats(&urls, |config| config);
     assert_eq!(driver.wait_connected(), servers[0].url());
     driver.create();
     servers[0].kill();
@@ -217,7 +217,7 @@ on_both_servers!(another_server_of_the_list_is_used, |version| {
 on_both_servers!(a_connection_that_is_reset_is_replaced, |version| {
     let server = NatsServer::start(version);
     let proxy = Proxy::start(server.address());
-    let mut driver = Driver::connected(&[proxy.url()]);
+    let mut driver = connected(&[proxy.url()]);
     driver.create();
     for _ in 0..5 {
         let ticket = driver.submit(Request::Read);
@@ -234,7 +234,7 @@ on_both_servers!(a_connection_that_is_reset_is_replaced, |version| {
 on_both_servers!(a_full_socket_does_not_block_the_store, |version| {
     let server = NatsServer::start(version);
     let proxy = Proxy::start(server.address());
-    let mut driver = Driver::connected(&[proxy.url()]);
+    let mut driver = connected(&[proxy.url()]);
     driver.create();
     proxy.freeze();
     let begun = Instant::now();
@@ -268,7 +268,7 @@ on_both_servers!(a_frozen_connection_that_was_given_up_ends_with_the_thaw, |vers
     alone(|| {
         let server = NatsServer::start(version);
         let proxy = Proxy::start(server.address());
-        let mut driver = Driver::connected(&[proxy.url()]);
+        let mut driver = connected(&[proxy.url()]);
         driver.create();
         let (before, open) = (threads(), descriptors());
         for _ in 0..5 {
@@ -310,7 +310,7 @@ fn clients_that_cannot_end_are_limited_in_number() {
     let silent = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&silent);
     let fake = Fake::start(move |stream| shake_hands(stream, &keep));
-    let mut driver = Driver::nats(&[fake.url()], |config| {
+    let mut driver = on_nats(&[fake.url()], |config| {
         // Its clients have threads, which a mute server keeps from ending.
         let config = config.transport(TransportChoice::NatsClient);
         config.reconnect_wait(Duration::from_millis(10))
@@ -342,9 +342,8 @@ fn a_connection_whose_reader_panicked_is_replaced() {
     let silent = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&silent);
     let fake = Fake::start(move |stream| shake_hands(stream, &keep));
-    let mut driver = Driver::nats(&[fake.url(), calm.url()], |config| {
-        config.transport(TransportChoice::NatsClient)
-    });
+    let mut driver =
+        on_nats(&[fake.url(), calm.url()], |config| config.transport(TransportChoice::NatsClient));
     driver.wait_connected();
     eventually(PATIENCE, "the handshake to end", || !silent.lock().expect("no panic").is_empty());
     for stream in silent.lock().expect("no panic").iter_mut() {
@@ -362,11 +361,11 @@ fn a_connection_whose_reader_panicked_is_replaced() {
 on_both_servers!(two_hundred_stores_leave_nothing_behind, |version| {
     alone(|| {
         let server = NatsServer::start(version);
-        Driver::connected(&[server.url()]).create();
+        connected(&[server.url()]).create();
         eventually(PATIENCE, "the first store to end", || threads() <= 4);
         let (before, open) = (threads(), descriptors());
         for round in 0..200 {
-            let mut driver = Driver::connected(&[server.url()]);
+            let mut driver = connected(&[server.url()]);
             driver.read();
             // Closed, dropped, or reconnected and dropped.
             match round % 3 {
@@ -385,7 +384,7 @@ on_both_servers!(two_hundred_stores_leave_nothing_behind, |version| {
 fn a_server_restarted_many_times_leaves_nothing_behind() {
     alone(|| {
         let mut server = NatsServer::start(Version::Newest);
-        let mut driver = Driver::connected(&[server.url()]);
+        let mut driver = connected(&[server.url()]);
         driver.create();
         let (before, open) = (threads(), descriptors());
         for _ in 0..10 {
@@ -409,7 +408,7 @@ fn every_thread_blocks_signals() {
         let server = NatsServer::start(Version::Newest);
         let others: Vec<_> = tasks();
         let mut driver =
-            Driver::nats(&[server.url()], |config| config.transport(TransportChoice::NatsClient));
+            on_nats(&[server.url()], |config| config.transport(TransportChoice::NatsClient));
         driver.wait_connected();
         let ours: Vec<_> = tasks().into_iter().filter(|task| !others.contains(task)).collect();
         assert!(ours.len() >= 2, "{ours:?}");
@@ -433,7 +432,7 @@ fn tasks() -> Vec<std::path::PathBuf> {
 on_both_servers!(a_server_in_lame_duck_mode_is_replaced, |version| {
     let grace = "lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"1s\"";
     let servers = [(); 2].map(|()| NatsServer::builder(version).config(grace).start());
-    let mut driver = Driver::connected(&servers.each_ref().map(NatsServer::url));
+    let mut driver = connected(&servers.each_ref().map(NatsServer::url));
     driver.create();
     servers[0].signal(Signal::USR2);
     let error = driver.wait_disconnected();
@@ -446,7 +445,7 @@ on_both_servers!(a_server_in_lame_duck_mode_is_replaced, |version| {
 on_both_servers!(a_single_server_in_lame_duck_mode_is_used_to_the_end, |version| {
     let grace = "lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"2s\"";
     let server = NatsServer::builder(version).config(grace).start();
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     driver.create();
     server.signal(Signal::USR2);
     // Not by us.

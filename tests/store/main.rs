@@ -14,3 +14,4 @@ mod contract;
 mod link;
 mod names;
 mod nats;
+mod suite;

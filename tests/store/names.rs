@@ -6,7 +6,9 @@ use std::time::Duration;
 use leasehold::store::{Expect, Outcome};
 use serde_json::json;
 
-use crate::driver::{CLUSTER, Driver, PATIENCE, nats_store, release, release_id, value, write_if};
+use crate::driver::{
+    CLUSTER, Driver, PATIENCE, connected, nats_store, release, release_id, value, write_if,
+};
 use crate::support::bucket::Bucket;
 use crate::support::cluster::Cluster;
 use crate::support::nats::Client;
@@ -28,7 +30,7 @@ fn refusal(bucket: &Bucket<'_>, revision: u64, name: &str) -> Option<u64> {
 /// A server, and a store that has read its bucket.
 fn start(version: Version) -> (NatsServer, Driver) {
     let server = NatsServer::start(version);
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     driver.create();
     driver.read();
     (server, driver)
@@ -113,7 +115,7 @@ fn cluster_of(replicas: u8) -> (Cluster, Driver) {
     if replicas > 1 {
         cluster.stream_leader(STREAM);
     }
-    let mut driver = Driver::new(nats_store(&urls[1..2], replicas, |config| config));
+    let mut driver = Driver::new(Box::new(nats_store(&urls[1..2], replicas, |config| config)));
     driver.wait_connected();
     // A young cluster swallows requests, and writes longer than reads.
     let client = Client::connect(&urls[1]);

@@ -6,7 +6,9 @@ use leasehold::error::StoreError;
 use leasehold::store::{Outcome, Request, StoreEvent, Ticket};
 use serde_json::{Value, json};
 
-use crate::driver::{CLUSTER, Driver, PATIENCE, SILENCE, nats_store, value, write};
+use crate::driver::{
+    CLUSTER, Driver, PATIENCE, SILENCE, connected, nats_store, on_nats, value, write,
+};
 use crate::support::bucket::Bucket;
 use crate::support::cluster::Cluster;
 use crate::support::nats::{Client, Message, Subscription};
@@ -33,7 +35,7 @@ fn with_bucket(version: Version, change: impl FnOnce(&mut Value)) -> NatsServer 
 /// Why a bucket like that is refused, as a read tells.
 fn refusal(version: Version, change: impl FnOnce(&mut Value)) -> String {
     let server = with_bucket(version, change);
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     // It is there, so creating it succeeds; the read that follows decides.
     driver.create();
     match driver.ask(Request::Read) {
@@ -44,7 +46,7 @@ fn refusal(version: Version, change: impl FnOnce(&mut Value)) -> String {
 
 on_both_servers!(the_bucket_is_created_as_specified, |version| {
     let server = NatsServer::start(version);
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     driver.create();
     let client = Client::connect(&server.url());
     let info = Bucket::of_cluster(&client, CLUSTER).info().expect("it is there");
@@ -61,7 +63,7 @@ on_both_servers!(the_bucket_is_created_as_specified, |version| {
 #[test]
 fn the_newest_server_starts_revisions_as_requested() {
     let server = NatsServer::start(Version::Newest);
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     assert_eq!(driver.ask(Request::CreateBucket { first_seq: 8 }), Outcome::Created);
     let snapshot = driver.read();
     assert_eq!((snapshot.last_seq, snapshot.pristine), (7, true));
@@ -72,7 +74,7 @@ fn the_newest_server_starts_revisions_as_requested() {
 #[test]
 fn the_oldest_server_ignores_the_first_revision() {
     let server = NatsServer::start(Version::Oldest);
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     assert_eq!(driver.ask(Request::CreateBucket { first_seq: 8 }), Outcome::Created);
     let snapshot = driver.read();
     assert_eq!((snapshot.last_seq, snapshot.pristine), (0, true));
@@ -108,7 +110,7 @@ on_both_servers!(go_clusters_bucket_is_used_with_hints_instead_of_notices, |vers
         config["max_age"] = (20 * NANOS).into();
         config["duplicate_window"] = (20 * NANOS).into();
     });
-    let mut nodes = [Driver::connected(&[server.url()]), Driver::connected(&[server.url()])];
+    let mut nodes = [connected(&[server.url()]), connected(&[server.url()])];
     for node in &mut nodes {
         node.create();
         assert_eq!(node.read().entry, None);
@@ -137,7 +139,7 @@ on_both_servers!(another_republish_rule_is_followed, |version| {
     let server = with_bucket(version, |config| {
         config["republish"] = json!({ "src": ">", "dest": "copies.>" });
     });
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     driver.read();
     driver.wait("the hint to read again", is_hint);
     let first = driver.stored(0, "x");
@@ -146,7 +148,7 @@ on_both_servers!(another_republish_rule_is_followed, |version| {
 
 on_both_servers!(a_recreated_bucket_with_another_republish_rule_is_followed, |version| {
     let server = NatsServer::start(version);
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     driver.create();
     driver.stored(0, "x");
     driver.wait_notice();
@@ -164,7 +166,7 @@ on_both_servers!(a_recreated_bucket_with_another_republish_rule_is_followed, |ve
 
 on_both_servers!(a_read_without_jetstream_reports_it, |version| {
     let server = NatsServer::builder(version).without_jetstream().start();
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     for request in [Request::Read, Request::CreateBucket { first_seq: 1 }] {
         let outcome = driver.ask(request);
         assert!(matches!(outcome, Outcome::Failed(StoreError::JetStream(_))), "{outcome:?}");
@@ -175,7 +177,7 @@ on_both_servers!(an_account_without_jetstream_is_reported, |version| {
     let server = NatsServer::builder(version)
         .config("accounts { A { users: [ { user: u, password: p } ] }, B { jetstream: enabled } }")
         .start();
-    let mut driver = Driver::nats(&[server.url()], |config| config.user_password("u", "p"));
+    let mut driver = on_nats(&[server.url()], |config| config.user_password("u", "p"));
     driver.wait_connected();
     let outcome = driver.ask(Request::Read);
     assert!(matches!(outcome, Outcome::Failed(StoreError::JetStream(_))), "{outcome:?}");
@@ -184,7 +186,7 @@ on_both_servers!(an_account_without_jetstream_is_reported, |version| {
 #[test]
 fn several_replicas_are_refused_on_the_oldest_server() {
     let server = NatsServer::start(Version::Oldest);
-    let mut driver = Driver::new(nats_store(&[server.url()], 3, |config| config));
+    let mut driver = Driver::new(Box::new(nats_store(&[server.url()], 3, |config| config)));
     driver.wait_connected();
     let outcome = driver.ask(Request::CreateBucket { first_seq: 1 });
     let Outcome::Failed(error @ StoreError::Bucket { .. }) = outcome else { panic!("{outcome:?}") };
@@ -194,7 +196,7 @@ fn several_replicas_are_refused_on_the_oldest_server() {
 
 on_both_servers!(a_domain_is_found_by_its_prefix, |version| {
     let server = NatsServer::builder(version).jetstream("domain: hub").start();
-    let mut driver = Driver::nats(&[server.url()], |config| config.js_domain("hub"));
+    let mut driver = on_nats(&[server.url()], |config| config.js_domain("hub"));
     driver.wait_connected();
     driver.create();
     driver.read();
@@ -202,7 +204,7 @@ on_both_servers!(a_domain_is_found_by_its_prefix, |version| {
     assert_eq!(driver.wait_notice(), value(first, "x"));
     assert_eq!(driver.write(0, "y"), Outcome::LostRace);
     // Nothing answers for a domain that is not there.
-    let mut stranger = Driver::nats(&[server.url()], |config| config.js_domain("elsewhere"));
+    let mut stranger = on_nats(&[server.url()], |config| config.js_domain("elsewhere"));
     stranger.wait_connected();
     let outcome = stranger.ask(Request::Read);
     assert!(matches!(outcome, Outcome::Failed(StoreError::JetStream(_))), "{outcome:?}");
@@ -210,7 +212,7 @@ on_both_servers!(a_domain_is_found_by_its_prefix, |version| {
 
 on_both_servers!(the_server_sees_one_connection_by_its_name, |version| {
     let server = NatsServer::start(version);
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     driver.create();
     let named = || {
         let connz = server.monitor().connz();
@@ -240,7 +242,7 @@ impl Impostor {
     }
 
     fn driver(&self) -> Driver {
-        Driver::connected(&[self.server.url()])
+        connected(&[self.server.url()])
     }
 
     fn answer(&self, request: &Message, body: &str) {
@@ -341,7 +343,7 @@ on_both_servers!(a_read_counts_only_within_one_incarnation, |version| {
 
 on_both_servers!(hostile_notices_are_ignored, |version| {
     let server = NatsServer::start(version);
-    let mut driver = Driver::connected(&[server.url()]);
+    let mut driver = connected(&[server.url()]);
     driver.create();
     let client = Client::connect(&server.url());
     let subject = "cluster.test.kv.lease";
@@ -383,7 +385,7 @@ fn replicated_writes_have_one_winner() {
     let cluster = Cluster::start(Version::Newest);
     let urls = cluster.urls();
     let mut nodes = [0, 1].map(|index| {
-        let mut node = Driver::new(nats_store(&urls[index..=index], 3, |config| config));
+        let mut node = Driver::new(Box::new(nats_store(&urls[index..=index], 3, |config| config)));
         node.wait_connected();
         node
     });

@@ -20,7 +20,7 @@ pub struct MemoryLink {
 
 impl MemoryLink {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Shared, usize) -> T) -> T {
-        act(&mut self.server.0.lock(), self.index)
+        act(&mut self.server.lock(), self.index)
     }
 
     fn node(&self, act: impl FnOnce(&mut Node)) {
@@ -56,6 +56,42 @@ impl MemoryLink {
     /// The next `count` requests are lost on their way.
     pub fn drop_requests(&self, count: u32) {
         self.node(|node| node.drop_requests = count);
+    }
+
+    /// The next `count` requests that arrive are refused with `error`, and have no effect. A node
+    /// reports it as [`Event::Problem`](crate::Event::Problem), and sends the request again. A
+    /// `count` of 0 ends it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use leasehold::clock::Clock;
+    /// # use leasehold::store::memory::MemoryServer;
+    /// use leasehold::{Config, Event, Node, StoreError};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = MemoryServer::new().connect(Clock::boot());
+    /// let link = store.link();
+    /// let config = Config::without_servers("orders", "node-1").build()?;
+    /// let node = Node::builder(config).store(store).start()?;
+    /// node.wait_for_leadership(Duration::from_secs(5))?;
+    ///
+    /// link.fail_requests(1, StoreError::Permission("orders are closed".into()));
+    /// node.set_meta(Some("10.0.0.1".into()))?; // a leader renews at once
+    /// let mut events = node.events().iter();
+    /// assert!(events.any(|event| matches!(event, Event::Problem(StoreError::Permission(_)))));
+    /// assert!(node.is_leader());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fail_requests(&self, count: u32, error: StoreError) {
+        self.node(|node| (node.fail_requests, node.refusal) = (count, Some(error)));
+    }
+
+    /// Reports a problem that belongs to no request, as a server does that denies a subscription.
+    /// Does nothing while the node is not connected. A node reports it as
+    /// [`Event::Problem`](crate::Event::Problem), unless it is the same as the one before.
+    pub fn report_problem(&self, error: StoreError) {
+        self.node(|node| node.problem(error));
     }
 
     /// Responses from now on arrive this much later. Zero at first.
@@ -100,10 +136,17 @@ pub(super) struct Transit {
 pub(super) struct Node {
     clock: Clock,
     signal: Sender<()>,
+    /// The wake-ups that no poll has taken yet.
+    wakes: Receiver<()>,
+    /// The bound of the poll that sleeps: it had nothing to deliver when this was set.
+    pub(super) idle_until: Option<Timestamp>,
     state: State,
     frozen: bool,
     drop_replies: u32,
     drop_requests: u32,
+    fail_requests: u32,
+    /// What requests are refused with.
+    refusal: Option<StoreError>,
     reply_delay: Duration,
     notice_delay: Duration,
     lose_notices: bool,
@@ -114,15 +157,19 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(clock: Clock) -> (Self, Receiver<()>) {
+    pub(super) fn new(clock: Clock, wakes: Receiver<()>) -> (Self, Receiver<()>) {
         let (signal, signalled) = bounded(1);
         let node = Self {
             clock,
             signal,
+            wakes,
+            idle_until: None,
             state: State::Cut,
             frozen: false,
             drop_replies: 0,
             drop_requests: 0,
+            fail_requests: 0,
+            refusal: None,
             reply_delay: Duration::ZERO,
             notice_delay: Duration::ZERO,
             lose_notices: false,
@@ -155,6 +202,11 @@ impl Node {
         Some(request)
     }
 
+    /// What the request that has arrived is refused with, if it is.
+    pub(super) fn refusal(&mut self) -> Option<StoreError> {
+        if take_one(&mut self.fail_requests) { self.refusal.clone() } else { None }
+    }
+
     pub(super) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
         if !take_one(&mut self.drop_replies) {
             self.push(true, self.reply_delay, StoreEvent::Completed { ticket, outcome });
@@ -164,6 +216,12 @@ impl Node {
     pub(super) fn notice(&mut self, entry: Entry) {
         if self.state == State::Connected && !self.lose_notices {
             self.push(true, self.notice_delay, StoreEvent::Notice(entry));
+        }
+    }
+
+    fn problem(&mut self, error: StoreError) {
+        if self.state == State::Connected {
+            self.push(true, Duration::ZERO, StoreEvent::Problem(error));
         }
     }
 
@@ -218,12 +276,39 @@ impl Node {
         self.transit.iter_mut().for_each(|sent| sent.abandoned = true);
     }
 
+    /// When this node has something to do next, or why it has now. `None` once it was closed.
+    pub(super) fn rest(&self) -> Option<Result<Timestamp, &'static str>> {
+        if self.state == State::Closed {
+            return None;
+        }
+        let Some(until) = self.idle_until else {
+            return Some(Err(
+                "no thread sleeps in its `poll`: no node was started with it, or the \
+                             thread of its node hangs",
+            ));
+        };
+        if !self.wakes.is_empty() {
+            return Some(Err("it was woken and does not wake up"));
+        }
+        let due = self.upcoming().map_or(until, |index| self.pending[index].due.min(until));
+        let idle = due > self.clock.now();
+        Some(if idle { Ok(due) } else { Err("something is due, and it does not wake up") })
+    }
+
+    /// Whether `clock` moves this node's clock too.
+    pub(super) fn moves_with(&self, clock: &Clock) -> bool {
+        self.clock.moves_with(clock)
+    }
+
+    /// The index of the next event that the link lets through.
+    fn upcoming(&self) -> Option<usize> {
+        self.pending.iter().position(|pending| !(self.frozen && pending.remote))
+    }
+
     /// The first event that is due, or when the next one is.
     pub(super) fn next(&mut self) -> Result<StoreEvent, Option<Timestamp>> {
         let now = self.clock.now();
-        let frozen = self.frozen;
-        let next = self.pending.iter().position(|pending| !(frozen && pending.remote));
-        let Some(index) = next else { return Err(None) };
+        let Some(index) = self.upcoming() else { return Err(None) };
         if self.pending[index].due > now {
             return Err(Some(self.pending[index].due));
         }
