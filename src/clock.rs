@@ -15,6 +15,16 @@ use std::time::Duration;
 ///
 /// Timestamps of different hosts cannot be compared, and the protocol never does. Arithmetic
 /// saturates at both ends.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::clock::Timestamp;
+///
+/// let sent = Timestamp::from_nanos(2_000_000_000);
+/// let deadline = sent + Duration::from_secs(8);
+/// assert_eq!(deadline.since(sent), Duration::from_secs(8));
+/// assert_eq!(sent.since(deadline), Duration::ZERO);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 
@@ -77,6 +87,16 @@ impl fmt::Debug for Timestamp {
 /// A source of timestamps: the clock of the machine, or one that a test moves by hand.
 ///
 /// Cloning is cheap; clones of a manual clock move together.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::clock::Clock;
+///
+/// let clock = Clock::shifted();
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(3600)); // as if the machine had slept
+/// assert!(clock.now().since(before) >= Duration::from_secs(3600));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);
 
