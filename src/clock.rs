@@ -16,6 +16,16 @@ use std::time::Duration;
 ///
 /// Timestamps of different hosts cannot be compared, and the protocol never does. Arithmetic
 /// saturates at both ends.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::clock::Timestamp;
+///
+/// let sent = Timestamp::from_nanos(2_000_000_000);
+/// let deadline = sent + Duration::from_secs(8);
+/// assert_eq!(deadline.since(sent), Duration::from_secs(8));
+/// assert_eq!(sent.since(deadline), Duration::ZERO);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 

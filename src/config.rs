@@ -85,6 +85,18 @@ use options::row_doc;
 /// The configuration of a node. Always valid.
 ///
 /// Printing it with `{:?}` shows no secret.
+///
+/// ```
+/// use leasehold::Config;
+///
+/// let file = Config::from_json(r#"{
+///     "clusterId": "orders", "nodeId": "node-1", "nats": { "servers": ["nats://a.example"] }
+/// }"#)?;
+/// let config = file.to_builder().node_id("node-2").build()?; // the command line says so
+/// assert_eq!((config.cluster_id(), config.node_id()), ("orders", "node-2"));
+/// assert_eq!(file.changed_keys(&config), ["nodeId"]);
+/// # Ok::<(), leasehold::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     given: ConfigBuilder,

@@ -108,6 +108,27 @@ use schedule::Schedule;
 use view::{ReadVerdict, RecordView};
 
 /// The election of one node; see the [module](self).
+///
+/// ```
+/// use leasehold::clock::Timestamp;
+/// use leasehold::election::{Command, Election, Input};
+/// use leasehold::store::StoreEvent;
+///
+/// # let settings = leasehold::election::Settings {
+/// #     node_id: "node-1".into(),
+/// #     session: leasehold::SessionId::from_bits(1),
+/// #     timing: leasehold::timing::Timing::default(),
+/// #     cooldown: std::time::Duration::from_secs(10),
+/// #     drain_timeout: std::time::Duration::from_secs(10),
+/// #     strict_bootstrap: false,
+/// #     observer: false,
+/// #     meta: None,
+/// # };
+/// let mut election = Election::new(settings);
+/// let connected = StoreEvent::Connected { server: "nats://a.example:4222".into() };
+/// let step = election.step(Timestamp::from_nanos(1), Input::Store(connected));
+/// assert!(matches!(step.command, Some(Command::Read(_)))); // it reads before it writes
+/// ```
 #[derive(Debug)]
 pub struct Election {
     settings: Settings,

@@ -9,6 +9,21 @@ use thiserror::Error;
 /// It does not say whether a request was applied:
 /// [`Outcome::Failed`](crate::store::Outcome::Failed) and
 /// [`Outcome::Unknown`](crate::store::Outcome::Unknown) do.
+///
+/// ```
+/// use leasehold::{Event, StoreError};
+///
+/// /// Whether an operator has to act. The node tries again in any case.
+/// fn needs_operator(event: &Event) -> bool {
+///     match event {
+///         Event::Disconnected { error } | Event::Problem(error) => !error.may_pass(),
+///         _ => false,
+///     }
+/// }
+/// let refused = StoreError::Credentials("/etc/orders/node-1.creds is missing".into());
+/// assert!(needs_operator(&Event::Problem(refused)));
+/// assert!(!needs_operator(&Event::Problem(StoreError::TimedOut)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -108,6 +123,30 @@ pub(crate) fn is_exhausted(error: &std::io::Error) -> bool {
 }
 
 /// Why a node refused a command.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// use leasehold::Refused;
+///
+/// # let server = MemoryServer::new();
+/// # let start = |node_id: &str| -> Result<Node, Box<dyn std::error::Error>> {
+/// #     let config = Config::new("orders", node_id, ["nats://127.0.0.1:4222"])?;
+/// #     Ok(Node::builder(config).store(server.connect(Clock::boot())).start()?)
+/// # };
+/// # let leader = start("node-1")?;
+/// # leader.wait_for_leadership(Duration::from_secs(5))?;
+/// # let node = start("node-2")?;
+/// # node.wait_for_leader(Duration::from_secs(5))?;
+/// match node.step_down() {
+///     Ok(()) => println!("the lease is released when the work has ended"),
+///     Err(Refused::NotLeader { leader: Some(leader) }) => println!("ask {leader} instead"),
+///     Err(refused) => eprintln!("not now: {refused}"),
+/// }
+/// # let leader = Some("node-1".into());
+/// # assert_eq!(node.step_down(), Err(Refused::NotLeader { leader }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refused {
@@ -163,6 +202,25 @@ impl StoreError {
 }
 
 /// Why a node did not start. No thread of it is left running.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use leasehold::{Config, clock::Clock, store::memory::MemoryServer};
+/// use leasehold::{Node, StartError};
+///
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # store.link().cut();
+/// # let config = Config::builder("orders", "node-1", ["nats://127.0.0.1:4222"])
+/// #     .connect_timeout(Duration::from_millis(100))
+/// #     .build()?;
+/// # let builder = Node::builder(config).store(store);
+/// match builder.start() {
+///     Ok(node) => println!("{} has started", node.config().node_id()),
+///     Err(StartError::Store(error)) if error.may_pass() => eprintln!("try again later: {error}"),
+///     Err(error) => return Err(error.into()), // an operator has to act
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -182,6 +240,25 @@ pub enum StartError {
 }
 
 /// Why a wait failed.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::WaitError;
+///
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// let token = loop {
+///     match node.wait_for_leadership(Duration::from_secs(1)) {
+///         Ok(token) => break token,
+///         Err(WaitError::TimedOut) => println!("{:?} leads", node.leader()), // wait on
+///         Err(error) => return Err(error.into()), // the node has stopped
+///     }
+/// };
+/// assert!(token.is_valid());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum WaitError {

@@ -15,6 +15,28 @@ use crate::lease::{Epoch, SessionId};
 ///
 /// [`BecameLeader`](Self::BecameLeader) and [`LostLeadership`](Self::LostLeadership) alternate: one
 /// pair for each epoch led. A clone of [`Resigning`](Self::Resigning) holds a clone of its guard.
+///
+/// ```
+/// use leasehold::{Event, Leadership};
+///
+/// fn on_event(event: Event, term: &mut Option<Leadership>) {
+///     match event {
+///         Event::BecameLeader(token) => *term = Some(token),
+///         Event::Resigning { drain, .. } => {
+///             *term = None; // end the work of the term ...
+///             drop(drain); // ... and let the lease be released
+///         }
+///         Event::LostLeadership { .. } => *term = None,
+///         other => println!("node-1 {other}"), // a line of text
+///     }
+/// }
+/// # let mut begun = leasehold::testing::Term::begin(7);
+/// # let mut term = None;
+/// # on_event(begun.became_leader(), &mut term);
+/// # assert!(term.is_some());
+/// # on_event(begun.resigning(leasehold::Reason::Stop), &mut term);
+/// # assert!(term.is_none() && begun.is_drained());
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -150,6 +172,21 @@ impl fmt::Display for Event {
 }
 
 /// Why a leader gives up its term.
+///
+/// ```
+/// use leasehold::testing::Term;
+/// use leasehold::{Event, Reason};
+///
+/// let mut term = Term::begin(7); // in place of a node
+/// if let Event::Resigning { reason, drain, .. } = term.resigning(Reason::Stop) {
+///     match reason {
+///         Reason::Stop => println!("close the database"),
+///         reason => println!("pause the work: {reason}"),
+///     }
+///     drop(drain);
+/// }
+/// assert!(term.is_drained());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -181,6 +218,17 @@ impl fmt::Display for Reason {
 }
 
 /// Why a term ended.
+///
+/// ```
+/// use leasehold::{Cause, Reason};
+///
+/// // A term that was given up in order is nothing to worry about.
+/// let was_planned = |cause: &Cause| matches!(cause, Cause::Resigned(_));
+/// assert!(was_planned(&Cause::Resigned(Reason::StepDown)));
+/// let superseded = Cause::Superseded { by: Some("node-2".into()) };
+/// assert!(!was_planned(&superseded));
+/// assert_eq!(superseded.to_string(), "superseded by node-2");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
@@ -225,6 +273,23 @@ impl fmt::Display for Cause {
 }
 
 /// The role of a node.
+///
+/// ```
+/// # use std::time::Duration;
+/// use leasehold::Role;
+///
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// # node.wait_for_leadership(Duration::from_secs(5))?;
+/// let accepts_writes = match node.role() {
+///     Role::Leader => true,
+///     Role::Follower => false,
+/// };
+/// assert!(accepts_writes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {

@@ -43,6 +43,26 @@ use readiness::Readiness;
 /// A node has one queue of its own, [`Node::events`](crate::Node::events), and one more for each
 /// [`subscribe`](crate::NodeHandle::subscribe). Every queue gets every event.
 ///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::Event;
+///
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// let mut term = None;
+/// while term.is_none() {
+///     match node.events().next_timeout(Duration::from_millis(50)) {
+///         Some(Event::BecameLeader(token)) => term = Some(token),
+///         Some(event) => println!("{event}"),
+///         None => println!("the other work of the loop"),
+///     }
+/// }
+/// assert_eq!(node.events().missed(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # What a release waits for
 /// From the first time that events are asked for, the release of a lease waits for the drain guard
 /// in the [`Event::Resigning`] of this queue, until that was dropped. A queue that is never asked
@@ -264,6 +284,21 @@ impl<'a> IntoIterator for &'a Events {
 }
 
 /// All events of a node until it has stopped; see [`Events::iter`]. Ends at once in a forked child.
+///
+/// ```
+/// # use std::time::Duration;
+/// use leasehold::Event;
+///
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// # node.wait_for_leadership(Duration::from_secs(5))?;
+/// node.begin_stop()?; // in a signal handler's thread, for example
+/// let lost = node.events().iter().filter(|event| matches!(event, Event::LostLeadership { .. }));
+/// assert_eq!(lost.count(), 1); // returns when the node has stopped
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct EventIter<'a>(&'a Events);
 

@@ -65,6 +65,16 @@ use crate::lease::{Epoch, SessionId};
 pub use self::file::{FileGate, FileGateError};
 
 /// A fencing token: the epoch of a term and the session of its leader.
+///
+/// ```
+/// use leasehold::fence::Token;
+/// use leasehold::lease::{Epoch, SessionId};
+///
+/// let token = Token::new(Epoch::new(7).unwrap(), SessionId::from_bits(0xab));
+/// let text = token.to_string(); // to send with a write, or to store beside the data
+/// assert_eq!(text, "7 000000000000000000000000000000ab");
+/// assert_eq!(text.parse(), Ok(token));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
     epoch: Epoch,
@@ -116,12 +126,35 @@ impl FromStr for Token {
 }
 
 /// The text is not a token: the stored data is damaged. Do not start with an empty gate then.
+///
+/// ```
+/// use leasehold::fence::{NotAToken, Token};
+///
+/// let stored = "7 00000"; // the file was cut off: restore it from a copy
+/// assert_eq!(stored.parse::<Token>(), Err(NotAToken));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not a fencing token: expected an epoch, a space and 32 hexadecimal digits")]
 pub struct NotAToken;
 
 /// The gate refused a token: its owner does not lead any more, or never led in that epoch. Nothing
 /// was applied.
+///
+/// ```
+/// use leasehold::fence::Fenced;
+///
+/// /// The response of a resource to a write: the sender of a refused one does not try again.
+/// fn status(admitted: Result<(), Fenced>) -> u16 {
+///     match admitted {
+///         Ok(()) => 204,
+///         Err(fenced) => {
+///             eprintln!("{fenced}");
+///             409
+///         }
+///     }
+/// }
+/// # assert_eq!(status(Ok(())), 204);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("fenced: epoch {} of session {} came after epoch {} of session {}",
     .shown.epoch, .shown.session, .highest.epoch, .highest.session)]
@@ -147,6 +180,15 @@ impl Fenced {
 /// Admits the tokens of the newest leader. Threads share it by reference.
 ///
 /// One gate protects one resource for one cluster: epochs of different clusters cannot be compared.
+///
+/// ```
+/// use leasehold::fence::Gate;
+///
+/// let stored = "7 000000000000000000000000000000ab"; // kept beside the data
+/// let gate = Gate::restore(stored.parse()?);
+/// assert_eq!(gate.highest().map(|token| token.epoch().as_u64()), Some(7));
+/// # Ok::<(), leasehold::fence::NotAToken>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Gate {
     highest: Mutex<Option<Token>>,

@@ -5,6 +5,14 @@
 #![allow(clippy::doc_markdown, reason = "pages name other projects as those write themselves")]
 
 /// One page of the manual.
+///
+/// ```
+/// use leasehold::guide::TOPICS;
+///
+/// let page = TOPICS.iter().find(|topic| topic.name == "timers").expect("a page of that name");
+/// println!("{}\n\n{}", page.summary, page.text);
+/// # assert!(page.text.starts_with("# "));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Topic {

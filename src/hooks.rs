@@ -22,6 +22,37 @@ use crate::task::Task;
 /// A panic in a callback is caught and logged. After a panic in `on_become_leader` the node
 /// resigns. After a panic in `on_lose_leadership` it is unknown whether the work has ended: the
 /// lease is not released but left to expire.
+///
+/// ```
+/// use std::thread::{self, JoinHandle};
+/// use std::time::Duration;
+/// use leasehold::{Cause, Epoch, Hooks, Leadership};
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+///
+/// struct Service(Option<JoinHandle<()>>);
+///
+/// impl Hooks for Service {
+///     fn on_become_leader(&mut self, token: Leadership) {
+///         self.0 = Some(thread::spawn(move || {
+///             while token.is_valid() {
+///                 thread::sleep(Duration::from_millis(5)); // one step of the work
+///             }
+///         }));
+///     }
+///
+///     fn on_lose_leadership(&mut self, _: Epoch, _: &Cause) {
+///         if let Some(work) = self.0.take() {
+///             let _ = work.join(); // the lease is released after that
+///         }
+///     }
+/// }
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// let node = Node::builder(config).store(store).hooks(Service(None)).start()?;
+/// # node.wait_for_leadership(Duration::from_secs(5))?;
+/// # assert!(!node.stop().left_to_expire);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Hooks: Send + 'static {
     /// This node leads. Start the work of the leader. It may go on after this call, while
     /// `leadership` is valid.

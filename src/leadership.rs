@@ -148,6 +148,22 @@ impl fmt::Debug for TermCell {
 /// lock, no system call beyond the vDSO. Every check is about the instant at which it is made. An
 /// effect that must not happen after the term has to be guarded by [`epoch`](Self::epoch) at the
 /// place where it happens, see [`fence`](crate::fence).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// let token = node.wait_for_leadership(Duration::from_secs(5))?;
+/// for order in ["a", "b"] {
+///     let epoch = token.ensure()?; // before each step of the work
+///     println!("ship {order} in epoch {epoch}"); // send the epoch with each write
+/// }
+/// node.step_down()?;
+/// assert!(token.ensure().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Leadership {
     pub(crate) cell: Arc<TermCell>,
@@ -249,6 +265,21 @@ impl Leadership {
 }
 
 /// The term is over.
+///
+/// ```
+/// use leasehold::{Leadership, LeadershipLost};
+///
+/// fn ship(token: &Leadership, orders: &mut Vec<&str>) -> Result<(), LeadershipLost> {
+///     while !orders.is_empty() {
+///         token.ensure()?; // the rest is for the next leader
+///         orders.pop();
+///     }
+///     Ok(())
+/// }
+/// # let token = leasehold::testing::Term::begin(7).leadership(); // its term is over
+/// let lost = ship(&token, &mut vec!["a", "b"]).unwrap_err();
+/// assert_eq!(lost.to_string(), "leadership of epoch 7 is over");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("leadership of epoch {epoch} is over")]
 pub struct LeadershipLost {

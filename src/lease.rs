@@ -84,6 +84,17 @@ impl FromStr for Epoch {
 }
 
 /// The text or number is no epoch.
+///
+/// ```
+/// use leasehold::lease::{Epoch, InvalidEpoch};
+///
+/// // A resource refuses a request whose epoch is none.
+/// let status = |header: &str| match header.parse::<Epoch>() {
+///     Ok(_) => 200,
+///     Err(InvalidEpoch) => 400,
+/// };
+/// assert_eq!((status("7"), status("0"), status("seven")), (200, 400, 400));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an epoch: must be a whole number from 1 to {}", Epoch::MAX)]
 pub struct InvalidEpoch;
@@ -151,6 +162,13 @@ impl TryFrom<String> for SessionId {
 }
 
 /// The text is no session id.
+///
+/// ```
+/// use leasehold::lease::{InvalidSessionId, SessionId};
+///
+/// let stored = "000000ab"; // the file was cut off: restore it, do not guess
+/// assert_eq!(stored.parse::<SessionId>(), Err(InvalidSessionId));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a session id: must be 32 hexadecimal digits")]
 pub struct InvalidSessionId;
@@ -168,6 +186,16 @@ impl fmt::Debug for SessionId {
 }
 
 /// A decoded record.
+///
+/// ```
+/// use leasehold::lease::Lease;
+///
+/// let bytes = br#"{"node_id":"node-1","epoch":7,"ttl_ms":10000}"#; // read by another client
+/// let lease = Lease::decode(bytes)?;
+/// assert_eq!((lease.node_id.as_str(), lease.epoch.as_u64()), ("node-1", 7));
+/// assert!(!lease.is_released());
+/// # Ok::<(), leasehold::lease::Undecodable>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lease {
     /// The holder's node id; empty once the lease was released.
@@ -238,6 +266,14 @@ impl Lease {
 }
 
 /// Why bytes are not a valid record.
+///
+/// ```
+/// use leasehold::lease::Lease;
+///
+/// let error = Lease::decode(br#"{"node_id":"node-1","epoch":0}"#).unwrap_err();
+/// assert!(error.to_string().starts_with("undecodable record: epoch is 0"));
+/// // A node reports this as `Event::CorruptRecord`, and challenges after a TTL.
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("undecodable record: {0}")]
 pub struct Undecodable(String);

@@ -72,6 +72,23 @@ use hooks::SharedHooks;
 ///
 /// Threads may share it: [`run`](Self::run) on one, commands on others. A command may exceed its
 /// timeout by a moment of scheduling, and by a second to close a silent connection.
+///
+/// ```no_run
+/// use std::thread;
+/// use std::time::Duration;
+/// use leasehold::{Config, Manager};
+///
+/// let manager = Manager::new(Config::load("cluster.json")?);
+/// let (stop, stopped) = crossbeam_channel::bounded::<()>(1);
+/// let stopped = thread::scope(|scope| {
+///     let daemon = scope.spawn(|| manager.run(&stopped));
+///     println!("{:?}", manager.status(Duration::from_secs(5)));
+///     drop(stop); // ends the daemon
+///     daemon.join().expect("no panic")
+/// })?;
+/// println!("released: {}", !stopped.left_to_expire);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Manager {
     config: Config,
     health: bool,
@@ -153,6 +170,17 @@ impl Manager {
 }
 
 /// Builder of a [`Manager`], which chooses the parts of its daemon.
+///
+/// ```
+/// use leasehold::{Config, Manager};
+///
+/// let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// let manager = Manager::builder(config)
+///     .control(false) // other processes may look, and change nothing
+///     .build();
+/// assert!(!manager.is_running());
+/// # Ok::<(), leasehold::config::ConfigError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ManagerBuilder(Manager);

@@ -20,6 +20,25 @@ use crate::store::Store;
 /// It dereferences to a [`NodeHandle`] for what it sees: `observer.leader()`, `observer.status()`.
 /// Its role is always [`Follower`](crate::Role::Follower), and commands are refused. Dropping it
 /// stops it.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::clock::Clock;
+/// use leasehold::{Config, Observer};
+/// # use leasehold::{Node, store::memory::MemoryServer};
+///
+/// # let server = MemoryServer::new();
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(server.connect(Clock::boot())).start()?;
+/// let config = Config::new("orders", "router-1", ["nats://127.0.0.1:4222"])?;
+/// # let store = server.connect(Clock::boot());
+/// # #[cfg(any())]
+/// let observer = Observer::start(config)?;
+/// # let observer = Observer::on(config, store, Clock::boot())?;
+/// let leader = observer.wait_for_leader(Duration::from_secs(5))?;
+/// assert_eq!(leader, "node-1"); // send the requests there
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Observer(RenewalTask);
 

@@ -42,10 +42,29 @@ use crate::lease::{Epoch, Lease, SessionId};
 pub use crate::wait::{Waiter, Waker};
 
 /// Names one request. The caller numbers them, and never reuses a number within a store's life.
+///
+/// ```
+/// use leasehold::clock::{Clock, Timestamp};
+/// use leasehold::store::memory::MemoryServer;
+/// use leasehold::store::{Request, Store, StoreEvent, Ticket};
+///
+/// let mut store = MemoryServer::new().connect(Clock::boot());
+/// store.submit(Ticket(7), Request::Read);
+/// let completed = std::iter::from_fn(|| store.poll(Timestamp::ZERO)).last();
+/// assert!(matches!(completed, Some(StoreEvent::Completed { ticket: Ticket(7), .. })));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
 /// Tells one bucket from a later one of the same name (JetStream: the stream's `created`).
+///
+/// ```
+/// use leasehold::store::Incarnation;
+///
+/// let known = Incarnation::new("2026-11-30T08:00:00Z");
+/// let shown = Incarnation::new("2026-11-30T09:30:00Z"); // deleted, and created again
+/// assert_ne!(known, shown);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Incarnation(Arc<str>);
 
@@ -64,6 +83,16 @@ impl fmt::Display for Incarnation {
 }
 
 /// The name of one clean release, which no other write ever has: no session uses a number twice.
+///
+/// ```
+/// use leasehold::lease::Lease;
+/// use leasehold::store::ReleaseId;
+///
+/// let json = r#"{"epoch":7,"session":"000000000000000000000000000000ab","n":12,"clean":true}"#;
+/// let id = ReleaseId::of(&Lease::decode(json.as_bytes())?).expect("a clean release");
+/// assert_eq!(id.to_string(), "release.000000000000000000000000000000ab.7.12");
+/// # Ok::<(), leasehold::lease::Undecodable>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReleaseId {
     /// The session that released.
@@ -90,6 +119,19 @@ impl fmt::Display for ReleaseId {
 }
 
 /// The condition that must hold at the instant a write is stored.
+///
+/// ```
+/// use leasehold::store::Expect;
+///
+/// /// How a store of your own checks a condition, in the transaction that writes.
+/// fn holds(expect: Expect, revision: u64, last_seq: u64) -> bool {
+///     expect.revision == revision
+///         && expect.last_seq.is_none_or(|seq| seq == last_seq)
+///         && expect.release.is_none() // this store cannot check it
+/// }
+/// assert!(holds(Expect::revision(7), 7, 9));
+/// assert!(!holds(Expect::nothing_since(8), 0, 9));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expect {
     /// The revision under the key; 0 when there must be none. A marker counts as a
@@ -123,6 +165,20 @@ impl Expect {
 }
 
 /// A request to a store.
+///
+/// ```
+/// use leasehold::store::Request;
+///
+/// /// The first statement that a store in a database sends.
+/// fn statement(request: &Request) -> &'static str {
+///     match request {
+///         Request::Read => "SELECT revision, value FROM lease",
+///         Request::Write { .. } => "UPDATE lease SET value = ?, revision = ? WHERE revision = ?",
+///         Request::CreateBucket { .. } => "CREATE TABLE IF NOT EXISTS lease (revision, value)",
+///     }
+/// }
+/// assert!(statement(&Request::Read).starts_with("SELECT"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Read the record together with the bucket's incarnation and newest revision.
@@ -145,6 +201,22 @@ pub enum Request {
 }
 
 /// The outcome of a request.
+///
+/// ```
+/// use leasehold::StoreError;
+/// use leasehold::store::Outcome;
+///
+/// /// What a conditional UPDATE means for a store in a database.
+/// fn outcome(changed_rows: Result<usize, String>, revision: u64) -> Outcome {
+///     match changed_rows {
+///         Ok(1) => Outcome::Stored { revision },
+///         Ok(_) => Outcome::LostRace,
+///         // It may have been committed.
+///         Err(reason) => Outcome::Unknown(StoreError::Disconnected(reason.into())),
+///     }
+/// }
+/// assert_eq!(outcome(Ok(0), 8), Outcome::LostRace);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The write was stored as this revision.
@@ -167,6 +239,19 @@ pub enum Outcome {
 }
 
 /// One consistent reading of the bucket.
+///
+/// ```
+/// use leasehold::store::{Content, Entry, Incarnation, Outcome, Snapshot};
+///
+/// let entry = Entry { revision: 8, content: Content::Value(b"{}".to_vec()) };
+/// let read = Outcome::Read(Snapshot {
+///     incarnation: Incarnation::new("2026-11-30T08:00:00Z"),
+///     last_seq: 9, // of another key
+///     pristine: false,
+///     entry: Some(entry),
+/// });
+/// # assert!(matches!(read, Outcome::Read(snapshot) if snapshot.last_seq == 9));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     /// The bucket's incarnation.
@@ -180,6 +265,22 @@ pub struct Snapshot {
 }
 
 /// A revision under the key.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// use leasehold::lease::Lease;
+/// use leasehold::store::Content;
+///
+/// # let server = MemoryServer::new();
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(server.connect(Clock::boot())).start()?;
+/// node.wait_for_leadership(Duration::from_secs(5))?;
+/// let entry = server.entry().expect("the leader has written its record");
+/// let Content::Value(bytes) = entry.content else { panic!("a marker") };
+/// assert_eq!(Lease::decode(&bytes)?.node_id, "node-1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The revision.
@@ -189,6 +290,21 @@ pub struct Entry {
 }
 
 /// The content of a revision.
+///
+/// ```
+/// # use leasehold::{clock::Clock, store::{Request, Store, Ticket}};
+/// use leasehold::store::Content;
+/// use leasehold::store::memory::MemoryServer;
+///
+/// let server = MemoryServer::new();
+/// # let mut store = server.connect(Clock::boot());
+/// # store.submit(Ticket(1), Request::CreateBucket { first_seq: 1 });
+/// server.overwrite("not a record"); // any client may write any bytes
+/// let content = server.entry().map(|entry| entry.content);
+/// assert_eq!(content, Some(Content::Value(b"not a record".to_vec())));
+/// server.delete_key();
+/// assert_eq!(server.entry().map(|entry| entry.content), Some(Content::Marker));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Bytes of any origin.
@@ -198,6 +314,20 @@ pub enum Content {
 }
 
 /// An event of a store.
+///
+/// ```
+/// use leasehold::clock::{Clock, Timestamp};
+/// use leasehold::store::memory::MemoryServer;
+/// use leasehold::store::{Outcome, Request, Store, StoreEvent, Ticket};
+///
+/// let mut store = MemoryServer::new().connect(Clock::boot());
+/// store.submit(Ticket(1), Request::Read);
+/// store.link().cut();
+/// let events: Vec<_> = std::iter::from_fn(|| store.poll(Timestamp::ZERO)).collect();
+/// assert!(matches!(events[0], StoreEvent::Connected { .. }));
+/// assert!(matches!(events[1], StoreEvent::Disconnected { .. }));
+/// assert!(matches!(&events[2], StoreEvent::Completed { outcome: Outcome::Unknown(_), .. }));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreEvent {
     /// A request has ended, or is unknown for now.
@@ -226,6 +356,38 @@ pub enum StoreEvent {
 }
 
 /// A record under compare-and-set; see the [module](self) for what it promises.
+///
+/// ```
+/// use leasehold::clock::Timestamp;
+/// use leasehold::store::{Request, Store, StoreEvent, Ticket, Waker};
+///
+/// /// Another store that logs its requests.
+/// struct Logged<S>(S);
+///
+/// impl<S: Store> Store for Logged<S> {
+///     fn submit(&mut self, ticket: Ticket, request: Request) {
+///         println!("{ticket:?}: {request:?}");
+///         self.0.submit(ticket, request);
+///     }
+///     fn waker(&self) -> Waker {
+///         self.0.waker()
+///     }
+///     fn poll(&mut self, until: Timestamp) -> Option<StoreEvent> {
+///         self.0.poll(until)
+///     }
+///     fn reconnect(&mut self) {
+///         self.0.reconnect();
+///     }
+///     fn close(&mut self, until: Timestamp) {
+///         self.0.close(until);
+///     }
+/// }
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// let node = Node::builder(config).store(Logged(store)).start()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Store: Send {
     /// Sends a request. Its completion comes out of [`poll`](Self::poll). Never blocks.
     fn submit(&mut self, ticket: Ticket, request: Request);

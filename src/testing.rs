@@ -50,6 +50,16 @@ const TERM: Duration = Duration::from_secs(10);
 ///
 /// It lasts 10 s on a clock of its own, which stands still until the test moves it. Dropping it
 /// ends it.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::testing::Term;
+///
+/// let term = Term::begin(7);
+/// let token = term.leadership();
+/// term.clock().advance(Duration::from_secs(10)); // no renewal has succeeded
+/// assert!(token.ensure().is_err());
+/// ```
 #[derive(Debug)]
 pub struct Term {
     cell: Arc<TermCell>,

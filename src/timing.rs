@@ -24,6 +24,16 @@ pub const DEFAULT_DRIFT_PERCENT: u32 = 10;
 pub const MIN_REQUEST_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Durations that are safe together. An unsafe combination cannot be built.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::timing::Timing;
+///
+/// let timing = Timing::new(Duration::from_secs(30), Duration::from_secs(10), None, 10)?;
+/// assert_eq!(timing.validity(), Duration::from_millis(24_545)); // 30 s · 0.9 / 1.1
+/// assert_eq!(timing.request_timeout(), Duration::from_millis(3_333));
+/// # Ok::<(), leasehold::timing::TimingError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
     ttl: u64,
@@ -238,6 +248,17 @@ impl Timing {
 }
 
 /// Durations that are not safe together.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::timing::{Timing, TimingError};
+///
+/// let ttl = Duration::from_secs(10);
+/// let error = Timing::new(ttl, Duration::from_secs(9), None, 10).unwrap_err();
+/// eprintln!("{error}"); // names a renew interval and a TTL that are accepted
+/// let TimingError::RenewIntervalTooLong { nearest_renew_interval, .. } = error else { panic!() };
+/// assert!(nearest_renew_interval.is_some_and(|longest| longest > Duration::from_secs(8)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TimingError {

@@ -1,9 +1,10 @@
 //! The rules that no other tool enforces, and their own tests.
 //!
 //! A file imports only from floors below its own; the client crate and unsafe code are in few
-//! files; files and lines have a limit; each dependency says why it is there; the README is short
-//! and in plain words; the map of the tests names tests that exist. The length of functions and
-//! panics in the library are clippy's, see `.clippy.toml` and `[lints]`.
+//! files; files and lines have a limit; each public type of the library has an example in its
+//! docs; each dependency says why it is there; the README is short and in plain words; the map of
+//! the tests names tests that exist. The length of functions and panics in the library are
+//! clippy's, see `.clippy.toml` and `[lints]`.
 
 #[path = "tidy/mod.rs"]
 mod tidy;
@@ -128,6 +129,38 @@ fn unsafe_has_few_places() {
     }
     let said_only = "//! unsafe\n#![doc = \"unsafe\"]\n// unsafe { }\nfn a() { \"unsafe\"; }";
     assert!(said(rule, "src/node.rs", said_only).is_empty());
+}
+
+#[test]
+fn a_public_type_needs_an_example_of_its_own() {
+    let rule = rules::types_without_example;
+    let with = |block: &str| format!("/// It.\n///\n/// ```{block}\n/// a();\n/// ```\n");
+    let attribute = "#[derive(\n    Debug,\n)]\n";
+    for kind in ["struct A;", "enum A {}", "trait A {}"] {
+        for block in ["", "no_run"] {
+            let text = format!("{}{attribute}pub {kind}", with(block));
+            assert!(said(rule, "src/a.rs", &text).is_empty(), "{text}");
+        }
+        let before = format!("{}pub struct B;\n", with(""));
+        for docs in ["", "/// It.\n", &with("sql"), &with("ignore"), &before] {
+            let text = format!("{docs}{attribute}pub {kind}");
+            let line = text.lines().count();
+            let violation = format!("src/a.rs:{line}: the docs of `A` have no example");
+            assert_eq!(said(rule, "src/a.rs", &text), [violation], "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_public_type_of_the_library_needs_no_example() {
+    let rule = rules::types_without_example;
+    for text in ["struct A;", "pub(crate) enum A {}", "#[cfg(test)] mod a { pub struct A; }"] {
+        assert!(said(rule, "src/a.rs", text).is_empty(), "{text}");
+    }
+    for path in ["src/capi.rs", "src/capi/a.rs", "src/bin/leasehold/a.rs", "src/a/tests.rs"] {
+        assert!(said(rule, path, "pub struct A;").is_empty(), "{path}");
+    }
+    assert_eq!(said(rule, "src/capital.rs", "pub struct A;").len(), 1);
 }
 
 #[test]

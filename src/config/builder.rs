@@ -18,6 +18,21 @@ use crate::timing::Timing;
 ///
 /// Each method names the key of the setting in the JSON file, its range and its default. Durations
 /// count in whole milliseconds, fractions are dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::config::ConfigBuilder;
+///
+/// let config = ConfigBuilder::default()
+///     .cluster_id("orders")
+///     .node_id("node-1")
+///     .servers(["tls://a.example", "tls://b.example"])
+///     .lease_ttl(Duration::from_secs(30))
+///     .renew_interval(Duration::from_secs(10))
+///     .build()?;
+/// assert_eq!(config.lease_ttl(), Duration::from_secs(30));
+/// # Ok::<(), leasehold::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ConfigBuilder {

@@ -5,6 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// A secret. No `Debug` output, log line or error shows it.
+///
+/// ```
+/// use leasehold::config::Secret;
+///
+/// let secret = Secret::new("swordfish");
+/// assert_eq!(format!("{secret:?}"), "[secret]");
+/// assert_eq!(secret.expose(), "swordfish");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -29,6 +37,16 @@ impl fmt::Debug for Secret {
 }
 
 /// How the node authenticates. Credentials in a server's address replace it for that server.
+///
+/// ```
+/// use leasehold::config::{Auth, Config};
+///
+/// let config = Config::builder("orders", "node-1", ["nats://a.example"])
+///     .user_password("orders", "swordfish")
+///     .build()?;
+/// assert!(matches!(config.auth(), Auth::UserPassword { user, .. } if user == "orders"));
+/// # Ok::<(), leasehold::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Auth {
@@ -51,6 +69,16 @@ pub enum Auth {
 }
 
 /// Transport security.
+///
+/// ```
+/// use leasehold::config::{Config, Tls};
+///
+/// let ca_file = Some("/etc/orders/ca.pem".into());
+/// let tls = Tls { required: true, ca_file, ..Tls::default() };
+/// let config = Config::builder("orders", "node-1", ["a.example"]).tls(tls).build()?;
+/// assert!(config.tls().required);
+/// # Ok::<(), leasehold::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Refuse servers that do not offer TLS. Default: TLS is used when the server or a `tls://` URL
@@ -68,6 +96,17 @@ pub struct Tls {
 }
 
 /// The client that connects to the servers.
+///
+/// ```
+/// use leasehold::config::{Config, TransportChoice};
+///
+/// let argument = "auto"; // of the program's command line
+/// let choice = TransportChoice::of(argument).ok_or("unknown transport")?;
+/// let builder = Config::builder("orders", "node-1", ["nats://a.example"]).transport(choice);
+/// let config = builder.build()?; // refuses a client that the program was built without
+/// assert_eq!(config.transport().name(), "auto");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransportChoice {
@@ -112,6 +151,15 @@ impl TransportChoice {
 }
 
 /// One server: host, port, and the security and credentials of its address.
+///
+/// ```
+/// use leasehold::Config;
+///
+/// let config = Config::new("orders", "node-1", ["tls://user:swordfish@a.example"])?;
+/// let servers: Vec<String> = config.servers().collect(); // each address as it is displayed
+/// assert_eq!(servers, ["tls://a.example:4222"]);
+/// # Ok::<(), leasehold::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAddress {
     pub(crate) host: String,
@@ -133,6 +181,16 @@ impl fmt::Display for ServerAddress {
 }
 
 /// How to reach the servers. Always valid.
+///
+/// ```
+/// use leasehold::Config;
+///
+/// let config = Config::new("orders", "node-1", ["nats://a.example"])?;
+/// let reloaded = config.to_builder().replicas(3).build()?;
+/// // The servers are reached as before: the program can keep its connections.
+/// assert_eq!(config.connection(), reloaded.connection());
+/// # Ok::<(), leasehold::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionSettings {
     pub(crate) servers: Vec<ServerAddress>,

@@ -13,6 +13,19 @@ use crate::timing::TimingError;
 /// Fields are named by their path in the JSON file (`election.leaseTtlMs`), also when the value
 /// came from a [`ConfigBuilder`](super::ConfigBuilder), whose methods name the paths. No message
 /// holds a secret.
+///
+/// ```
+/// use leasehold::config::{Config, ConfigError};
+///
+/// let text = r#"{
+///     "clusterId": "orders", "nodeId": "node-1", "nats": { "servers": ["nats://a.example"] },
+///     "election": { "leaseTtlMs": "10 s" }
+/// }"#;
+/// let error = Config::from_json(text).unwrap_err();
+/// eprintln!("the configuration is not accepted: {error}");
+/// assert!(matches!(error, ConfigError::Expected { .. }));
+/// assert_eq!(error.path(), Some("election.leaseTtlMs")); // the field to correct
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {

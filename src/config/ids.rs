@@ -11,6 +11,14 @@ use super::error::{ConfigError, quoted};
 pub const MAX_ID_LENGTH: usize = 64;
 
 /// A text that is not accepted as an id.
+///
+/// ```
+/// use leasehold::config::check_node_id;
+///
+/// let error = check_node_id("node 1").unwrap_err();
+/// eprintln!("{error}"); // says what is wrong with it, and proposes another id
+/// assert!(error.to_string().ends_with("nearest accepted: \"node-1\""));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the {name} {problem}")]
 pub struct InvalidId {

@@ -16,6 +16,16 @@ const ADDRESS: &str = "vip.address";
 const INTERFACE: &str = "vip.interface";
 
 /// Which address follows the leader, and on which interface.
+///
+/// ```
+/// use leasehold::Config;
+/// use leasehold::config::VipConfig;
+///
+/// let vip = VipConfig::new("10.0.0.10".parse()?, "eth0")?.with_netmask(32)?;
+/// let config = Config::builder("orders", "node-1", ["nats://a.example"]).vip(vip).build()?;
+/// assert_eq!(config.vip().map(ToString::to_string).as_deref(), Some("10.0.0.10/32"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VipConfig {
     pub(super) address: IpAddr,

@@ -10,6 +10,26 @@ use crate::store::{Expect, StoreEvent, Ticket};
 use crate::timing::Timing;
 
 /// The settings of one node, fixed from its start.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::SessionId;
+/// use leasehold::election::{Election, Settings};
+/// use leasehold::timing::Timing;
+///
+/// let timing = Timing::default();
+/// let election = Election::new(Settings {
+///     node_id: "node-1".into(),
+///     session: SessionId::from_bits(1), // a simulator counts; a node takes random bits
+///     cooldown: timing.ttl(),
+///     drain_timeout: Duration::from_secs(10),
+///     timing,
+///     strict_bootstrap: false,
+///     observer: false,
+///     meta: None,
+/// });
+/// assert_eq!(election.held_epoch(), None);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// This node's id.
@@ -32,6 +52,29 @@ pub struct Settings {
 }
 
 /// Something that happened, or a command to this node.
+///
+/// ```
+/// use leasehold::clock::Timestamp;
+/// use leasehold::election::{Election, Input};
+/// use leasehold::{Reason, Refused};
+///
+/// # let settings = leasehold::election::Settings {
+/// #     node_id: "node-1".into(),
+/// #     session: leasehold::SessionId::from_bits(1),
+/// #     timing: leasehold::timing::Timing::default(),
+/// #     cooldown: std::time::Duration::from_secs(10),
+/// #     drain_timeout: std::time::Duration::from_secs(10),
+/// #     strict_bootstrap: false,
+/// #     observer: false,
+/// #     meta: None,
+/// # };
+/// let mut election = Election::new(settings);
+/// let now = Timestamp::from_nanos(1);
+/// let step = election.step(now, Input::Resign(Reason::StepDown)); // there is no term
+/// assert_eq!(step.refused, Some(Refused::NotLeader { leader: None }));
+/// let step = election.step(now, Input::Stop { until: now });
+/// assert!(step.finished);
+/// ```
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Time passed.
@@ -57,6 +100,30 @@ pub enum Input {
 
 /// What the caller does after one input, in this order: it reports the changes, carries out the
 /// command, and calls again at `wake_at` unless there is an input before.
+///
+/// ```
+/// use leasehold::clock::Timestamp;
+/// use leasehold::election::{Command, Step};
+/// use leasehold::store::{Request, Store};
+///
+/// fn carry_out(step: Step, store: &mut impl Store) -> Timestamp {
+///     for change in &step.changes {
+///         println!("{change:?}"); // tell the application
+///     }
+///     match step.command {
+///         Some(Command::Read(ticket)) => store.submit(ticket, Request::Read),
+///         Some(Command::Reconnect) => store.reconnect(),
+///         _ => {} // the other two likewise
+///     }
+///     step.wake_at
+/// }
+/// # let server = leasehold::store::memory::MemoryServer::new();
+/// # let mut store = server.connect(leasehold::clock::Clock::boot());
+/// # let command = Some(Command::Read(leasehold::store::Ticket(1)));
+/// # let step = Step { command, ..Step::default() };
+/// # assert_eq!(carry_out(step, &mut store), Timestamp::ZERO);
+/// # assert_eq!(server.requests(), 1);
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "a step that is not carried out stalls the election"]
 pub struct Step {
@@ -73,6 +140,28 @@ pub struct Step {
 }
 
 /// A change that the application should know.
+///
+/// ```
+/// use leasehold::clock::Timestamp;
+/// use leasehold::election::{Change, Election, Input};
+/// use leasehold::store::StoreEvent;
+///
+/// # let settings = leasehold::election::Settings {
+/// #     node_id: "node-1".into(),
+/// #     session: leasehold::SessionId::from_bits(1),
+/// #     timing: leasehold::timing::Timing::default(),
+/// #     cooldown: std::time::Duration::from_secs(10),
+/// #     drain_timeout: std::time::Duration::from_secs(10),
+/// #     strict_bootstrap: false,
+/// #     observer: false,
+/// #     meta: None,
+/// # };
+/// let mut election = Election::new(settings);
+/// let server = String::from("nats://a.example:4222");
+/// let connected = StoreEvent::Connected { server: server.clone() };
+/// let step = election.step(Timestamp::from_nanos(1), Input::Store(connected));
+/// assert_eq!(step.changes, [Change::Connected { server }]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// A term began.
@@ -121,6 +210,31 @@ pub enum Change {
 }
 
 /// A request to the store.
+///
+/// ```
+/// use leasehold::clock::Timestamp;
+/// use leasehold::election::{Command, Election, Input};
+/// use leasehold::store::{Outcome, StoreEvent};
+///
+/// # let settings = leasehold::election::Settings {
+/// #     node_id: "node-1".into(),
+/// #     session: leasehold::SessionId::from_bits(1),
+/// #     timing: leasehold::timing::Timing::default(),
+/// #     cooldown: std::time::Duration::from_secs(10),
+/// #     drain_timeout: std::time::Duration::from_secs(10),
+/// #     strict_bootstrap: false,
+/// #     observer: false,
+/// #     meta: None,
+/// # };
+/// # let mut election = Election::new(settings);
+/// # let now = Timestamp::from_nanos(1);
+/// # let connected = StoreEvent::Connected { server: "nats://a.example:4222".into() };
+/// # let step = election.step(now, Input::Store(connected));
+/// let Some(Command::Read(ticket)) = step.command else { panic!("{step:?}") };
+/// let completed = StoreEvent::Completed { ticket, outcome: Outcome::NoBucket };
+/// let step = election.step(now, Input::Store(completed));
+/// assert!(matches!(step.command, Some(Command::CreateBucket { first_seq: 1, .. })));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "one per step, and carried out at once")]
 pub enum Command {
@@ -147,6 +261,31 @@ pub enum Command {
 }
 
 /// Counters since the start.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::clock::Timestamp;
+/// use leasehold::election::{Election, Input};
+/// use leasehold::store::StoreEvent;
+///
+/// # let settings = leasehold::election::Settings {
+/// #     node_id: "node-1".into(),
+/// #     session: leasehold::SessionId::from_bits(1),
+/// #     timing: leasehold::timing::Timing::default(),
+/// #     cooldown: std::time::Duration::from_secs(10),
+/// #     drain_timeout: std::time::Duration::from_secs(10),
+/// #     strict_bootstrap: false,
+/// #     observer: false,
+/// #     meta: None,
+/// # };
+/// # let mut election = Election::new(settings);
+/// # let now = Timestamp::from_nanos(1);
+/// let connected = StoreEvent::Connected { server: "nats://a.example:4222".into() };
+/// let _ = election.step(now, Input::Store(connected)); // sends a read
+/// let _ = election.step(now + Duration::from_secs(2), Input::Tick); // which is not answered
+/// let counters = election.counters();
+/// assert_eq!((counters.connections, counters.unknown_outcomes), (1, 1));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Renewals that were stored.

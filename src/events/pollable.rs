@@ -21,6 +21,24 @@ type Device = pair::Pair;
 ///
 /// Cheap to clone. The descriptor stays open while a clone of this or of its `Events` exists, also
 /// after the node has stopped. `exec` closes it. A forked child may only close its copy.
+///
+/// ```
+/// use rustix::event::{PollFd, PollFlags, poll};
+///
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// let readable = node.events().pollable()?;
+/// let mut polled = [PollFd::new(&readable, PollFlags::IN)]; // and your own descriptors
+/// poll(&mut polled, None)?;
+/// if polled[0].revents().contains(PollFlags::IN) {
+///     while let Some(event) = node.events().try_next() {
+///         println!("{event}");
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Pollable(Arc<Device>);
 

@@ -12,6 +12,24 @@ use crate::node::NodeHandle;
 use crate::task;
 
 /// How often to check, how long a check may take, and how many results in a row count.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::health::{HealthCheck, HealthCheckSettings};
+///
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// let settings = HealthCheckSettings {
+///     interval: Duration::from_millis(200),
+///     fall: 5, // unhealthy after a second of failures
+///     ..HealthCheckSettings::default()
+/// };
+/// let check = HealthCheck::start(node.handle(), settings, || true)?;
+/// # drop(check);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthCheckSettings {
     /// From the end of a check to the next. Default 1 s, 10 ms to 1 h.
@@ -34,6 +52,15 @@ impl Default for HealthCheckSettings {
 }
 
 /// Why a health check does not start.
+///
+/// ```
+/// use leasehold::health::{HealthCheck, HealthCheckError, HealthCheckSettings};
+///
+/// let settings = HealthCheckSettings { fall: 0, ..HealthCheckSettings::default() };
+/// let error = HealthCheck::start_with(settings, || true, |_| {}).unwrap_err();
+/// assert!(matches!(error, HealthCheckError::Setting { setting: "fall", .. }));
+/// assert_eq!(error.to_string(), "fall is 0, must be 1 to 1000"); // correct the setting
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HealthCheckError {
@@ -59,6 +86,24 @@ pub enum HealthCheckError {
 /// so that a check that hangs is noticed. A check that panics counts as failed. The node counts as
 /// healthy until the first `fall` failures. Dropping the value stops both threads without waiting
 /// for them; the node keeps its last health.
+///
+/// ```
+/// use std::fs;
+/// use leasehold::health::{HealthCheck, HealthCheckSettings};
+///
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// # let folder = tempfile::tempdir()?;
+/// let probe = folder.path().join("probe");
+/// let check = HealthCheck::start(node.handle(), HealthCheckSettings::default(), move || {
+///     fs::write(&probe, "").is_ok() // is the disk writable?
+/// })?;
+/// assert!(check.is_healthy());
+/// drop(check); // ends the checks
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct HealthCheck {
     healthy: Arc<AtomicBool>,

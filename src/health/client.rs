@@ -12,6 +12,17 @@ use crate::error::StoreError;
 use crate::requester::{RequestError, Requester, TimedResponse};
 
 /// The health of a node, and how long the response took.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use leasehold::{Config, health};
+///
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// for response in health::query_all(&config, Duration::from_secs(1))? {
+///     println!("{} after {:?}", response.health.node_id, response.round_trip);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct HealthResponse {
@@ -22,6 +33,20 @@ pub struct HealthResponse {
 }
 
 /// Why there is no response.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use leasehold::health::{self, QueryError};
+///
+/// # let config = leasehold::Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// match health::query(&config, "node-2", Duration::from_secs(1)) {
+///     Ok(response) => println!("{}", response.health.role),
+///     Err(QueryError::NoSuchNode { node }) => println!("{node} does not run"),
+///     Err(QueryError::TimedOut { node, .. }) => println!("{node} hangs, or its network is slow"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum QueryError {
@@ -58,6 +83,21 @@ pub enum QueryError {
 /// A connection for health requests to the nodes of a cluster. It reconnects when it was lost.
 ///
 /// Every call blocks the caller, for at most its timeout.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use leasehold::health::Client;
+///
+/// # let config = leasehold::Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// let mut client = Client::connect(&config, Duration::from_secs(5))?;
+/// for node_id in ["node-1", "node-2", "node-3"] {
+///     match client.query(node_id, Duration::from_millis(500)) {
+///         Ok(response) => println!("{node_id}: {}", response.health.role),
+///         Err(error) => println!("{node_id}: {error}"),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Client {
     requester: Requester,
     cluster_id: String,

@@ -28,6 +28,20 @@ pub const MAX_CUSTOM_BYTES: usize = 32 * 1024;
 /// [`problem`](Self::problem) says why there is no connection. Dropping it closes the connection
 /// and takes at most a second. Methods may be called from any thread and never wait for the
 /// network.
+///
+/// ```no_run
+/// use leasehold::Role;
+/// use leasehold::health::Responder;
+///
+/// # let config = leasehold::Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// let responder = Responder::standalone(&config)?; // a program that elects by other means
+/// responder.set_role(Role::Leader);
+/// responder.set_custom("queue", 17)?;
+/// if let Some(problem) = responder.problem() {
+///     eprintln!("no health request arrives: {problem}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Responder {
     custom: Custom,
@@ -36,6 +50,18 @@ pub struct Responder {
 }
 
 /// A value that cannot be added.
+///
+/// ```
+/// use leasehold::health::{CustomError, MAX_CUSTOM_BYTES};
+/// use leasehold::{Config, Manager};
+///
+/// let manager = Manager::new(Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?);
+/// let list = vec!["order"; MAX_CUSTOM_BYTES];
+/// let error = manager.set_custom("queue", &list).unwrap_err();
+/// assert!(matches!(error, CustomError::TooLong { .. }));
+/// manager.set_custom("queue", list.len())?; // send less
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CustomError {

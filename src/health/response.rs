@@ -12,6 +12,17 @@ use crate::text::excerpt;
 pub const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// The health of a node, as the node itself reports it.
+///
+/// ```
+/// use leasehold::Role;
+/// use leasehold::health::Health;
+///
+/// let body = br#"{"nodeId":"node-1","role":"PRIMARY","leader":"node-1","epoch":7}"#;
+/// let health = Health::parse(body)?;
+/// assert_eq!((health.role, health.epoch), (Role::Leader, 7));
+/// assert_eq!(health.connected, None); // it did not say
+/// # Ok::<(), leasehold::health::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
@@ -48,6 +59,16 @@ pub struct Health {
 }
 
 /// A response that cannot be parsed.
+///
+/// ```
+/// use leasehold::health::{Health, Malformed};
+///
+/// // Any client may answer a request. What is no health does not count.
+/// let bodies: [&[u8]; 2] = [b"pong", br#"{"nodeId":"node-1"}"#];
+/// let nodes: Vec<_> = bodies.iter().filter_map(|body| Health::parse(body).ok()).collect();
+/// assert_eq!(nodes.len(), 1);
+/// assert!(matches!(Health::parse(bodies[0]), Err(Malformed::Unreadable(_))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Malformed {

@@ -6,6 +6,22 @@ use crate::config::{ConfigError, InvalidId};
 use crate::error::{StartError, StoreError};
 
 /// Why a command or a daemon failed. The text is one line, and says what helps.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use leasehold::{Config, Manager, ManagerError};
+///
+/// let manager = Manager::new(Config::load("cluster.json")?);
+/// match manager.promote(false, Duration::from_secs(10)) {
+///     Ok(status) => println!("leads in epoch {}", status.epoch),
+///     Err(ManagerError::OtherLeader { leader }) => println!("{leader} leads already"),
+///     Err(error) => {
+///         eprintln!("{error}");
+///         std::process::exit(error.exit_code().into());
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ManagerError {

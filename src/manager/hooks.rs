@@ -17,6 +17,24 @@ use crate::node::NodeHandle;
 /// of this trait are called on the thread of [`Manager::run`](super::Manager::run), which waits for
 /// them, so they must return soon. No two hooks are called at the same time. A panic of a hook is
 /// logged.
+///
+/// ```
+/// use leasehold::manager::DaemonHooks;
+/// use leasehold::{Config, Hooks, Manager, NodeHandle};
+///
+/// struct Announcer;
+///
+/// impl Hooks for Announcer {}
+///
+/// impl DaemonHooks for Announcer {
+///     fn on_daemon_ready(&mut self, node: &NodeHandle) {
+///         println!("{} is ready", node.config().node_id()); // tell the supervisor
+///     }
+/// }
+/// let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// let manager = Manager::builder(config).hooks(Announcer).build();
+/// # Ok::<(), leasehold::config::ConfigError>(())
+/// ```
 pub trait DaemonHooks: Hooks {
     /// The daemon starts: the node does not run yet, and there is no connection.
     fn on_daemon_start(&mut self) {}

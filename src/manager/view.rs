@@ -15,6 +15,18 @@ use crate::node::Status;
 use crate::store::{Content, Snapshot};
 
 /// A node that answered.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use leasehold::{Config, Manager};
+///
+/// let manager = Manager::new(Config::load("cluster.json")?);
+/// let node = manager.query("node-2", Duration::from_secs(2))?;
+/// if node.status.stuck {
+///     eprintln!("{} hangs, and answered after {:?}", node.status.node_id, node.round_trip);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -46,6 +58,16 @@ impl NodeView {
 }
 
 /// A cluster at one moment.
+///
+/// ```
+/// use leasehold::manager::ClusterView;
+///
+/// // The output of `leasehold status --all --json`.
+/// let output = r#"{"clusterId":"orders","leader":"node-1","nodes":[{"nodeId":"node-1"}]}"#;
+/// let view = ClusterView::parse(output.as_bytes())?;
+/// assert_eq!((view.leader.as_deref(), view.nodes.len()), (Some("node-1"), 1));
+/// # Ok::<(), leasehold::health::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]

@@ -20,6 +20,24 @@ const DOWN_AFTER: u32 = 3;
 const FORGOTTEN_AFTER: u32 = 30;
 
 /// A change that a [`ClusterWatch`] reports.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use leasehold::manager::WatchEvent;
+/// use leasehold::{Config, Manager};
+///
+/// let manager = Manager::new(Config::load("cluster.json")?);
+/// let mut watch = manager.watch(Duration::from_secs(1))?;
+/// while let Some(event) = watch.next_timeout(Duration::from_secs(10)) {
+///     match event {
+///         WatchEvent::NodeDown { node_id } => eprintln!("{node_id} does not answer"),
+///         WatchEvent::RoleChanged { node_id, role } => println!("{node_id} is a {role} now"),
+///         WatchEvent::Election(event) => println!("the watch {event}"),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WatchEvent {
@@ -47,6 +65,19 @@ pub enum WatchEvent {
 }
 
 /// A live view of a cluster. Writes nothing, and never leads.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use leasehold::{Config, Manager};
+///
+/// let manager = Manager::new(Config::load("cluster.json")?);
+/// let mut watch = manager.watch(Duration::from_secs(1))?;
+/// while watch.latest().leader.is_none() {
+///     let _ = watch.next_timeout(Duration::from_secs(5)); // renews the view
+/// }
+/// println!("{:?}", watch.latest());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ClusterWatch {
     observer: Observer,
     client: ClusterClient,

@@ -16,6 +16,21 @@ use crate::store::Store;
 use crate::vip;
 
 /// Starts a node with hooks, virtual IPs, another store or another clock; see [`Node::builder`].
+///
+/// ```
+/// use leasehold::clock::Clock;
+/// use leasehold::store::memory::MemoryServer;
+/// use leasehold::{Config, Node};
+///
+/// let clock = Clock::shifted(); // a test moves it
+/// let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// let node = Node::builder(config)
+///     .store(MemoryServer::new().connect(clock.clone()))
+///     .clock(clock)
+///     .start()?;
+/// assert!(node.is_connected());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct NodeBuilder {
     config: Config,
     hooks: Option<Box<dyn Hooks>>,

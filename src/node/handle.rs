@@ -31,6 +31,26 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 ///
 /// An [`Observer`](crate::Observer) has a handle too. It never leads: it refuses to step down, to
 /// transfer and to be promoted, and other commands have no effect.
+///
+/// ```
+/// # use std::time::Duration;
+/// use leasehold::NodeHandle;
+///
+/// /// Status and body of a response to an HTTP request, on any thread.
+/// fn leader(node: &NodeHandle) -> (u16, String) {
+///     match node.leader() {
+///         Some(leader) => (200, leader),
+///         None => (503, "no leader is known".into()),
+///     }
+/// }
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// # node.wait_for_leader(Duration::from_secs(5))?;
+/// assert_eq!(leader(&node.handle()), (200, "node-1".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
     pub(super) config: Arc<Config>,
@@ -49,6 +69,20 @@ impl UnwindSafe for NodeHandle {}
 impl RefUnwindSafe for NodeHandle {}
 
 /// Whether the renewal thread does its work.
+///
+/// ```
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// let thread = node.thread_health();
+/// if thread.stuck {
+///     eprintln!("the renewal thread did nothing for {:?}", thread.age);
+/// }
+/// let is_alive = !thread.stuck; // the answer to a liveness probe
+/// # assert!(is_alive);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThreadHealth {
@@ -69,6 +103,23 @@ pub(crate) enum ControlCommand {
 }
 
 /// Why a transfer was not begun.
+///
+/// ```
+/// # use std::time::Duration;
+/// use leasehold::{Refused, TransferError};
+///
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// # node.wait_for_leadership(Duration::from_secs(5))?;
+/// let error = node.transfer_to("node 2").unwrap_err();
+/// assert!(matches!(error, TransferError::NodeId(_)));
+/// let error = node.transfer_to("node-1").unwrap_err();
+/// assert!(matches!(error, TransferError::Refused(Refused::TransferToSelf)));
+/// assert!(node.is_leader()); // nothing was begun
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {

@@ -35,6 +35,20 @@ pub(crate) struct Figures {
 }
 
 /// How a node stopped.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = Node::builder(config).store(store).start()?;
+/// let token = node.wait_for_leadership(Duration::from_secs(5))?;
+/// let guard = token.hold(); // work that does not end
+/// let stopped = node.stop_within(Duration::from_millis(100));
+/// assert!(stopped.left_to_expire);
+/// # drop(guard);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stopped {

@@ -23,6 +23,16 @@ use crate::utc;
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The options of a service.
+///
+/// ```
+/// use leasehold::service::Options;
+///
+/// let (stop, stopped) = crossbeam_channel::bounded::<()>(1); // the main thread waits for it
+/// let options = Options::default()
+///     .control(true) // the server's permissions say who may send commands
+///     .on_stop(move || _ = stop.try_send(()));
+/// # drop((options, stopped));
+/// ```
 #[derive(Default)]
 pub struct Options {
     control: bool,
@@ -57,6 +67,19 @@ impl Options {
 ///
 /// It connects in the background, on its own connection, and reconnects when that is lost. Dropping
 /// it closes the connection and takes at most a second.
+///
+/// ```no_run
+/// use leasehold::service::{Options, Service};
+/// use leasehold::{Config, Node};
+///
+/// let node = Node::start(Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?)?;
+/// let service = Service::start(node.handle(), Options::default().control(true))?;
+/// if let Some(problem) = service.problem() {
+///     eprintln!("no request arrives: {problem}");
+/// }
+/// service.stop();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Service {
     endpoints: Shared,

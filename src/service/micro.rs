@@ -7,6 +7,18 @@ use serde_json::{Value, json};
 use crate::clock::nanos;
 
 /// An endpoint and the counters of its requests.
+///
+/// ```no_run
+/// # use leasehold::service::{Options, Service};
+/// # let config = leasehold::Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let node = leasehold::Node::start(config)?;
+/// # let service = Service::start(node.handle(), Options::default())?;
+/// for endpoint in service.stats().iter().filter(|endpoint| endpoint.errors > 0) {
+///     let refused = format!("{} of {}", endpoint.errors, endpoint.requests);
+///     eprintln!("{}: {refused} refused, the last with {}", endpoint.name, endpoint.last_error);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointStats {

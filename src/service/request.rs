@@ -11,6 +11,17 @@ use crate::json;
 pub const MAX_REQUEST_BYTES: usize = 1024;
 
 /// The body of a command cannot be parsed. Nothing was done.
+///
+/// ```
+/// use leasehold::service::{CommandError, parse_transfer};
+///
+/// let status = |body: &[u8]| match parse_transfer(body) {
+///     Ok(_) => 200,
+///     Err(CommandError::TooLong(_)) => 413,
+///     Err(_) => 400,
+/// };
+/// assert_eq!((status(b"node-2"), status(b"node 2"), status(&[b'x'; 2000])), (200, 400, 413));
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CommandError {

@@ -12,6 +12,16 @@ use crate::node::NodeHandle;
 /// shows it.
 ///
 /// In JSON the first eight fields have go-cluster's names; the others follow the same style.
+///
+/// ```
+/// use leasehold::service::NodeStatus;
+///
+/// let body = br#"{"nodeId":"node-1","role":"PRIMARY","epoch":7,"connected":true,"stuck":true}"#;
+/// let status = NodeStatus::parse(body)?; // of a response to `cluster_orders.status.node-1`
+/// let is_well = status.connected && !status.stuck;
+/// assert!(!is_well);
+/// # Ok::<(), leasehold::health::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]

@@ -38,6 +38,23 @@ use link::Node;
 /// A bucket that any number of nodes of this process share, with faults for tests.
 ///
 /// Cloning is cheap; clones are the same server. The bucket does not exist until a node creates it.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::clock::Clock;
+/// use leasehold::store::memory::MemoryServer;
+/// use leasehold::{Config, Node};
+///
+/// let server = MemoryServer::new();
+/// let start = |node_id: &str| -> Result<Node, Box<dyn std::error::Error>> {
+///     let config = Config::new("orders", node_id, ["nats://127.0.0.1:4222"])?;
+///     Ok(Node::builder(config).store(server.connect(Clock::boot())).start()?)
+/// };
+/// let (first, second) = (start("node-1")?, start("node-2")?);
+/// let leader = first.wait_for_leader(Duration::from_secs(5))?;
+/// assert_eq!(second.wait_for_leader(Duration::from_secs(5))?, leader);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct MemoryServer(Arc<Server>);
 
@@ -221,6 +238,19 @@ impl Shared {
 }
 
 /// One node's connection to a [`MemoryServer`].
+///
+/// ```
+/// use leasehold::clock::Clock;
+/// use leasehold::store::memory::MemoryServer;
+/// use leasehold::{Config, Node};
+///
+/// let store = MemoryServer::new().connect(Clock::boot());
+/// let link = store.link(); // kept to cut the connection; the node takes the store
+/// let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// let node = Node::builder(config).store(store).start()?;
+/// # drop(link);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct MemoryStore {
     link: MemoryLink,

@@ -61,6 +61,25 @@ const BATCH: usize = 64;
 /// Threads: with the transport `direct` one for a moment while a name is resolved or files are
 /// read, else none. With `nats-client` those of the `nats` crate (two) while connected, one while
 /// connecting, and one for a moment while a connection is put away. All of them block all signals.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use leasehold::clock::Clock;
+/// use leasehold::store::nats::{BucketOptions, NatsStore};
+/// use leasehold::store::{Request, Store, StoreEvent, Ticket};
+///
+/// # let config = leasehold::Config::new("orders", "reader", ["nats://127.0.0.1:4222"])?;
+/// let clock = Clock::boot();
+/// let mut store = NatsStore::new(config.connection(), BucketOptions::of(&config), clock.clone())?;
+/// let until = clock.now() + Duration::from_secs(5);
+/// while let Some(event) = store.poll(until) {
+///     match event {
+///         StoreEvent::Connected { .. } => store.submit(Ticket(1), Request::Read),
+///         other => println!("{other:?}"), // the record is in a `Completed`
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct NatsStore {
     bucket: String,
     clock: Clock,

@@ -7,12 +7,31 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 
 /// This build has no virtual IPs.
+///
+/// ```
+/// use leasehold::config::{Config, VipConfig};
+/// use leasehold::vip;
+///
+/// let vip = VipConfig::new("10.0.0.10".parse()?, "eth0")?;
+/// let config = Config::builder("orders", "node-1", ["nats://a.example"]).vip(vip).build()?;
+/// let error = vip::from_config(&config).unwrap_err(); // and a node does not start
+/// assert!(error.to_string().ends_with("they need Linux and the feature vip"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(thiserror::Error, Clone, Copy, PartialEq, Eq, Debug)]
 #[error("this build has no virtual IPs: they need Linux and the feature vip")]
 #[non_exhaustive]
 pub struct VipError;
 
 /// A worker of virtual IPs. This build has none, so there is no value of this type.
+///
+/// ```
+/// use leasehold::{Config, vip};
+///
+/// let config = Config::new("orders", "node-1", ["nats://a.example"])?;
+/// assert!(vip::from_config(&config)?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum Worker {}
 

@@ -12,6 +12,15 @@ use crate::config::vip::{VipConfig, is_interface_name, unusable_address};
 /// 1 to 15 printable ASCII characters without `/` and `:`, and neither `.` nor `..`: the rule of
 /// the kernel's `dev_valid_name`, without characters that a terminal does not show. The index is
 /// not kept, as an interface may be removed and created again under the same name.
+///
+/// ```
+/// use leasehold::vip::InterfaceName;
+///
+/// let name: InterfaceName = "bond0.100".parse()?;
+/// assert_eq!(name.as_str(), "bond0.100");
+/// assert!(InterfaceName::new("eth0:1").is_err()); // a label of an address, no interface
+/// # Ok::<(), leasehold::vip::VipError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct InterfaceName(String);
 
@@ -150,6 +159,12 @@ const fn host_prefix(ip: IpAddr) -> u8 {
 }
 
 /// A link-layer address of Ethernet, 48 bits.
+///
+/// ```
+/// use leasehold::vip::MacAddress;
+///
+/// assert_eq!(MacAddress([2, 0, 0, 0, 0, 0x1f]).to_string(), "02:00:00:00:00:1f");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MacAddress(pub [u8; 6]);
 

@@ -11,6 +11,17 @@ use super::error::Fault;
 use super::policy::Lifetime;
 
 /// A network interface at one moment.
+///
+/// ```
+/// use leasehold::clock::Clock;
+/// use leasehold::vip::{Backend, Memory};
+///
+/// let mut host = Memory::new(Clock::boot(), ["eth0"]);
+/// host.set_running("eth0", false); // the cable is pulled
+/// let interface = host.interface(&"eth0".parse()?)?;
+/// assert!(!interface.running && interface.carrier_changes == 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Interface {
     /// The kernel's index. An interface that is removed and created again has another one.
@@ -26,6 +37,18 @@ pub struct Interface {
 }
 
 /// An address on an interface.
+///
+/// ```
+/// use leasehold::clock::Clock;
+/// use leasehold::vip::{Backend, Memory, VirtualAddress};
+///
+/// let mut host = Memory::new(Clock::boot(), ["eth0"]);
+/// let address = VirtualAddress::new("10.0.0.10".parse()?, "eth0")?;
+/// host.assign(&address); // an administrator does this
+/// let found = host.find(address.ip(), None)?;
+/// assert!(found.len() == 1 && !found[0].marked); // no holder touches it
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Assigned {
     /// The index of the interface.
@@ -42,6 +65,17 @@ pub struct Assigned {
 }
 
 /// Another host that uses an address.
+///
+/// ```
+/// use leasehold::clock::Clock;
+/// use leasehold::vip::{Backend, MacAddress, Memory, Sighting};
+///
+/// let mut host = Memory::new(Clock::boot(), ["eth0"]);
+/// let (ip, mac) = ("10.0.0.10".parse()?, MacAddress([2, 0, 0, 0, 0, 7]));
+/// host.rival(ip, mac);
+/// assert_eq!(host.sightings(), [Sighting { index: None, ip, mac }]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sighting {
     /// The interface that received its frame; `None` where that is not known.
@@ -57,6 +91,19 @@ pub struct Sighting {
 /// [`Holder::new`](super::Holder::new) uses [`Kernel`](super::Kernel). [`Memory`](super::Memory) is
 /// for tests and dry runs. Methods may block while the kernel holds its routing lock, and a probe
 /// for its wait. None is called from a thread that renews a lease.
+///
+/// ```
+/// use std::net::IpAddr;
+/// use leasehold::clock::Clock;
+/// use leasehold::vip::{Backend, Fault, Memory};
+///
+/// fn has_address(host: &mut impl Backend, ip: IpAddr) -> Result<bool, Fault> {
+///     Ok(!host.find(ip, None)?.is_empty())
+/// }
+/// let mut host = Memory::new(Clock::boot(), ["eth0"]); // or `Kernel::open(false)?`
+/// assert!(!has_address(&mut host, "10.0.0.10".parse()?)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Backend: Send + fmt::Debug {
     /// The clock of the kernel's lifetimes, which stops while the machine sleeps.
     fn uptime(&self) -> Timestamp;

@@ -8,6 +8,20 @@ use std::time::Duration;
 use super::address::{MacAddress, VirtualAddress};
 
 /// A Linux capability that a virtual IP needs (`capabilities(7)`).
+///
+/// ```
+/// use leasehold::vip::{Capability, VipError};
+///
+/// fn advice(error: &VipError) -> Option<String> {
+///     match error {
+///         VipError::NotPermitted { capability, .. } => Some(format!("grant {capability}")),
+///         _ => None,
+///     }
+/// }
+/// let (capability, purpose) = (Capability::NetRaw, "announce a virtual IP");
+/// let error = VipError::NotPermitted { capability, purpose };
+/// assert_eq!(advice(&error).as_deref(), Some("grant CAP_NET_RAW"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Capability {
     /// `CAP_NET_ADMIN`: to add and remove addresses.
@@ -26,6 +40,14 @@ impl fmt::Display for Capability {
 }
 
 /// Why a virtual IP cannot be configured, built or held.
+///
+/// ```
+/// use leasehold::vip::{VipError, VirtualAddress};
+///
+/// let error = VirtualAddress::new("127.0.0.1".parse()?, "eth0").unwrap_err();
+/// assert!(matches!(error, VipError::InvalidAddress { .. })); // configure another address
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(thiserror::Error, Debug)]
 #[non_exhaustive]
 pub enum VipError {
@@ -99,6 +121,29 @@ pub enum VipError {
 }
 
 /// Why one address cannot be held or removed.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::vip::{Fault, VipError};
+///
+/// # let clock = leasehold::clock::Clock::manual(leasehold::clock::Timestamp::from_nanos(1));
+/// # let host = leasehold::vip::Memory::new(clock.clone(), ["eth0"]);
+/// # let address = leasehold::vip::VirtualAddress::new("10.0.0.10".parse()?, "eth0")?;
+/// # let mut holder = leasehold::vip::Holder::with_backend(
+/// #     vec![address.clone()],
+/// #     leasehold::vip::Policy::default(),
+/// #     clock.clone(),
+/// #     host.clone(),
+/// # )?;
+/// host.assign(&address); // an administrator has added it already
+/// match holder.acquire(clock.now() + Duration::from_secs(8)) {
+///     Err(VipError::Address { fault: Fault::AlreadyAssigned { marked: false, .. }, .. }) => {
+///         println!("remove the address by hand");
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(thiserror::Error, Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Fault {

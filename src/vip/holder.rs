@@ -24,6 +24,30 @@ const REVIEW_INTERVAL: Duration = Duration::from_millis(500);
 const SUSPEND: Duration = Duration::from_millis(100);
 
 /// The result of an extension.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::vip::Extension;
+///
+/// # let clock = leasehold::clock::Clock::manual(leasehold::clock::Timestamp::from_nanos(1));
+/// # let host = leasehold::vip::Memory::new(clock.clone(), ["eth0"]);
+/// # let address = leasehold::vip::VirtualAddress::new("10.0.0.10".parse()?, "eth0")?;
+/// # let mut holder = leasehold::vip::Holder::with_backend(
+/// #     vec![address.clone()],
+/// #     leasehold::vip::Policy::default(),
+/// #     clock.clone(),
+/// #     host.clone(),
+/// # )?;
+/// holder.acquire(clock.now() + Duration::from_secs(8))?;
+/// host.unassign(address.ip()); // another program removes it
+/// match holder.extend(clock.now() + Duration::from_secs(8)) {
+///     Extension::Refreshed => {}
+///     Extension::Recreated => println!("it was gone, and is back"),
+///     Extension::Lost(error) => eprintln!("not held: {error}"),
+/// }
+/// assert!(host.has(address.ip()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a lost address is held by no node"]
 pub enum Extension {
@@ -45,6 +69,26 @@ pub enum Extension {
 /// Every method may block while the kernel holds its routing lock, usually for microseconds.
 /// [`acquire`](Self::acquire) and [`extend`](Self::extend) also block for a probe, if the policy
 /// has one. Do not call them from a thread that renews a lease.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # let clock = leasehold::clock::Clock::manual(leasehold::clock::Timestamp::from_nanos(1));
+/// # let host = leasehold::vip::Memory::new(clock.clone(), ["eth0"]);
+/// # let address = leasehold::vip::VirtualAddress::new("10.0.0.10".parse()?, "eth0")?;
+/// # let mut holder = leasehold::vip::Holder::with_backend(
+/// #     vec![address.clone()],
+/// #     leasehold::vip::Policy::default(),
+/// #     clock.clone(),
+/// #     host.clone(),
+/// # )?;
+/// holder.acquire(clock.now() + Duration::from_secs(8))?;
+/// while let Some(at) = holder.tick() {
+///     clock.advance(at.since(clock.now())); // a program sleeps
+/// }
+/// assert!(holder.is_released()); // no renewal has moved the deadline
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Holder {
     context: Context,

@@ -20,6 +20,15 @@ use super::policy::Lifetime;
 ///
 /// It belongs to the network namespace of the thread that opened it, and must be used from threads
 /// of that namespace.
+///
+/// ```no_run
+/// use leasehold::vip::{Backend, Kernel};
+///
+/// let mut host = Kernel::open(false)?; // needs CAP_NET_ADMIN and CAP_NET_RAW
+/// let interface = host.interface(&"eth0".parse()?)?;
+/// println!("index {}, up: {}", interface.index, interface.running);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Kernel {
     netlink: Netlink,

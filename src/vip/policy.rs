@@ -21,6 +21,28 @@ pub const KERNEL_MARGIN: Duration = Duration::from_secs(2);
 /// What to do when the interface already has the address at acquisition.
 ///
 /// An address without this library's mark is never taken over.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::vip::{Existing, Holder, Policy};
+///
+/// # let clock = leasehold::clock::Clock::manual(leasehold::clock::Timestamp::from_nanos(1));
+/// # let host = leasehold::vip::Memory::new(clock.clone(), ["eth0"]);
+/// # let address = leasehold::vip::VirtualAddress::new("10.0.0.10".parse()?, "eth0")?;
+/// # let mut holder = leasehold::vip::Holder::with_backend(
+/// #     vec![address.clone()],
+/// #     leasehold::vip::Policy::default(),
+/// #     clock.clone(),
+/// #     host.clone(),
+/// # )?;
+/// holder.acquire(clock.now() + Duration::from_secs(8))?;
+/// # std::mem::forget(holder);
+/// // That process was killed. The next one does not take its address over.
+/// let policy = Policy::default().existing(Existing::Refuse);
+/// let mut next = Holder::with_backend(vec![address], policy, clock.clone(), host)?;
+/// assert!(next.acquire(clock.now() + Duration::from_secs(8)).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Existing {
     /// Take it over if a holder with the same policy left it: it has this library's mark, and is
@@ -161,6 +183,25 @@ impl Policy {
 }
 
 /// The lifetimes of an address in the kernel (`struct ifa_cacheinfo`), in seconds.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::vip::Lifetime;
+///
+/// # let clock = leasehold::clock::Clock::manual(leasehold::clock::Timestamp::from_nanos(1));
+/// # let host = leasehold::vip::Memory::new(clock.clone(), ["eth0"]);
+/// # let address = leasehold::vip::VirtualAddress::new("10.0.0.10".parse()?, "eth0")?;
+/// # let mut holder = leasehold::vip::Holder::with_backend(
+/// #     vec![address.clone()],
+/// #     leasehold::vip::Policy::default(),
+/// #     clock.clone(),
+/// #     host.clone(),
+/// # )?;
+/// holder.acquire(clock.now() + Duration::from_secs(8))?;
+/// let lifetime = host.lifetime(address.ip());
+/// assert_eq!(lifetime, Some(Lifetime { valid: 6, preferred: 6 })); // 2 s less than the lease
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Lifetime {
     /// After this the kernel removes the address. Never 0; [`FOREVER`](Self::FOREVER) has no end.

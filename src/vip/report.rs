@@ -8,6 +8,32 @@ use super::address::{MacAddress, VirtualAddress};
 use super::error::Fault;
 
 /// An event of a virtual IP.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::vip::{MacAddress, VipEvent};
+///
+/// # let clock = leasehold::clock::Clock::manual(leasehold::clock::Timestamp::from_nanos(1));
+/// # let host = leasehold::vip::Memory::new(clock.clone(), ["eth0"]);
+/// # let address = leasehold::vip::VirtualAddress::new("10.0.0.10".parse()?, "eth0")?;
+/// # let mut holder = leasehold::vip::Holder::with_backend(
+/// #     vec![address.clone()],
+/// #     leasehold::vip::Policy::default(),
+/// #     clock.clone(),
+/// #     host.clone(),
+/// # )?;
+/// holder.acquire(clock.now() + Duration::from_secs(8))?;
+/// host.rival(address.ip(), MacAddress([2, 0, 0, 0, 0, 7]));
+/// holder.tick();
+/// for event in holder.events().try_iter() {
+///     match event {
+///         VipEvent::Conflict { address, mac } => eprintln!("{mac} uses {address} too"),
+///         event => println!("{event:?}"),
+///     }
+/// }
+/// # assert_eq!(holder.stats().conflicts, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum VipEvent {
@@ -63,6 +89,25 @@ pub enum VipEvent {
 }
 
 /// Counters since a holder was built.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # let clock = leasehold::clock::Clock::manual(leasehold::clock::Timestamp::from_nanos(1));
+/// # let host = leasehold::vip::Memory::new(clock.clone(), ["eth0"]);
+/// # let address = leasehold::vip::VirtualAddress::new("10.0.0.10".parse()?, "eth0")?;
+/// # let mut holder = leasehold::vip::Holder::with_backend(
+/// #     vec![address.clone()],
+/// #     leasehold::vip::Policy::default(),
+/// #     clock.clone(),
+/// #     host.clone(),
+/// # )?;
+/// holder.acquire(clock.now() + Duration::from_secs(8))?;
+/// holder.release()?;
+/// let stats = holder.stats();
+/// assert_eq!((stats.acquired, stats.removed, stats.failed), (1, 1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct VipStats {

@@ -31,6 +31,25 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// deadline the thread removes them, also without a command.
 ///
 /// Dropping a worker removes the addresses and waits for the thread, at most 2 s.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::vip::{VipEvent, Worker};
+/// # use leasehold::vip::{Holder, Memory, Policy, VirtualAddress};
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+///
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// # let addresses = vec![VirtualAddress::new("10.0.0.10".parse()?, "eth0")?];
+/// # let host = Memory::new(Clock::boot(), ["eth0"]);
+/// # let holder = Holder::with_backend(addresses, Policy::default(), Clock::boot(), host)?;
+/// let worker = Worker::start(holder)?;
+/// let events = worker.events();
+/// let node = Node::builder(config).store(store).vip(worker).start()?;
+/// let event = events.recv_timeout(Duration::from_secs(5))?;
+/// assert!(matches!(event, VipEvent::Acquired { .. })); // the node leads
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Worker {
     /// Dropped before the task: the thread ends when there is no sender any more.
     commands: Sender<Command>,

@@ -16,6 +16,7 @@ pub(crate) fn violations_of(source: &Source) -> Vec<String> {
         rules::wide_lines,
         rules::client_crate,
         rules::unsafe_places,
+        rules::types_without_example,
         floors::upward_imports,
     ];
     rules.iter().flat_map(|rule| rule(source)).collect()

@@ -1,5 +1,6 @@
 //! The rules about one Rust file; each returns what is wrong.
 
+use super::lexer::Token;
 use super::source::{Source, begins};
 
 const FILE_LINES: usize = 600;
@@ -12,6 +13,9 @@ const CLIENT_FILES: &str = "src/nats/nats_client";
 /// tests that call the C API or plant a mistake.
 const UNSAFE_FILES: [&str; 6] =
     ["src/capi.rs", "src/capi/", "src/sys.rs", "src/sys/", "tests/node/races.rs", "tests/fuzz/"];
+
+/// What is public beside the library: the C API, documented by its header, and the command.
+const NO_LIBRARY: [&str; 3] = ["src/capi.rs", "src/capi/", "src/bin/"];
 
 pub(crate) fn long_file(source: &Source) -> Vec<String> {
     let lines = source.lines();
@@ -65,4 +69,35 @@ pub(crate) fn client_crate(source: &Source) -> Vec<String> {
 fn follows_a_path(source: &Source, index: usize) -> bool {
     let [.., before, separator] = &source.tokens[..index] else { return false };
     separator.is("::") && before.is_word()
+}
+
+/// Every public type of the library has an example in its documentation, which the tests run or at
+/// least compile.
+pub(crate) fn types_without_example(source: &Source) -> Vec<String> {
+    if !source.is_shipped() || NO_LIBRARY.iter().any(|place| source.path.starts_with(place)) {
+        return Vec::new();
+    }
+    let tokens = source.shipped_tokens();
+    let is_type =
+        |kind: &Token| ["struct", "enum", "trait", "union"].iter().any(|word| kind.is(word));
+    let types = tokens.windows(3).filter(|tokens| tokens[0].is("pub") && is_type(&tokens[1]));
+    types
+        .filter(|tokens| !has_example(source, tokens[0].line))
+        .map(|tokens| {
+            let what = format!("the docs of `{}` have no example", tokens[2].text);
+            source.complaint(tokens[0].line, what)
+        })
+        .collect()
+}
+
+/// Whether the documentation of the item that begins at `line` has a block of Rust.
+fn has_example(source: &Source, line: usize) -> bool {
+    let above = source.text.lines().take(line - 1).map(str::trim).collect::<Vec<_>>();
+    let of_item = above.iter().rev().take_while(|line| {
+        // An attribute may have several lines; an item before it ends in one of these.
+        line.starts_with("///") || !(line.is_empty() || line.ends_with([';', '}']))
+    });
+    let fences = of_item.filter_map(|line| line.strip_prefix("/// ```"));
+    // Seen from below, each block ends first.
+    fences.skip(1).step_by(2).any(|kind| matches!(kind, "" | "no_run"))
 }

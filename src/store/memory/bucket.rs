@@ -3,6 +3,20 @@
 use crate::store::{Content, Entry, Expect, Incarnation, ReleaseId, Snapshot};
 
 /// The bucket as it was at some moment; see [`MemoryServer::backup`](super::MemoryServer::backup).
+///
+/// ```
+/// # use leasehold::{clock::Clock, store::{Request, Store, Ticket}};
+/// use leasehold::store::memory::MemoryServer;
+///
+/// let server = MemoryServer::new();
+/// # let mut store = server.connect(Clock::boot());
+/// # store.submit(Ticket(1), Request::CreateBucket { first_seq: 1 });
+/// server.overwrite("old");
+/// let backup = server.backup();
+/// server.overwrite("new");
+/// server.restore(&backup); // what was written since is lost
+/// assert_eq!(server.entry().map(|entry| entry.revision), Some(1));
+/// ```
 #[derive(Clone, Debug)]
 pub struct MemoryBackup(pub(super) Option<Bucket>);
 

@@ -12,6 +12,21 @@ use crate::store::{Entry, Outcome, Request, StoreEvent, Ticket};
 
 /// The handle that makes a node's connection fail. Cloning is cheap; it may be used while the store
 /// is polled from another thread.
+///
+/// ```
+/// use leasehold::Event;
+/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+///
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// let link = store.link();
+/// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// let node = Node::builder(config).store(store).start()?;
+/// link.cut();
+/// assert!(node.events().iter().any(|event| matches!(event, Event::Disconnected { .. })));
+/// link.heal();
+/// assert!(node.events().iter().any(|event| matches!(event, Event::Connected { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct MemoryLink {
     pub(super) server: MemoryServer,

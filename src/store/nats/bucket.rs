@@ -14,6 +14,18 @@ use crate::nats::version::Version;
 const REPLICAS_SINCE: Version = Version(2, 11, 0);
 
 /// The bucket of a cluster, and the lease's requirements for it.
+///
+/// ```
+/// use std::time::Duration;
+/// use leasehold::Config;
+/// use leasehold::store::nats::BucketOptions;
+///
+/// let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
+/// let options = BucketOptions::of(&config);
+/// assert_eq!(options.bucket(), "cluster-orders");
+/// assert_eq!(options.min_max_age, Duration::from_secs(7)); // 2 · 3 s + 1 s
+/// # Ok::<(), leasehold::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketOptions {
     /// The cluster's id; the bucket is `cluster-<id>`. Letters, digits, `-` and `_`.
