@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::Clock;
+use crate::drain::WeakDrainGuard;
 use crate::event::{Cause, Reason};
 use crate::leadership::Leadership;
 use crate::lease::SessionId;
@@ -15,7 +16,7 @@ fn became(number: u64) -> Event {
         Clock::boot(),
         epoch(number),
         session,
-        Default::default(),
+        WeakDrainGuard::default(),
     ))
 }
 

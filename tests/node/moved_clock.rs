@@ -148,12 +148,13 @@ fn waits_end_in_real_time() {
 fn a_stop_with_an_open_drain_ends_in_real_time() {
     let cluster = Cluster::new();
     let node = cluster.start("first");
-    let (handle, clone) = (node.handle(), node.events().clone());
+    let (handle, queue) = (node.handle(), node.subscribe());
+    let _work = node.leadership().expect("alone").hold();
     let begun = Instant::now();
     assert!(node.stop_within(Duration::from_millis(200)).left_to_expire);
     assert!(begun.elapsed() >= Duration::from_millis(200));
     assert!(handle.has_stopped(), "the thread was left behind");
-    let cause = clone.iter().find_map(|event| match event {
+    let cause = queue.iter().find_map(|event| match event {
         Event::LostLeadership { cause, .. } => Some(cause),
         _ => None,
     });

@@ -143,7 +143,7 @@ fn an_address_that_refuses_does_not_end_the_handshake_with_another() {
         let (first, second) = (Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 9));
         serve((first, port).into(), Duration::from_secs(1), "PONG\r\n");
         serve((second, port).into(), Duration::ZERO, refusal);
-        let mut driver = Driver::nats(&[format!("nats://both:{port}")], |config| {
+        let mut driver = on_nats(&[format!("nats://both:{port}")], |config| {
             config.connect_timeout(TIMEOUT).transport(TransportChoice::Direct)
         });
         driver.wait_connected();
