@@ -358,7 +358,7 @@ pub enum StoreEvent {
 /// A record under compare-and-set; see the [module](self) for what it promises.
 ///
 /// ```
-/// use leasehold::clock::Timestamp;
+/// use leasehold::clock::{Clock, Timestamp};
 /// use leasehold::store::{Request, Store, StoreEvent, Ticket, Waker};
 ///
 /// /// Another store that logs its requests.
@@ -375,6 +375,9 @@ pub enum StoreEvent {
 ///     fn poll(&mut self, until: Timestamp) -> Option<StoreEvent> {
 ///         self.0.poll(until)
 ///     }
+///     fn clock(&self) -> Clock {
+///         self.0.clock()
+///     }
 ///     fn reconnect(&mut self) {
 ///         self.0.reconnect();
 ///     }
@@ -382,7 +385,7 @@ pub enum StoreEvent {
 ///         self.0.close(until);
 ///     }
 /// }
-/// # use leasehold::{Config, Node, clock::Clock, store::memory::MemoryServer};
+/// # use leasehold::{Config, Node, store::memory::MemoryServer};
 /// # let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
 /// # let store = MemoryServer::new().connect(Clock::boot());
 /// let node = Node::builder(config).store(Logged(store)).start()?;

@@ -244,6 +244,22 @@ impl FileGate {
 }
 
 /// Why a [`FileGate`] did not admit a token, or could not be read. Nothing was applied.
+///
+/// ```
+/// use leasehold::fence::{FileGate, FileGateError, Token};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("orders.gate");
+/// # let token: Token = "7 000000000000000000000000000000ab".parse()?;
+/// let gate = FileGate::new(path)?;
+/// match gate.admit(token) {
+///     Ok(()) => println!("write now"),
+///     Err(FileGateError::Fenced { .. }) => println!("another node leads: end the work"),
+///     Err(FileGateError::Busy { .. }) => println!("try again"),
+///     Err(error) => return Err(error.into()), // an operator has to act
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileGateError {

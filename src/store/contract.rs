@@ -159,6 +159,26 @@ pub use promises::PROMISES;
 /// Only [`connect`](Self::connect) is required. A fault that is not implemented is
 /// [`Unsupported`], and the promises that need it are not tried. Each promise gets a fresh server,
 /// without a bucket.
+///
+/// ```
+/// use leasehold::clock::Clock;
+/// use leasehold::store::Store;
+/// use leasehold::store::contract::{TestServer, Unsupported};
+/// use leasehold::store::memory::MemoryServer;
+///
+/// struct Server(MemoryServer); // in place of one of your own
+///
+/// impl TestServer for Server {
+///     fn connect(&mut self) -> Box<dyn Store> {
+///         Box::new(self.0.connect(Clock::boot()))
+///     }
+///     fn purge(&mut self) -> Result<(), Unsupported> {
+///         self.0.purge();
+///         Ok(())
+///     }
+/// }
+/// # assert!(Server(MemoryServer::new()).cut().is_err());
+/// ```
 pub trait TestServer {
     /// Another node's store. It times its `poll` with [`Clock::boot`](crate::clock::Clock::boot),
     /// and need not be connected yet.
@@ -243,6 +263,14 @@ pub trait TestServer {
 pub type Promise = fn(&mut dyn TestServer) -> Result<(), Unsupported>;
 
 /// A server cannot do what a promise needs.
+///
+/// ```
+/// use leasehold::store::contract::Unsupported;
+///
+/// // A fault that only some servers can have.
+/// let freeze = |can_freeze: bool| can_freeze.then_some(()).ok_or(Unsupported::new("freeze"));
+/// assert_eq!(freeze(false).unwrap_err().to_string(), "the server has no freeze");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsupported(&'static str);
 
@@ -263,6 +291,17 @@ impl fmt::Display for Unsupported {
 impl std::error::Error for Unsupported {}
 
 /// Which promises were kept, and which were not tried.
+///
+/// ```
+/// use leasehold::store::contract::{Report, run_all};
+/// use leasehold::store::memory::MemoryServer;
+///
+/// let report: Report = run_all(MemoryServer::new);
+/// for (promise, missing) in report.not_tried() {
+///     println!("{promise} was not tried: {missing}");
+/// }
+/// assert!(report.kept().contains(&"one_of_two_writers_wins"));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "a promise that was not tried may be broken"]
 pub struct Report {

@@ -32,6 +32,18 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const SILENCE: Duration = Duration::from_millis(300);
 
 /// A store under test. The methods that wait panic after [`PATIENCE`], with the events that came.
+///
+/// ```
+/// use leasehold::clock::Clock;
+/// use leasehold::store::contract::driver::Driver;
+/// use leasehold::store::memory::MemoryServer;
+/// use leasehold::store::{Outcome, Request};
+///
+/// let store = MemoryServer::new().connect(Clock::boot());
+/// let mut node = Driver::new(Box::new(store));
+/// node.wait_connected();
+/// assert_eq!(node.ask(Request::Read), Outcome::NoBucket);
+/// ```
 pub struct Driver {
     /// The store.
     pub store: Box<dyn Store>,
