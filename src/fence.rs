@@ -54,6 +54,7 @@
 mod file;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::str::FromStr;
 
 use parking_lot::Mutex;
@@ -193,6 +194,10 @@ impl Fenced {
 pub struct Gate {
     highest: Mutex<Option<Token>>,
 }
+
+// A panic in `act` leaves the token stored, as the docs of `admit_with` say.
+impl UnwindSafe for Gate {}
+impl RefUnwindSafe for Gate {}
 
 impl Gate {
     /// An empty gate. It admits the first token, whichever it is.

@@ -6,6 +6,7 @@ pub(crate) mod renewal_task;
 mod status;
 
 use std::ops::Deref;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 #[cfg(all(feature = "capi", unix))]
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +121,10 @@ impl Node {
         self.renewal.stop(timeout)
     }
 }
+
+// As a handle; its threads are joined or left behind, never read.
+impl UnwindSafe for Node {}
+impl RefUnwindSafe for Node {}
 
 impl Deref for Node {
     type Target = NodeHandle;

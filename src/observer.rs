@@ -1,6 +1,7 @@
 //! An observer: it follows an election without taking part.
 
 use std::ops::Deref;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -85,6 +86,10 @@ impl Observer {
         drop(self);
     }
 }
+
+// As a node.
+impl UnwindSafe for Observer {}
+impl RefUnwindSafe for Observer {}
 
 impl Deref for Observer {
     type Target = NodeHandle;

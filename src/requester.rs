@@ -10,7 +10,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
-use crate::nats::connection::{Connection, ConnectionEvent, ConnectionOptions};
+use crate::nats::connection::{Connection, ConnectionEvent, ConnectionOptions, UNANSWERED};
 use crate::nats::message::{Headers, Message};
 use crate::store::nats::BucketOptions;
 use crate::store::nats::record::RecordClient;
@@ -168,7 +168,7 @@ impl Requester {
                 Err(error) if !error.may_pass() || self.clock.now() + READ_PAUSE >= until => {
                     return Err(error);
                 }
-                Err(StoreError::TimedOut) => self.connection.reconnect(),
+                Err(StoreError::TimedOut) => self.connection.reconnect(UNANSWERED),
                 Err(_) => std::thread::sleep(READ_PAUSE),
                 found => return found,
             }
@@ -246,6 +246,8 @@ impl Requester {
                         continue;
                     }
                     message.body.truncate(MAX_BODY + 1);
+                    // The rest of a long body would be kept in memory with it.
+                    message.body.shrink_to_fit();
                     let round_trip = self.clock.now().since(sent_at);
                     if take(TimedResponse { message, round_trip, request }) {
                         return Ok(());

@@ -36,6 +36,10 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 const RESEND: Duration = Duration::from_millis(1);
 /// How often a busy transport is asked again before a message has to wait.
 const SPINS: u32 = 16;
+/// How long after a server's error the end of the connection is put down to it.
+const ERROR_COUNTS: Duration = Duration::from_secs(1);
+/// Why a connection is given up whose server is mute.
+pub(crate) const UNANSWERED: &str = "given up, as nothing responded in time";
 /// Messages that wait to be sent; more are refused.
 const MAX_OUTBOX: usize = 256;
 
@@ -51,8 +55,8 @@ pub(crate) struct Connection {
     changes: VecDeque<ConnectionEvent>,
     /// The number of the last request.
     requests: u64,
-    /// The server's last error, for the case that the connection ends.
-    last_error: Option<String>,
+    /// The server's last error, and when it came, for the case that the connection ends.
+    last_error: Option<(Timestamp, String)>,
 }
 
 impl Connection {
@@ -220,9 +224,10 @@ impl Connection {
         true
     }
 
-    /// Gives the present connection up and makes a new one.
-    pub(crate) fn reconnect(&mut self) {
-        self.lose(Some("given up, as nothing responded in time"));
+    /// Gives the present connection up, for that reason, and makes a new one: with the next server
+    /// if there are several.
+    pub(crate) fn reconnect(&mut self, reason: &str) {
+        self.lose(Some(reason));
         self.connect();
     }
 
@@ -252,10 +257,11 @@ impl Connection {
     }
 
     fn keep_error(&mut self, text: String) {
-        if !is_about_credentials(&text) {
+        let told = self.last_error.as_ref().is_some_and(|(_, last)| *last == text);
+        if !told && !is_about_credentials(&text) {
             log::warn!("{}: server error: {text}", self.server().unwrap_or_default());
         }
-        self.last_error = Some(text);
+        self.last_error = Some((self.clock.now(), text));
     }
 
     fn flush(&mut self) {
@@ -308,8 +314,10 @@ impl Connection {
     }
 
     fn disconnection(&mut self, server: &str, reason: Option<&str>) -> StoreError {
-        let last_error = self.last_error.take().filter(|_| reason.is_none());
-        match last_error {
+        let now = self.clock.now();
+        let counts = |at: &Timestamp| reason.is_none() && now.since(*at) <= ERROR_COUNTS;
+        let last_error = self.last_error.take().filter(|(at, _)| counts(at));
+        match last_error.map(|(_, text)| text) {
             Some(text) if is_about_credentials(&text) => {
                 StoreError::Authentication { server: server.into(), reason: text.into() }
             }

@@ -43,6 +43,8 @@ pub(super) struct Connector {
     /// Failures in a row.
     failures: u32,
     connected_at: Timestamp,
+    /// The last connection has not been followed by another attempt yet.
+    fresh: bool,
 }
 
 impl Connector {
@@ -54,6 +56,7 @@ impl Connector {
             turn: 0,
             failures: 0,
             connected_at: Timestamp::ZERO,
+            fresh: false,
         }
     }
 
@@ -94,6 +97,12 @@ impl Connector {
             self.state = State::Idle { not_before: now + Duration::from_secs(1) };
             return None;
         }
+        // It is the next server's turn, with a pause if the last connection was a short one: a
+        // server may accept connections and say each time that it is about to shut down.
+        if std::mem::take(&mut self.fresh) && replacement {
+            self.follow();
+            return None;
+        }
         let timeout = self.attempt_timeout();
         let server = self.settings.servers.get(self.turn)?;
         if let Err(error) = transport.connect(server, timeout, now) {
@@ -122,6 +131,7 @@ impl Connector {
     ) -> Result<Peer, StoreError> {
         if result.is_ok() {
             self.connected_at = now;
+            self.fresh = true;
             self.state = State::Idle { not_before: Timestamp::ZERO };
         } else {
             self.failed();
@@ -135,6 +145,11 @@ impl Connector {
             // An attempt for its replacement is under way already.
             return;
         }
+        self.follow();
+    }
+
+    /// After the last connection it is the next server's turn.
+    fn follow(&mut self) {
         let lasted = self.clock.now().since(self.connected_at);
         if lasted >= self.settings.reconnect_wait {
             self.failures = 0;

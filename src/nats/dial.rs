@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token, Waker};
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
@@ -35,7 +36,7 @@ const RETRY: Duration = Duration::from_millis(500);
 const MAX_ADDRESSES: usize = 16;
 /// Operations of a server that are taken in a row, so that none can keep the caller.
 const MAX_OPERATIONS: usize = 64;
-/// Threads that may hang in name resolution at a time.
+/// Threads that may hang at a time, beside one for each name that is being resolved.
 const MAX_HELPERS: usize = 4;
 
 /// What all attempts of a connection share.
@@ -47,8 +48,31 @@ pub(super) struct Dialer {
     pub(super) waker: Arc<Waker>,
     /// The token of the last socket.
     pub(super) last_token: usize,
-    /// One clone per helper thread.
-    pub(super) helpers: Arc<()>,
+    pub(super) helpers: Arc<Helpers>,
+}
+
+/// The helper threads of all attempts of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Helpers {
+    /// One clone per thread.
+    running: Arc<()>,
+    /// What the threads of attempts that are over prepare, for the next attempt with that server:
+    /// a name that takes longer than an attempt would never be resolved otherwise.
+    late: Mutex<Vec<(ServerAddress, Preparing)>>,
+}
+
+impl Helpers {
+    fn put(&self, server: &ServerAddress, preparing: Preparing) {
+        let mut late = self.late.lock();
+        late.retain(|(of, _)| of != server);
+        late.push((server.clone(), preparing));
+    }
+
+    fn take(&self, server: &ServerAddress) -> Option<Preparing> {
+        let mut late = self.late.lock();
+        let found = late.iter().position(|(of, _)| of == server)?;
+        Some(late.swap_remove(found).1)
+    }
 }
 
 /// A connection whose handshake is over.
@@ -61,6 +85,7 @@ pub(super) struct Reached {
 }
 
 /// What is prepared before the first socket.
+#[derive(Debug)]
 struct Prepared {
     addresses: VecDeque<SocketAddr>,
     credentials: Credentials,
@@ -82,6 +107,15 @@ pub(super) struct Dial {
     /// When the next address is tried.
     next_at: Timestamp,
     last_error: Option<StoreError>,
+    helpers: Arc<Helpers>,
+}
+
+impl Drop for Dial {
+    fn drop(&mut self) {
+        if let Some(preparing) = self.preparing.take().filter(|_| self.prepared.is_none()) {
+            self.helpers.put(&self.server, preparing);
+        }
+    }
 }
 
 /// An address that is being tried.
@@ -116,7 +150,12 @@ impl Dialer {
             failed: VecDeque::new(),
             next_at: Timestamp::ZERO,
             last_error: None,
+            helpers: Arc::clone(&self.helpers),
         };
+        dial.preparing = self.helpers.take(server);
+        if dial.preparing.is_some() {
+            return Ok(dial);
+        }
         match server.host.parse::<IpAddr>() {
             Ok(ip) if !reads_files(&self.settings, server) => {
                 let addresses = VecDeque::from([SocketAddr::new(ip, server.port)]);
@@ -143,7 +182,8 @@ impl Dialer {
         &self,
         prepare: impl FnOnce(&ConnectionSettings) -> Result<Prepared, StoreError> + Send + 'static,
     ) -> Result<Preparing, StoreError> {
-        if Arc::strong_count(&self.helpers) > MAX_HELPERS {
+        let most = MAX_HELPERS + self.settings.servers.len();
+        if Arc::strong_count(&self.helpers.running) > most {
             return Err(unreachable(
                 &self.settings,
                 "earlier threads that resolve names and read files have not ended yet",
@@ -151,7 +191,7 @@ impl Dialer {
         }
         let (sender, receiver) = bounded(1);
         let settings = Arc::clone(&self.settings);
-        let (waker, running) = (Arc::clone(&self.waker), Arc::clone(&self.helpers));
+        let (waker, running) = (Arc::clone(&self.waker), Arc::clone(&self.helpers.running));
         let work = move || {
             // The attempt may be over.
             let _ = sender.send(prepare(&settings));
@@ -467,6 +507,22 @@ fn is_connected(socket: &mut TcpStream) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A name may take longer than an attempt.
+    #[test]
+    fn what_a_helper_found_too_late_is_for_the_next_attempt_with_that_server() {
+        let servers = ["nats://one.example", "nats://two.example"];
+        let config = crate::config::Config::new("c", "n", servers).unwrap();
+        let [one, two] = [0, 1].map(|index| config.connection().servers[index].clone());
+        let helpers = Helpers::default();
+        let (sender, receiver) = bounded(1);
+        helpers.put(&one, receiver);
+        assert!(helpers.take(&two).is_none());
+        let late = helpers.take(&one).expect("it is still awaited");
+        assert!(helpers.take(&one).is_none(), "once");
+        sender.send(Err(StoreError::TimedOut)).unwrap();
+        assert!(late.try_recv().is_ok());
+    }
 
     #[test]
     fn the_families_take_turns() {

@@ -23,6 +23,8 @@ use crate::text::excerpt;
 
 /// Messages, and also refusals, that are kept which arrive before the PONG.
 const MAX_EARLY: usize = 64;
+/// Bytes of the bodies of these messages; more are dropped, as a full subscription drops messages.
+const MAX_EARLY_BYTES: usize = 64 * 1024;
 
 /// The client's side of a handshake.
 #[derive(Clone, Debug, Default)]
@@ -144,7 +146,9 @@ impl Handshake {
             (State::Pong, Operation::Pong) => Ok(Step::Done),
             (State::Pong, Operation::Ping) => Ok(Step::Send("PONG\r\n".into())),
             (State::Pong, Operation::Message(sid, message)) => {
-                if self.early.len() < MAX_EARLY {
+                let kept: usize = self.early.iter().map(|(_, early)| early.body.len()).sum();
+                let room = kept + message.body.len() <= MAX_EARLY_BYTES;
+                if room && self.early.len() < MAX_EARLY {
                     self.early.push((sid, message));
                 }
                 Ok(Step::Wait)
@@ -394,6 +398,19 @@ mod tests {
         }
         let error = handshake(|settings| settings.tls.required = true).handle(info(""));
         assert!(error.unwrap_err().to_string().contains("does not offer it"));
+    }
+
+    #[test]
+    fn few_and_short_messages_are_kept_of_those_before_the_end() {
+        let mut handshake = handshake(|_| {});
+        handshake.handle(info("")).unwrap();
+        let message = |length| Message { body: vec![0; length], ..Message::default() };
+        handshake.handle(Operation::Message(1, message(MAX_EARLY_BYTES + 1))).unwrap();
+        assert!(handshake.early.is_empty());
+        for _ in 0..1_000 {
+            handshake.handle(Operation::Message(1, message(1024))).unwrap();
+        }
+        assert_eq!(handshake.early.len(), MAX_EARLY);
     }
 
     #[test]

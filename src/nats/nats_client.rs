@@ -59,8 +59,11 @@ use notice_breaker::NoticeBreaker;
 
 /// Longer lines than this break the crate, which reads them into a buffer of 4096.
 const MAX_LINE: usize = 4000;
-/// Threads that may hang in the crate's connect, which has no timeout.
+/// Threads that may hang in the crate's connect, which has no timeout. With more, an attempt is made
+/// once in [`RARE`] only, as long as there are fewer than [`MAX_CLIENTS`].
 const MAX_ATTEMPTS: usize = 4;
+/// See [`MAX_ATTEMPTS`].
+const RARE: Duration = Duration::from_secs(15);
 /// Clients that may exist at a time, those included that wait for a frozen server to wake up.
 const MAX_CLIENTS: usize = 32;
 
@@ -74,6 +77,7 @@ pub(super) struct CrateTransport {
     /// The number of the last attempt, and whether it is under way.
     number: u64,
     trying: bool,
+    last_attempt: Timestamp,
     present: Option<Box<NatsClient>>,
     results: Receiver<Finished>,
     woken: Receiver<()>,
@@ -108,6 +112,7 @@ impl CrateTransport {
             breaker: NoticeBreaker::default(),
             number: 0,
             trying: false,
+            last_attempt: Timestamp::ZERO,
             present: None,
             results,
             woken,
@@ -144,11 +149,14 @@ impl Transport for CrateTransport {
     ) -> Result<(), StoreError> {
         self.trying = false;
         let busy = |counter: &Arc<()>, most| alive(counter) >= most;
-        if busy(&self.setup.attempts, MAX_ATTEMPTS) || busy(&self.setup.clients, MAX_CLIENTS) {
+        let rare = now.since(self.last_attempt) >= RARE;
+        let attempts = if rare { MAX_CLIENTS } else { MAX_ATTEMPTS };
+        if busy(&self.setup.attempts, attempts) || busy(&self.setup.clients, MAX_CLIENTS) {
             let reason = "earlier connections have not ended yet";
             return Err(unreachable(&self.setup.settings, reason));
         }
         self.number += 1;
+        self.last_attempt = now;
         let attempt = Attempt {
             number: self.number,
             server: server.clone(),

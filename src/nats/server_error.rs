@@ -19,10 +19,12 @@ impl<'a> PermissionViolation<'a> {
     }
 }
 
-/// Whether the server refuses the credentials.
+/// Whether the server refuses the credentials. It says "Authentication Timeout" when it had no time
+/// to look at them.
 pub(super) fn is_about_credentials(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    ["authoriz", "authenticat", "credential"].iter().any(|word| text.contains(word))
+    !text.contains("timeout")
+        && ["authoriz", "authenticat", "credential"].iter().any(|word| text.contains(word))
 }
 
 #[cfg(test)]
@@ -47,5 +49,6 @@ mod tests {
             assert!(is_about_credentials(text), "{text}");
         }
         assert!(!is_about_credentials("maximum connections exceeded"));
+        assert!(!is_about_credentials("Authentication Timeout"));
     }
 }

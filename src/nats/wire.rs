@@ -47,8 +47,10 @@ pub(super) struct Wire {
     sent: usize,
     /// Reading may give something.
     readable: bool,
-    /// Sending failed. It is reported after everything that arrived.
+    /// Sending failed. It is reported after what had arrived.
     broken: Option<io::Error>,
+    /// Reads since then: a server that never stops sending must not hide it.
+    read_since: usize,
 }
 
 impl Wire {
@@ -63,6 +65,7 @@ impl Wire {
             sent: 0,
             readable: true,
             broken: None,
+            read_since: 0,
         }
     }
 
@@ -117,6 +120,11 @@ impl Wire {
 
     /// Whether everything was sent.
     pub(super) fn is_flushed(&self) -> bool {
+        self.is_passed_on() && self.tls.as_ref().is_none_or(|tls| !tls.wants_write())
+    }
+
+    /// Whether the socket, or TLS, has taken everything.
+    fn is_passed_on(&self) -> bool {
         self.sent >= self.output.len()
     }
 
@@ -149,7 +157,7 @@ impl Wire {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        while !self.is_flushed() {
+        while !self.is_passed_on() {
             let rest = &self.output[self.sent..];
             let written = match &mut self.tls {
                 None => retry(|| self.socket.write(rest))?,
@@ -189,7 +197,13 @@ impl Wire {
             }
             match self.read() {
                 Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
-                Ok(count) => self.unread = 0..count,
+                Ok(count) => {
+                    self.unread = 0..count;
+                    self.read_since += usize::from(self.broken.is_some());
+                    if self.read_since > MAX_READS {
+                        return self.broken.take().map_or(Ok(None), |error| Err(error.into()));
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.readable = false;
                     return self.broken.take().map_or(Ok(None), |error| Err(error.into()));

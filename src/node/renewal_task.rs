@@ -76,12 +76,24 @@ impl RenewalTask {
         let clock = Clock::boot();
         let until = clock.now() + config.connect_timeout();
         let mut problem = no_response(config);
+        // Another server may answer after one that refuses.
+        let (mut refusals, servers) = (0, config.servers().count());
         loop {
             match readable.recv_timeout(until.since(clock.now())) {
                 Ok(Ok(())) => return Ok(()),
-                // Another server may answer; it would refuse the same credentials, though.
-                Ok(Err(error)) if error.may_pass() => problem = error,
-                Ok(Err(error)) => return Err(StartError::Store(error)),
+                Ok(Err(error)) if error.may_pass() => {
+                    // What an operator must put right is worth more.
+                    if problem.may_pass() {
+                        problem = error;
+                    }
+                }
+                Ok(Err(error)) => {
+                    refusals += 1;
+                    if !is_of_one_server(&error) || refusals >= servers {
+                        return Err(StartError::Store(error));
+                    }
+                    problem = error;
+                }
                 Err(_) => return Err(StartError::Store(problem)),
             }
         }
@@ -136,6 +148,15 @@ fn settings(config: &Config, session: SessionId, observer: bool) -> Settings {
         observer,
         meta: config.meta().cloned(),
     }
+}
+
+/// Whether another server may have another answer: it may have other users, another certificate,
+/// and JetStream.
+fn is_of_one_server(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Authentication { .. } | StoreError::Tls { .. } | StoreError::JetStream(_)
+    )
 }
 
 /// The error of a start during which no server reported anything.

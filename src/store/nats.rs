@@ -39,12 +39,13 @@ mod stream_config;
 mod subjects;
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::connection::ConnectionSettings;
 use crate::error::StoreError;
-use crate::nats::connection::{Connection, ConnectionOptions};
-use crate::store::{Request, Store, StoreEvent, Ticket, Waker};
+use crate::nats::connection::{Connection, ConnectionOptions, UNANSWERED};
+use crate::store::{Outcome, Request, Store, StoreEvent, Ticket, Waker};
 
 pub use bucket::BucketOptions;
 use record::RecordClient;
@@ -55,6 +56,9 @@ const MAX_WAITING: usize = 1024;
 /// Messages taken in at a time, so that a flood of useless ones does not keep the caller from its
 /// deadline.
 const BATCH: usize = 64;
+
+/// How long a server that answers without serving is kept at the most.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A lease's record on a NATS server; see the [module](self).
 ///
@@ -85,6 +89,10 @@ pub struct NatsStore {
     clock: Clock,
     connection: Connection,
     record: RecordClient,
+    /// Since when the server has said of every request that it cannot serve it.
+    useless_since: Option<Timestamp>,
+    /// How long that may last before the next server is tried; `None` with one server.
+    patience: Option<Duration>,
 }
 
 impl NatsStore {
@@ -109,7 +117,10 @@ impl NatsStore {
             // The renewal loop notices missing responses, and reconnects.
             keep_alive: false,
         };
+        let patience = bucket.min_max_age.min(LONGEST_PATIENCE * 4) / 4;
         Ok(Self {
+            useless_since: None,
+            patience: (settings.servers.len() > 1).then_some(patience),
             bucket: bucket.bucket(),
             clock: clock.clone(),
             connection: Connection::new(settings, options, clock)?,
@@ -117,11 +128,45 @@ impl NatsStore {
         })
     }
 
+    /// The next event. A server that answers without serving is given up after a while, like one
+    /// that does not answer: a member that is cut off from its cluster does that for ever.
+    fn next(&mut self) -> Option<StoreEvent> {
+        let event = self.record.next()?;
+        let StoreEvent::Completed { outcome, .. } = &event else { return Some(event) };
+        if let (Some(useless), Some(patience)) = (is_useless(outcome), self.patience) {
+            let now = self.clock.now();
+            let since = self.useless_since.take().filter(|_| useless).unwrap_or(now);
+            if useless && now.since(since) >= patience {
+                self.connection.reconnect("given up, as it cannot serve requests");
+            } else if useless {
+                self.useless_since = Some(since);
+            }
+        }
+        Some(event)
+    }
+
     fn take_in(&mut self) {
         for _ in 0..BATCH {
             let Some(event) = self.connection.next() else { return };
             self.record.handle(&mut self.connection, event);
         }
+    }
+}
+
+/// Whether the server answered and says that it cannot serve the request now; `None` when it was
+/// not asked, or said something else about the request.
+fn is_useless(outcome: &Outcome) -> Option<bool> {
+    /// JetStream's codes of a cluster, or of its leader, that is not available.
+    const UNAVAILABLE: [u32; 3] = [503, 10_008, 10_009];
+    match outcome {
+        Outcome::Failed(error) | Outcome::Unknown(error) => match error {
+            StoreError::Server { code, .. } => UNAVAILABLE.contains(code).then_some(true),
+            StoreError::NoResponders(_) | StoreError::JetStream(_) | StoreError::Malformed(_) => {
+                Some(true)
+            }
+            _ => None,
+        },
+        _ => Some(false),
     }
 }
 
@@ -136,12 +181,12 @@ impl Store for NatsStore {
 
     fn poll(&mut self, until: Timestamp) -> Option<StoreEvent> {
         loop {
-            if let Some(event) = self.record.next() {
+            if let Some(event) = self.next() {
                 return Some(event);
             }
             self.connection.look();
             self.take_in();
-            if let Some(event) = self.record.next() {
+            if let Some(event) = self.next() {
                 return Some(event);
             }
             if !self.connection.wait(until) {
@@ -157,7 +202,7 @@ impl Store for NatsStore {
     fn reconnect(&mut self) {
         // Responses that have arrived still count.
         self.take_in();
-        self.connection.reconnect();
+        self.connection.reconnect(UNANSWERED);
     }
 
     fn close(&mut self, until: Timestamp) {

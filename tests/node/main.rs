@@ -17,3 +17,4 @@ mod metrics;
 mod moved_clock;
 #[cfg(all(feature = "capi", target_os = "linux"))]
 mod races;
+mod types;

@@ -19,7 +19,7 @@ use super::{MAX_LINE, options, tls};
 use crate::clock::{Clock, Timestamp};
 use crate::config::connection::{ConnectionSettings, ServerAddress};
 use crate::error::{StoreError, is_exhausted};
-use crate::nats::dial::{Dialer, Reached};
+use crate::nats::dial::{Dialer, Helpers, Reached};
 use crate::nats::handshake::Hello;
 use crate::nats::transport::{ConnectionOptions, Peer};
 use crate::nats::{new_inbox, unreachable};
@@ -41,8 +41,8 @@ pub(super) struct ClientSetup {
     pub(super) clients: Arc<()>,
     /// One clone per thread that tries to connect.
     pub(super) attempts: Arc<()>,
-    /// One clone per thread that resolves names.
-    pub(super) helpers: Arc<()>,
+    /// The threads that resolve names.
+    pub(super) helpers: Arc<Helpers>,
 }
 
 /// One attempt.
