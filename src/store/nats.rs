@@ -129,14 +129,16 @@ impl NatsStore {
     }
 
     /// The next event. A server that answers without serving is given up after a while, like one
-    /// that does not answer: a member that is cut off from its cluster does that for ever.
+    /// that does not answer: a member that is cut off from its cluster does that for ever. One that
+    /// has no JetStream is given up at once.
     fn next(&mut self) -> Option<StoreEvent> {
         let event = self.record.next()?;
         let StoreEvent::Completed { outcome, .. } = &event else { return Some(event) };
         if let (Some(useless), Some(patience)) = (is_useless(outcome), self.patience) {
             let now = self.clock.now();
             let since = self.useless_since.take().filter(|_| useless).unwrap_or(now);
-            if useless && now.since(since) >= patience {
+            let never = matches!(outcome, Outcome::Failed(StoreError::JetStream(_)));
+            if useless && (never || now.since(since) >= patience) {
                 self.connection.reconnect("given up, as it cannot serve requests");
             } else if useless {
                 self.useless_since = Some(since);

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use leasehold::config::ConfigBuilder;
-use leasehold::{Node, Observer};
+use leasehold::{Config, Node, Observer};
 
 use crate::nodes::{PATIENCE, config};
 use crate::support::bucket::Bucket;
+use crate::support::cluster::Cluster;
 use crate::support::nats::Client;
 use crate::support::port::Port;
 use crate::support::proxy::Proxy;
@@ -115,6 +116,38 @@ on_both_servers!(the_second_of_two_servers_is_found, |version| {
     let node = Node::start(both.node_id("a").build().expect("valid")).expect("one is there");
     node.wait_for_leadership(PATIENCE).expect("alone");
 });
+
+/// Leads with the second of these servers, although the first one can be connected to.
+#[track_caller]
+fn leads_with_the_second(first: &str, second: &NatsServer) {
+    // The timers of the default: its answers come in time.
+    let config = Config::builder("orders", "a", [first.to_owned(), second.url()])
+        .connect_timeout(PATIENCE)
+        .build();
+    let node = Node::start(config.expect("valid")).expect("the second one can be used");
+    node.wait_for_leadership(PATIENCE).expect("alone");
+    let client = Client::connect(&second.url());
+    assert!(Bucket::of_cluster(&client, "orders").info().is_ok(), "it leads there");
+}
+
+on_both_servers!(a_server_that_refuses_the_credentials_is_passed_over, |version| {
+    let first = NatsServer::builder(version).user("ada", "secret").start();
+    leads_with_the_second(&first.url(), &NatsServer::start(version));
+});
+
+on_both_servers!(a_server_without_jetstream_is_left_for_the_next, |version| {
+    let first = NatsServer::builder(version).without_jetstream().start();
+    leads_with_the_second(&first.url(), &NatsServer::start(version));
+});
+
+/// It answers every request, always that it cannot serve it.
+#[test]
+fn a_server_that_is_cut_off_from_its_cluster_is_left_for_the_next() {
+    let cluster = Cluster::start(Version::Newest);
+    cluster.isolate(0);
+    let second = NatsServer::start(Version::Newest);
+    leads_with_the_second(&cluster.urls()[0], &second);
+}
 
 on_both_servers!(a_node_started_disconnected_leads_once_the_server_comes, |version| {
     let mut server = NatsServer::builder(version).prepare();
