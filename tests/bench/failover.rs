@@ -38,6 +38,9 @@ fn main() {
 fn main() {
     use std::os::unix::process::CommandExt;
 
+    if std::env::args().any(|argument| argument == "--help") {
+        return print!("{}", include_str!("failover/usage.txt"));
+    }
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo.args(["bench", "--features", "direct,nats-client", "--bench", "failover", "--"]);
     let failed = cargo.args(std::env::args_os().skip(1)).exec();

@@ -84,7 +84,8 @@ table! {
     CONNECT_TIMEOUT: "nats.connectTimeoutMs", Number(|n| matches!(n, 100..=300_000)),
         "milliseconds (100 to 300000)", "5000",
         "How long one attempt to connect may take, handshake included, and how long a start \
-         waits for a server.";
+         waits for a server. With several servers an attempt takes half of it, or a third with \
+         three or more, but 1 s at least.";
     RECONNECT_WAIT: "nats.reconnectWaitMs", Number(|n| matches!(n, 10..=300_000)),
         "milliseconds (10 to 300000)", "2000",
         "Longest pause between attempts to connect; the first attempt is immediate.";

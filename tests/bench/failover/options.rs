@@ -46,9 +46,7 @@ pub(crate) struct Options {
     pub(crate) out: PathBuf,
 }
 
-const USAGE: &str = "options: [--busy N,…] [--rounds N] [--server 2.9.10|2.15.1] [--seed N] \
-                     [--json] [--out FOLDER] [--guide] [--smallest-ttl | --only PART,…]\n\
-                     parts: step-down stop start crash frozen replicated cost process";
+const USAGE: &str = include_str!("usage.txt");
 
 impl Options {
     /// Reads the arguments, or ends the process with what is wrong with them.
@@ -67,7 +65,7 @@ impl Options {
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             if let Err(what) = options.take(&argument, &mut arguments) {
-                eprintln!("{what}\n{USAGE}");
+                eprint!("{what}\n{USAGE}");
                 exit(2);
             }
         }
@@ -87,6 +85,10 @@ impl Options {
         match argument {
             // What cargo adds.
             "--bench" => {}
+            "--help" => {
+                print!("{USAGE}");
+                exit(0);
+            }
             "--json" => self.json = true,
             "--guide" => self.guide = true,
             "--smallest-ttl" => self.smallest_ttl = true,
