@@ -356,16 +356,18 @@ impl Dial {
     /// Takes what the helper thread prepared.
     fn take_prepared(&mut self) -> Result<(), StoreError> {
         let Some(receiver) = &self.preparing else { return Ok(()) };
-        match receiver.try_recv() {
-            Ok(new) => match (&mut self.prepared, new?) {
-                (Some(prepared), new) => prepared.tls = new.tls,
-                (none, new) => *none = Some(new),
-            },
+        let result = match receiver.try_recv() {
+            Ok(result) => result,
             Err(TryRecvError::Empty) => return Ok(()),
             // The thread has panicked, which was reported there.
-            Err(TryRecvError::Disconnected) => return Err(StoreError::TimedOut),
-        }
+            Err(TryRecvError::Disconnected) => Err(StoreError::TimedOut),
+        };
+        // Also after an error: it is not for the next attempt.
         self.preparing = None;
+        match (&mut self.prepared, result?) {
+            (Some(prepared), new) => prepared.tls = new.tls,
+            (none, new) => *none = Some(new),
+        }
         Ok(())
     }
 

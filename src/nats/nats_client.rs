@@ -59,8 +59,8 @@ use notice_breaker::NoticeBreaker;
 
 /// Longer lines than this break the crate, which reads them into a buffer of 4096.
 const MAX_LINE: usize = 4000;
-/// Threads that may hang in the crate's connect, which has no timeout. With more, an attempt is made
-/// once in [`RARE`] only, as long as there are fewer than [`MAX_CLIENTS`].
+/// Threads that may hang in the crate's connect, which has no timeout. With more, there is one
+/// attempt in [`RARE`], as long as there are fewer than [`MAX_CLIENTS`].
 const MAX_ATTEMPTS: usize = 4;
 /// See [`MAX_ATTEMPTS`].
 const RARE: Duration = Duration::from_secs(15);

@@ -26,7 +26,7 @@ state=$root/target/mutants
 tree=$state/tree
 clean=$state/clean
 seeds=${MUTANT_SEEDS:-20000}
-kept="clock|election|error|event|json|leadership|lease|store|sys|timing|utc|wait"
+kept="clock|drain|election|error|event|fence|json|leadership|lease|store|sys|timing|utc|wait"
 export CARGO_TARGET_DIR=$state/build CARGO_INCREMENTAL=1
 
 manifest() {
@@ -47,8 +47,9 @@ debug = false
 opt-level = 3
 [workspace]
 [dependencies]
+rustix = { version = "1", features = ["event", "fs", "mm", "time", "use-libc-auxv"] }
 END
-    grep -E '^(crossbeam-channel|humantime|log|parking_lot|rustix|serde|serde_json|thiserror) = ' \
+    grep -E '^(crossbeam-channel|humantime|log|parking_lot|serde|serde_json|thiserror) = ' \
         Cargo.toml | awk '!seen[$1]++'
 }
 
