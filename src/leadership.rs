@@ -15,7 +15,6 @@
 //! in the child.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 #[cfg(all(feature = "capi", unix, not(leasehold_loom)))]
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
@@ -181,12 +180,6 @@ impl PartialEq for Leadership {
 }
 
 impl Eq for Leadership {}
-
-impl Hash for Leadership {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.epoch, self.session).hash(state);
-    }
-}
 
 impl Leadership {
     /// `drain` is that of the term. It exists from before the term begins until the term is

@@ -49,7 +49,7 @@ opt-level = 3
 [dependencies]
 rustix = { version = "1", features = ["event", "fs", "mm", "time", "use-libc-auxv"] }
 END
-    grep -E '^(crossbeam-channel|humantime|log|parking_lot|serde|serde_json|thiserror) = ' \
+    grep -E '^(crossbeam-channel|getrandom|humantime|log|parking_lot|serde|serde_json|thiserror) = ' \
         Cargo.toml | awk '!seen[$1]++'
 }
 
