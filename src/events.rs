@@ -319,7 +319,8 @@ impl Iterator for EventIter<'_> {
 pub(crate) fn queue(capacity: usize) -> (EventSink, Events) {
     let (sender, receiver) = bounded(capacity);
     let shared = Arc::<Shared>::default();
-    (EventSink::new(sender, Arc::clone(&shared)), Events { receiver, shared })
+    let sink = EventSink::new(sender, receiver.clone(), Arc::clone(&shared));
+    (sink, Events { receiver, shared })
 }
 
 #[cfg(all(test, leasehold_loom))]

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::Mutex;
 
 use super::{Shared, readiness};
@@ -23,6 +23,8 @@ const BACKLOG: usize = 64;
 #[derive(Debug)]
 pub(crate) struct EventSink {
     sender: Sender<Event>,
+    /// For the events that are sent while the queue is being dropped.
+    receiver: Receiver<Event>,
     backlog: VecDeque<Event>,
     shared: Arc<Shared>,
 }
@@ -39,8 +41,12 @@ impl Drop for EventSink {
 }
 
 impl EventSink {
-    pub(super) fn new(sender: Sender<Event>, shared: Arc<Shared>) -> Self {
-        Self { sender, backlog: VecDeque::new(), shared }
+    pub(super) fn new(
+        sender: Sender<Event>,
+        receiver: Receiver<Event>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { sender, receiver, backlog: VecDeque::new(), shared }
     }
 
     /// Queues an event. A resignation is left out while the application has asked for no events,
@@ -74,6 +80,15 @@ impl EventSink {
 
     /// Moves events from the backlog into the channel, as many as fit.
     pub(crate) fn flush(&mut self) {
+        self.fill();
+        // It may have been dropped after it was last asked for, and found its channel empty.
+        if !self.is_wanted() {
+            self.backlog.clear();
+            while self.receiver.try_recv().is_ok() {}
+        }
+    }
+
+    fn fill(&mut self) {
         while let Some(event) = self.backlog.pop_front() {
             match self.sender.try_send(event) {
                 Ok(()) => readiness::announce(|| self.shared.readiness()),

@@ -225,6 +225,20 @@ fn a_dropped_queue_holds_nothing_up_whatever_became_of_its_receiver() {
     assert!(told.try_recv().is_ok(), "queued afterwards");
 }
 
+/// The renewal thread may be sending while the queue is dropped.
+#[test]
+fn what_is_sent_while_the_queue_is_dropped_holds_nothing_up() {
+    let (mut sink, events) = queue(1);
+    let receiver = events.receiver().clone();
+    let (drain, told) = told_guard();
+    sink.push(changed());
+    sink.push(resigning(1, drain));
+    assert!(sink.is_backed_up() && told.is_empty());
+    drop(events);
+    sink.flush();
+    assert!(told.try_recv().is_ok() && receiver.is_empty());
+}
+
 #[test]
 fn a_guard_that_was_taken_counts_also_when_its_queue_is_dropped() {
     let (mut sink, events) = queue(1);
