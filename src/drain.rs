@@ -9,7 +9,13 @@ use std::sync::{Arc, Weak};
 /// [`Leadership::hold`](crate::Leadership::hold) gives one to work that begins, and
 /// [`Event::Resigning`](crate::Event::Resigning) brings one to each listener. Clone it for each
 /// piece of work. The lease is released when the last guard of the term is dropped, on any thread,
-/// or left to expire after the drain timeout. Dropping never blocks.
+/// or left to expire after the drain timeout (default 10 s; while the node stops, the stop timeout,
+/// default 5 s). Dropping never blocks.
+///
+/// Meanwhile the node goes on renewing the lease, so no other node leads, although the token is
+/// invalid: work that was begun may be finished, with the epoch of its term. If the connection is
+/// lost for a TTL in that time, the lease expires all the same; [fencing](crate::fence) protects
+/// the data then.
 ///
 /// ```
 /// # use std::time::Duration;

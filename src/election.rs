@@ -232,10 +232,13 @@ impl Election {
         lease.session == Some(self.settings.session) && !lease.is_released()
     }
 
-    /// The application value in the newest record known.
+    /// The application value in the newest record known. While this node holds a term, that is its
+    /// own record: a notice may be forged.
     #[must_use]
     pub fn leader_meta(&self) -> Option<&serde_json::Value> {
-        self.view.newest()?.lease()?.meta.as_ref()
+        let holds = self.term().is_some();
+        let newest = if holds { self.view.confirmed() } else { self.view.newest() };
+        newest?.lease()?.meta.as_ref()
     }
 
     /// The newest revision known, confirmed or noticed; 0 before the first.

@@ -60,8 +60,8 @@ pub enum Event {
         /// Why the term ended.
         cause: Cause,
     },
-    /// The leader is another one now, or unknown. The leader may be this node. Between two leaders
-    /// there is an event without one.
+    /// The leader is another one now, or unknown. The leader may be this node. After a planned
+    /// hand-over the next leader may come at once, without an event without a leader between.
     LeaderChanged {
         /// The node id of the leader; `None` when no leader is known.
         leader: Option<String>,

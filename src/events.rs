@@ -73,7 +73,7 @@ pub struct Events {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     /// The application takes events here: a release waits for its drain guards.
     attached: AtomicBool,
@@ -87,7 +87,7 @@ struct Shared {
     #[cfg(unix)]
     pollable: OnceLock<Pollable>,
     /// In a forked child the queue is a dead copy, and its locks may be held.
-    origin: Line,
+    origin: Arc<Line>,
 }
 
 /// The drain guards in the events of a queue.
@@ -102,6 +102,20 @@ struct Drains {
 type SharedGuard = Arc<Mutex<Option<DrainGuard>>>;
 
 impl Shared {
+    fn new(origin: Arc<Line>) -> Self {
+        Self {
+            attached: AtomicBool::new(false),
+            dropped: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            missed: AtomicU64::new(0),
+            rest: Mutex::default(),
+            drains: Mutex::default(),
+            #[cfg(unix)]
+            pollable: OnceLock::new(),
+            origin,
+        }
+    }
+
     #[cfg(unix)]
     fn readiness(&self) -> Option<&impl Readiness> {
         self.pollable.get().map(Pollable::readiness)
@@ -317,8 +331,14 @@ impl Iterator for EventIter<'_> {
 
 /// A queue whose channel holds `capacity` events.
 pub(crate) fn queue(capacity: usize) -> (EventSink, Events) {
+    queue_of(Arc::default(), capacity)
+}
+
+/// A queue that is dead in the forked children of the process of `origin`, and from its start in
+/// such a child. Making it takes no lock that a thread of the parent may hold.
+pub(crate) fn queue_of(origin: Arc<Line>, capacity: usize) -> (EventSink, Events) {
     let (sender, receiver) = bounded(capacity);
-    let shared = Arc::<Shared>::default();
+    let shared = Arc::new(Shared::new(origin));
     let sink = EventSink::new(sender, receiver.clone(), Arc::clone(&shared));
     (sink, Events { receiver, shared })
 }

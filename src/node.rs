@@ -115,7 +115,8 @@ impl Node {
         self.stop_within(timeout)
     }
 
-    /// As [`stop`](Self::stop), with `timeout` instead of the configured stop timeout.
+    /// As [`stop`](Self::stop), with `timeout` instead of the configured stop timeout. A stop that
+    /// was [begun](NodeHandle::begin_stop) before keeps its own end, if that is earlier.
     #[allow(clippy::must_use_candidate, reason = "it is called to stop the node")]
     pub fn stop_within(mut self, timeout: Duration) -> Stopped {
         self.renewal.stop(timeout)

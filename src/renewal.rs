@@ -130,6 +130,8 @@ impl Renewal {
         ends.stopped.left_to_expire = self.election.has_unreleased_lease();
         let until = self.parts.clock.now() + CLOSE_TIMEOUT;
         self.parts.store.close(until);
+        // Every queue of events is closed before the node counts as stopped.
+        drop(self);
     }
 
     /// One input and its step. True after the last.

@@ -124,7 +124,7 @@ pub unsafe extern "C" fn leasehold_set_meta(
         // SAFETY: by the function's contract.
         let meta = unsafe { json_in(json, "meta") }?;
         object.check_running()?;
-        Ok(object.handle.set_meta(Some(meta).filter(|meta| !meta.is_null()))?)
+        Ok(object.handle.set_meta(Some(meta))?)
     })
 }
 

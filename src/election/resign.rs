@@ -115,8 +115,8 @@ impl Election {
 
     pub(super) fn set_meta(&mut self, now: Timestamp, meta: Option<serde_json::Value>) {
         self.settings.meta = meta;
-        if let Phase::Holding { term, resignation: None } = &mut self.phase {
-            term.renew_at = now;
+        if self.is_leading() {
+            self.renewal_is_due(now);
         }
     }
 

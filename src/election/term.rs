@@ -37,7 +37,7 @@ impl Election {
     }
 
     pub(super) fn write_is_unknown(&mut self, now: Timestamp) {
-        self.renewal_failed(now);
+        self.renewal_is_due(now);
         if let Phase::Challenging(challenge) = &mut self.phase {
             challenge.unknown = true;
         }
@@ -45,7 +45,7 @@ impl Election {
 
     /// The newest write had no effect. Earlier writes of a challenge may still have one.
     pub(super) fn write_failed(&mut self, now: Timestamp) {
-        self.renewal_failed(now);
+        self.renewal_is_due(now);
         if matches!(&self.phase, Phase::Challenging(challenge) if !challenge.unknown) {
             self.phase = Phase::Following;
         }
@@ -92,6 +92,10 @@ impl Election {
             // Its epoch has ended. If its record is the current one, it is released later.
             _ => {}
         }
+        // A value that was set while the write was under way is published by the next one.
+        if write.lease.meta != self.settings.meta && self.is_leading() {
+            self.renewal_is_due(now);
+        }
     }
 
     fn begin_term(&mut self, write: &OwnWrite, revision: u64, until: Timestamp) {
@@ -118,8 +122,9 @@ impl Election {
         self.write(now, expect, lease);
     }
 
-    /// The renewal is sent again, as soon as a read has shown that it is necessary.
-    fn renewal_failed(&mut self, now: Timestamp) {
+    /// The renewal is sent as soon as nothing is awaited: again after a failure, when a read has
+    /// shown that it is necessary.
+    pub(super) fn renewal_is_due(&mut self, now: Timestamp) {
         if let Some(term) = self.term_mut() {
             term.renew_at = now;
         }

@@ -225,7 +225,10 @@ impl FileGate {
         let attempt = match fs::symlink_metadata(&self.path) {
             Ok(found) if found.is_file() => open_and_lock(&self.path, operation),
             Ok(_) => return Err(FileGateError::NotAFile(self.path.clone())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Attempt::Missing),
+            // An operator who names a wrong folder must not take it for an empty gate.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::metadata(folder_of(&self.path)).map(|_| Attempt::Missing)
+            }
             Err(error) => Err(error),
         };
         attempt.map_err(|error| self.error(error))
@@ -399,8 +402,12 @@ fn write(file: &File, token: Token) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Reads the token in the file's bytes. Written by hand, it may lack zeros and the line feed.
+/// Reads the token in the file's bytes. Written by hand, it may lack zeros and the line feed. It is
+/// not longer than a line that this writes, of which the rest would stay behind the next token.
 fn parse(bytes: &[u8]) -> Result<Token, NotAToken> {
+    if bytes.len() > LINE {
+        return Err(NotAToken);
+    }
     let text = std::str::from_utf8(bytes).map_err(|_| NotAToken)?;
     text.strip_suffix('\n').unwrap_or(text).parse()
 }

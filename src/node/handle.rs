@@ -11,7 +11,7 @@ use crate::config::{Config, ConfigError, InvalidId, check_meta, check_node_id};
 use crate::election::Input;
 use crate::error::{Refused, WaitError};
 use crate::event::{Reason, Role};
-use crate::events::{Events, MissedCounter, queue};
+use crate::events::{Events, MissedCounter};
 use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, SessionId};
 use crate::renewal::{Commands, SharedState, Snapshot};
@@ -248,8 +248,9 @@ impl NodeHandle {
     /// library.
     ///
     /// It begins with the present state, as events: connected, leading, the leader and its value,
-    /// as far as each is so. Then it gets every event, as [`Node::events`](crate::Node::events)
-    /// does. See [`Events`] for what a release waits for. When the node has stopped, the queue is
+    /// as far as each is so. They arrive a moment after the call, as the renewal thread sends them.
+    /// Then it gets every event, as [`Node::events`](crate::Node::events) does. See [`Events`] for
+    /// what a release waits for. When the node has stopped, and in a forked child, the queue is
     /// closed from the start. It holds as many events as the queue of the node. Never blocks.
     ///
     /// ```
@@ -270,9 +271,7 @@ impl NodeHandle {
     /// ```
     #[must_use]
     pub fn subscribe(&self) -> Events {
-        let (sink, events) = queue(self.config.event_capacity());
-        self.commands.subscribe(sink);
-        events
+        self.commands.subscribe(self.config.event_capacity())
     }
 
     // Wait.
@@ -388,11 +387,14 @@ impl NodeHandle {
     }
 
     /// Sets the application value in the records of this node. Other nodes read it with
-    /// [`leader_meta`](Self::leader_meta). A leader renews at once to publish it.
+    /// [`leader_meta`](Self::leader_meta). A leader renews at once to publish it; another node
+    /// publishes it when it leads. `null` is no value.
     ///
     /// # Errors
     /// [`ConfigError`] when `meta` is longer than 4096 bytes of JSON.
     pub fn set_meta(&self, meta: Option<serde_json::Value>) -> Result<(), ConfigError> {
+        // The record cannot tell `null` from no value.
+        let meta = meta.filter(|meta| !meta.is_null());
         if let Some(meta) = &meta {
             check_meta(meta)?;
         }

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::election::Input;
 use crate::error::Refused;
-use crate::events::EventSink;
+use crate::events::{EventSink, Events, queue_of};
 use crate::sys::Line;
 use crate::wait::Waker;
 
@@ -45,9 +45,11 @@ impl Commands {
         self.queue(Queued::Input { input, reply: None });
     }
 
-    /// Adds a queue of events. When the loop has ended, the queue is closed.
-    pub(crate) fn subscribe(&self, sink: EventSink) {
+    /// Another queue of events. When the loop has ended, it is closed.
+    pub(crate) fn subscribe(&self, capacity: usize) -> Events {
+        let (sink, events) = queue_of(Arc::clone(&self.origin), capacity);
         self.queue(Queued::Subscribe(sink));
+        events
     }
 
     /// Queues a command and waits until it was carried out, for at most 5 s.

@@ -231,6 +231,14 @@ fn a_new_value_of_the_leader_is_told_to_all_with_its_leader() {
     let info = second.leader_info().expect("known");
     assert_eq!((info.node_id.as_str(), info.epoch), ("first", epoch));
     assert!(info.meta == Some("x".into()) && info.since <= Clock::boot().now());
+    first.set_meta(Some(serde_json::Value::Null)).expect("short");
+    for events in &queues {
+        assert_eq!(meta(events), None, "`null` is no value");
+    }
+    first.set_meta(Some("y".into())).expect("short");
+    for events in &queues {
+        assert_eq!(meta(events), Some("y".into()));
+    }
     first.step_down().expect("it leads");
     assert_eq!(meta(&queues[2]), None, "the next leader has none");
     assert!(second.wait_for_leadership(PATIENCE).expect("released").epoch() > epoch);

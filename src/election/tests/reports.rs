@@ -256,3 +256,30 @@ fn observers_wake_to_poll_and_cooldowns_wake_at_their_end() {
     node.stored(2);
     assert_eq!(node.wake_at, node.now + TTL);
 }
+
+/// A value that is set while a write is under way must not wait for the next renewal.
+#[test]
+fn a_value_that_is_set_during_a_write_is_published_by_the_next() {
+    let mut node = TestNode::leading();
+    let set = |value: &str| Input::SetMeta(Some(value.into()));
+    node.input(set("one"));
+    let first = node.sent_write().1;
+    node.input(set("two"));
+    assert_eq!(first.meta, Some("one".into()));
+    node.stored(2);
+    assert_eq!(node.sent_write().1.meta, Some("two".into()));
+    node.stored(3);
+    assert_eq!(node.command, None, "once");
+}
+
+#[test]
+fn a_leader_has_its_own_value_whatever_is_noticed() {
+    let mut node = TestNode::leading();
+    node.input(Input::SetMeta(Some("mine".into())));
+    node.stored(2);
+    assert!(node.changes.contains(&Change::MetaChanged(Some("mine".into()))));
+    let forged = Lease { meta: Some("evil".into()), ..held("evil", 9, 7, 1) };
+    node.notice(3, &forged);
+    assert_eq!(node.election.leader_meta(), Some(&"mine".into()));
+    assert!(!node.changes.contains(&Change::MetaChanged(Some("evil".into()))));
+}

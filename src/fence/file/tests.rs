@@ -135,14 +135,16 @@ fn make_fifo(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, kind, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
+/// An operator who names a wrong folder must not take it for an empty gate.
 #[test]
-fn a_file_that_cannot_be_made_is_an_error_with_its_path() {
+fn a_folder_that_is_missing_is_an_error_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let gate = FileGate::new(folder.path().join("missing/gate")).unwrap();
-    let error = gate.admit(token(1, 1)).unwrap_err();
-    assert!(matches!(error, FileGateError::Io { .. }), "{error}");
-    assert!(error.to_string().contains("/missing/gate: "), "{error}");
-    assert_eq!(gate.highest().unwrap(), None);
+    let results = [gate.highest().map(drop), gate.reset().map(drop), gate.admit(token(1, 1))];
+    for error in results.map(Result::unwrap_err) {
+        assert!(matches!(error, FileGateError::Io { .. }), "{error}");
+        assert!(error.to_string().contains("/missing/gate: "), "{error}");
+    }
     assert!(matches!(FileGate::new(""), Err(FileGateError::Io { .. })));
     assert!(FileGate::new("gate").unwrap().path.is_absolute());
 }
@@ -272,4 +274,15 @@ fn many_threads_create_and_pass_a_gate_in_fenced_order() {
         assert!(pair[1].epoch() > pair[0].epoch() || pair[1] == pair[0], "{pair:?}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file is left");
+}
+
+/// The rest of a longer line would stay behind the next token, which nobody could read then.
+#[test]
+fn a_line_that_is_longer_than_a_token_is_refused_and_stays_as_it_is() {
+    let line = format!("{:020} {:032x}\n", 7, 1);
+    let (_folder, gate) = gate_of(line.as_bytes());
+    for error in [gate.highest().unwrap_err(), gate.admit(token(8, 1)).unwrap_err()] {
+        assert!(matches!(error, FileGateError::NotAToken { .. }), "{error}");
+    }
+    assert_eq!(fs::read_to_string(&gate.path).unwrap(), line);
 }

@@ -18,7 +18,9 @@ impl MemoryServer {
     /// Takes as long as the nodes do, mostly less than a millisecond. It waits for the threads of
     /// nodes and observers (`leasehold-renew`): events are queued, and
     /// [`is_leader`](crate::NodeHandle::is_leader) is up to date. It does not wait for what your
-    /// program does with that: hooks, threads that take events, health checks, virtual IPs.
+    /// program does with that: hooks, threads that take events, health checks, virtual IPs. For a
+    /// node that stops, wait with
+    /// [`wait_until_stopped`](crate::NodeHandle::wait_until_stopped) after it.
     ///
     /// # Panics
     /// After 30 s of real time, with the reason. The usual one is a store that no node was started
