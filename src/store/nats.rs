@@ -133,6 +133,10 @@ impl NatsStore {
     /// has no JetStream is given up at once.
     fn next(&mut self) -> Option<StoreEvent> {
         let event = self.record.next()?;
+        if matches!(event, StoreEvent::Connected { .. }) {
+            // Perhaps another server.
+            self.useless_since = None;
+        }
         let StoreEvent::Completed { outcome, .. } = &event else { return Some(event) };
         if let (Some(useless), Some(patience)) = (is_useless(outcome), self.patience) {
             let now = self.clock.now();
