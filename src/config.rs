@@ -42,7 +42,7 @@
 //!     "vip": { "address": "192.168.1.100", "netmask": 24, "interface": "eth0" },
 //!     "election": { "leaseTtlMs": 10000, "renewIntervalMs": 3000, "cooldownMs": 0 }
 //! }"#)?;
-//! assert_eq!(config.vip().map(ToString::to_string).as_deref(), Some("192.168.1.100/24"));
+//! assert_eq!(config.vips()[0].to_string(), "192.168.1.100/24");
 //!
 //! let error = Config::from_json(r#"{ "clusterId": "orders", "nodId": "node-1" }"#).unwrap_err();
 //! assert_eq!(error.to_string(), "nodId is not a known key, did you mean nodeId?");
@@ -76,7 +76,7 @@ pub use options::{check_meta, options_markdown};
 pub use servers::{DEFAULT_PORT, MAX_SERVERS};
 #[cfg(all(feature = "capi", unix))]
 pub(crate) use strict_json::parse as parse_json;
-pub use vip::{DEFAULT_NETMASK_V4, DEFAULT_NETMASK_V6, VipConfig};
+pub use vip::{DEFAULT_NETMASK_V4, DEFAULT_NETMASK_V6, MAX_VIPS, VipConfig};
 
 use crate::timing::Timing;
 use connection::ConnectionSettings;
@@ -102,7 +102,7 @@ pub struct Config {
     given: ConfigBuilder,
     timing: Timing,
     connection: ConnectionSettings,
-    vip: Option<VipConfig>,
+    vips: Vec<VipConfig>,
 }
 
 impl Config {
@@ -200,11 +200,13 @@ impl Config {
     }
 
     /// The keys of the file whose values differ in `other`, without the values: some are secret.
+    /// `vip` stands for the second and further virtual IPs.
     #[must_use]
     pub fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
         let (ours, theirs) = (&self.given.settings, &other.given.settings);
         let changed = options::ROWS.iter().filter(|row| ours.get(row) != theirs.get(row));
-        changed.map(|row| row.path).collect()
+        let more = (ours.more() != theirs.more()).then_some(settings::LIST);
+        changed.map(|row| row.path).chain(more).collect()
     }
 
     /// Writes the configuration's file in one step: a reader gets the old or the new file, whole,
@@ -285,10 +287,10 @@ impl Config {
         usize::try_from(capacity).unwrap_or(usize::MAX)
     }
 
-    /// The virtual IP, which the node holds while it leads. `vip`, default none.
+    /// The virtual IPs, which the node holds while it leads. `vip`, default none.
     #[must_use]
-    pub fn vip(&self) -> Option<&VipConfig> {
-        self.vip.as_ref()
+    pub fn vips(&self) -> &[VipConfig] {
+        &self.vips
     }
 }
 

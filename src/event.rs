@@ -10,6 +10,7 @@ use crate::drain::DrainGuard;
 use crate::error::StoreError;
 use crate::leadership::Leadership;
 use crate::lease::{Epoch, SessionId};
+use crate::vip::VipEvent;
 
 /// An event of a node. Events come in the order in which they happened.
 ///
@@ -108,6 +109,8 @@ pub enum Event {
     },
     /// The store reported an error. The node tries again.
     Problem(StoreError),
+    /// Something happened to a virtual IP that the node has.
+    VirtualIp(VipEvent),
     /// Events were dropped here because the application did not take them: connection and leader
     /// changes first, then whole terms, never one half of a term.
     Missed {
@@ -136,6 +139,7 @@ impl Event {
             | Self::Problem(_)
             | Self::Missed { .. } => Level::Warn,
             Self::MetaChanged { .. } => Level::Debug,
+            Self::VirtualIp(event) => event.level(),
             _ => Level::Info,
         }
     }
@@ -166,6 +170,7 @@ impl fmt::Display for Event {
                 write!(f, "finds revision {revision} corrupt: {reason}")
             }
             Self::Problem(error) => write!(f, "has a problem: {error}"),
+            Self::VirtualIp(event) => event.fmt(f),
             Self::Missed { count } => write!(f, "has missed {count} events"),
         }
     }

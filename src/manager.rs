@@ -211,12 +211,12 @@ impl ManagerBuilder {
         self
     }
 
-    /// Makes the worker of the configured virtual IP, each time the daemon starts: with another
+    /// Makes the worker of the configured virtual IPs, each time the daemon starts: with another
     /// policy, or with `vip::Memory` in tests. Default:
     /// [`vip::from_config`].
     pub fn vip_with(
         mut self,
-        make: impl Fn(&VipConfig) -> Result<vip::Worker, vip::VipError> + Send + Sync + 'static,
+        make: impl Fn(&[VipConfig]) -> Result<vip::Worker, vip::VipError> + Send + Sync + 'static,
     ) -> Self {
         self.0.vip = Some(Box::new(make));
         self

@@ -100,6 +100,10 @@ impl Renewal {
         let (commands, queued) = commands(waker.clone());
         let on_advance = parts.clock.on_advance(move || waker.wake());
         let shared = Arc::<SharedState>::default();
+        if let Some(worker) = &parts.vip {
+            let commands = commands.clone();
+            worker.forward(move |event| commands.tell(event));
+        }
         let drain = TermDrain::new(&commands);
         shared.set_drain(drain.guard.downgrade());
         let renewal = Self {
@@ -172,6 +176,10 @@ impl Renewal {
                     self.add_queue(sink);
                     (Input::Tick, None)
                 }
+                Queued::VirtualIp(event) => {
+                    self.publish(&Event::VirtualIp(event));
+                    (Input::Tick, None)
+                }
             };
         }
         let event = self.parts.store.poll(until);
@@ -242,10 +250,14 @@ impl Renewal {
 
     fn tell(&mut self, change: Change) {
         let event = self.event(change);
-        self.log(&event);
         if let Some(worker) = &self.parts.vip {
             follow_term(worker, &event);
         }
+        self.publish(&event);
+    }
+
+    fn publish(&mut self, event: &Event) {
+        self.log(event);
         for sink in &mut self.parts.sinks {
             sink.push(event.clone());
         }

@@ -45,7 +45,8 @@
 //! and later), or is the very instance that this holder added. The holder looks before every
 //! change. Any other instance of the same address, such as an administrator's, is an error and
 //! stays as it is. Addresses are compared as a whole. They get their full length as prefix and no
-//! route, so that no other address of the interface depends on them.
+//! route, so that no other address of the interface depends on them. Several addresses of a holder
+//! are held together: all or none.
 //!
 //! # Requirements
 //!
@@ -66,6 +67,7 @@ mod memory;
 mod netlink;
 mod policy;
 mod report;
+mod state;
 mod worker;
 
 pub use address::{InterfaceName, MacAddress, VirtualAddress};
@@ -76,21 +78,25 @@ pub use kernel::Kernel;
 pub use memory::Memory;
 pub use policy::{Existing, KERNEL_MARGIN, Lifetime, Policy};
 pub use report::{VipEvent, VipStats};
+pub(crate) use state::SharedStates;
+pub use state::VipState;
 pub use worker::Worker;
 
 use crate::config::Config;
 
-/// A worker for the virtual IP of a configuration, with the default policy; `None` when the
-/// configuration has no virtual IP.
+/// A worker for the virtual IPs of a configuration, with the default policy; `None` when the
+/// configuration has none.
 ///
 /// A [`Node`](crate::Node) calls this by itself. Blocks for a few system calls.
 ///
 /// # Errors
 /// As [`Holder::new`] and [`Worker::start`].
 pub fn from_config(config: &Config) -> Result<Option<Worker>, VipError> {
-    let start =
-        |vip| Worker::start(Holder::new(vec![VirtualAddress::from(vip)], Policy::default())?);
-    config.vip().map(start).transpose()
+    let addresses: Vec<_> = config.vips().iter().map(VirtualAddress::from).collect();
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    Worker::start(Holder::new(addresses, Policy::default())?).map(Some)
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub enum leasehold_event_kind {
     LEASEHOLD_MISSED = 11,
     /// The known leader's JSON value changed; ask `leasehold_leader_meta`.
     LEASEHOLD_META_CHANGED = 12,
+    /// Something happened to a virtual IP of the node; `text` describes it.
+    LEASEHOLD_VIRTUAL_IP = 13,
     /// Not known to this version of the header; `text` describes it.
     LEASEHOLD_OTHER_EVENT = 99,
 }
@@ -167,6 +169,7 @@ impl leasehold_event {
                 Self { number: *revision, ..new(kind::LEASEHOLD_CORRUPT_RECORD) }
             }
             Event::Problem(_) => new(kind::LEASEHOLD_PROBLEM),
+            Event::VirtualIp(_) => new(kind::LEASEHOLD_VIRTUAL_IP),
             Event::Missed { count } => Self { number: *count, ..new(kind::LEASEHOLD_MISSED) },
         }
     }

@@ -134,6 +134,8 @@ typedef enum leasehold_event_kind {
   LEASEHOLD_MISSED = 11,
   // The known leader's JSON value changed; ask `leasehold_leader_meta`.
   LEASEHOLD_META_CHANGED = 12,
+  // Something happened to a virtual IP of the node; `text` describes it.
+  LEASEHOLD_VIRTUAL_IP = 13,
   // Not known to this version of the header; `text` describes it.
   LEASEHOLD_OTHER_EVENT = 99,
 } leasehold_event_kind;

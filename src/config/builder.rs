@@ -10,8 +10,8 @@ use super::connection::{Secret, Tls, TransportChoice};
 use super::error::ConfigError;
 use super::nats::connection;
 use super::options::{self, Row, row_doc};
-use super::settings::{Setting, Settings};
-use super::vip::VipConfig;
+use super::settings::{LIST, Setting, Settings, in_entry};
+use super::vip::{self, MAX_VIPS, VipConfig};
 use crate::timing::Timing;
 
 /// Builder of a [`Config`], validated by [`build`](Self::build). The default has no settings.
@@ -153,19 +153,23 @@ impl ConfigBuilder {
         self
     }
 
-    /// Virtual IP, which the node holds while it leads: `vip`, default none. The timers must pass
-    /// [`Timing::check_virtual_ip`]: at a renew interval of 3 s a TTL of at least 8.556 s.
-    pub fn vip(self, vip: VipConfig) -> Self {
-        let VipConfig { address, netmask, interface } = vip;
+    /// Virtual IPs, which the node holds while it leads, all or none: `vip`, default none, at most
+    /// 64. They replace those before. The timers must pass [`Timing::check_virtual_ip`]: at a renew
+    /// interval of 3 s a TTL of at least 8.556 s.
+    pub fn vips(mut self, vips: impl IntoIterator<Item = VipConfig>) -> Self {
+        let mut entries = vips.into_iter().map(|vip| Self::default().with_vip(vip).settings);
+        self.settings.replace(LIST, entries.next().unwrap_or_default());
+        entries.for_each(|entry| self.settings.add(entry));
+        self
+    }
+
+    fn with_vip(self, vip: VipConfig) -> Self {
+        let VipConfig { address, netmask, interface, probe, allow_on_loopback } = vip;
         self.with(&options::VIP_ADDRESS, text(address.to_string()))
             .with(&options::VIP_NETMASK, netmask.into())
             .with(&options::VIP_INTERFACE, interface.into())
-    }
-
-    /// Removes the virtual IP.
-    pub fn without_vip(mut self) -> Self {
-        self.settings.replace("vip", Settings::default());
-        self
+            .with(&options::VIP_PROBE, probe.into())
+            .with(&options::VIP_LOOPBACK, allow_on_loopback.into())
     }
 
     /// Sets the value at a key of the file, or a whole section, which replaces the one before.
@@ -188,16 +192,13 @@ impl ConfigBuilder {
         self.settings.check_combination(optional)?;
         // Before each value alone: these errors say what the other timers leave room for.
         let timing = self.timing()?;
-        let vip = self.virtual_ip()?;
-        if vip.is_some() {
+        let vips = self.virtual_ips()?;
+        if !vips.is_empty() {
             timing.check_virtual_ip()?;
         }
-        let given = match vip.clone() {
-            Some(vip) => self.vip(vip),
-            None => self.without_vip(),
-        };
+        let given = self.vips(vips.iter().cloned());
         given.settings.check_values()?;
-        Ok(Config { connection: connection(&given.settings)?, given, timing, vip })
+        Ok(Config { connection: connection(&given.settings)?, given, timing, vips })
     }
 
     fn timing(&self) -> Result<Timing, ConfigError> {
@@ -210,14 +211,29 @@ impl ConfigBuilder {
         )?)
     }
 
-    /// Without an address there is no virtual IP, whatever else the section says: as in go-cluster.
-    fn virtual_ip(&self) -> Result<Option<VipConfig>, ConfigError> {
-        let settings = &self.settings;
-        let Some(address) = settings.text(&options::VIP_ADDRESS) else { return Ok(None) };
-        let interface = settings.text(&options::VIP_INTERFACE).unwrap_or_default();
-        let vip = VipConfig::parse(address, interface)?;
-        vip.with_netmask(settings.number(&options::VIP_NETMASK)).map(Some)
+    fn virtual_ips(&self) -> Result<Vec<VipConfig>, ConfigError> {
+        let mut vips = Vec::new();
+        for (index, entry) in self.settings.entries() {
+            vips.extend(in_entry(index, virtual_ip(entry))?);
+        }
+        if vips.len() > MAX_VIPS {
+            let why = format!("has {} entries, must have at most {MAX_VIPS}", vips.len());
+            return Err(ConfigError::invalid(LIST, why));
+        }
+        vip::check_set(&vips)?;
+        Ok(vips)
     }
+}
+
+/// Without an address there is no virtual IP, whatever else the section says: as in go-cluster.
+fn virtual_ip(section: &Settings) -> Result<Option<VipConfig>, ConfigError> {
+    let Some(address) = section.text(&options::VIP_ADDRESS) else { return Ok(None) };
+    let interface = section.text(&options::VIP_INTERFACE).unwrap_or_default();
+    let vip = VipConfig::parse(address, interface)?;
+    let vip = vip.with_netmask(section.number(&options::VIP_NETMASK))?;
+    let (probe, allow_on_loopback) =
+        (section.flag(&options::VIP_PROBE), section.flag(&options::VIP_LOOPBACK));
+    Ok(Some(VipConfig { probe, allow_on_loopback, ..vip }))
 }
 
 fn text(text: impl Into<String>) -> Value {

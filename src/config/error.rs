@@ -116,6 +116,20 @@ impl ConfigError {
         }
     }
 
+    /// The same error, of the entry `index` of a section that is a list.
+    pub(super) fn in_list(mut self, section: &str, index: usize) -> Self {
+        if let Self::Invalid { path, .. }
+        | Self::Expected { path, .. }
+        | Self::Timing { path, .. }
+        | Self::UnknownKey { path, .. } = &mut self
+        {
+            if let Some(rest) = path.strip_prefix(section) {
+                *path = format!("{section}[{index}]{rest}");
+            }
+        }
+        self
+    }
+
     pub(super) fn missing(path: &str) -> Self {
         Self::invalid(path, "is required")
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::connection::Secret;
 use super::error::{ConfigError, quoted};
 use super::options::{self, Kind, Row, kind_of};
-use super::settings::{Setting, Settings};
+use super::settings::{LIST, Setting, Settings, in_entry};
 use super::strict_json;
 
 /// Reads a file's text. Values are checked when the configuration is built.
@@ -35,6 +35,7 @@ fn read_section(settings: &mut Settings, section: &str, value: Value) -> Result<
     let fields = match value {
         Value::Null => return Ok(()),
         Value::Object(fields) => fields,
+        Value::Array(entries) if section == LIST => return read_entries(settings, entries),
         other => {
             let path = if section.is_empty() { "the configuration" } else { section };
             return Err(ConfigError::expected(path, "an object", kind_of(&other)));
@@ -47,6 +48,28 @@ fn read_section(settings: &mut Settings, section: &str, value: Value) -> Result<
             Some(row) => settings.set(row, read_value(row, value)?),
             None if children.contains(&path.as_str()) => read_section(settings, &path, value)?,
             None => return Err(unknown(path, &key, &children)),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a section that is a list of sections.
+fn read_entries(settings: &mut Settings, entries: Vec<Value>) -> Result<(), ConfigError> {
+    for (index, entry) in entries.into_iter().enumerate() {
+        let mut read = Settings::default();
+        let checked = match &entry {
+            Value::Object(_) => read_section(&mut read, LIST, entry),
+            other => Err(ConfigError::expected(LIST, "an object", kind_of(other))),
+        };
+        let addressed = checked.and_then(|()| match read.text(&options::VIP_ADDRESS) {
+            Some(_) => Ok(()),
+            None => Err(ConfigError::missing(options::VIP_ADDRESS.path)),
+        });
+        in_entry(Some(index), addressed)?;
+        if index == 0 {
+            settings.replace(LIST, read);
+        } else {
+            settings.add(read);
         }
     }
     Ok(())
@@ -162,12 +185,27 @@ impl Serialize for Written<'_> {
                 serializer.collect_seq(list.iter().map(Secret::expose))
             }
             Some(None) => serializer.serialize_unit(),
-            None => {
-                let children = options::children(self.path).into_iter();
-                let written = children.filter(|path| settings.has(path));
-                serializer.collect_map(written.map(|path| (last(path), Written { path, settings })))
+            None if self.path == LIST && !settings.more().is_empty() => {
+                let entries = settings.entries();
+                serializer
+                    .collect_seq(entries.map(|(_, entry)| Section { path: LIST, settings: entry }))
             }
+            None => Section { path: self.path, settings }.serialize(serializer),
         }
+    }
+}
+
+/// The settings directly in a section, and the sections in it.
+struct Section<'a> {
+    path: &'static str,
+    settings: &'a Settings,
+}
+
+impl Serialize for Section<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let settings = self.settings;
+        let written = options::children(self.path).into_iter().filter(|path| settings.has(path));
+        serializer.collect_map(written.map(|path| (last(path), Written { path, settings })))
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::connection::Secret;
 use super::error::ConfigError;
 use super::options::{EXCLUSIVE, NEEDED, REQUIRED, ROWS, Row, SERVERS};
+use super::vip;
 
 /// A value of the kind of its row.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,11 +21,18 @@ pub(super) enum Setting {
 
 /// The settings that differ from their default, and those that the file always has. Not checked.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Settings(BTreeMap<&'static str, Setting>);
+pub(super) struct Settings {
+    values: BTreeMap<&'static str, Setting>,
+    /// The second and further entries of the section [`LIST`], when that is a list.
+    more: Vec<Settings>,
+}
+
+/// The section that may be a list of sections.
+pub(super) const LIST: &str = vip::SECTION;
 
 impl Default for Settings {
     fn default() -> Self {
-        let mut settings = Self(BTreeMap::new());
+        let mut settings = Self { values: BTreeMap::new(), more: Vec::new() };
         for row in ROWS {
             settings.set(row, None);
         }
@@ -38,21 +46,42 @@ impl Settings {
         let default = row.default().map(Setting::Plain);
         match value.or_else(|| default.clone()) {
             Some(value) if row.is_of_go_cluster() || Some(&value) != default.as_ref() => {
-                self.0.insert(row.path, value);
+                self.values.insert(row.path, value);
             }
-            _ => _ = self.0.remove(row.path),
+            _ => _ = self.values.remove(row.path),
         }
     }
 
     pub(super) fn get(&self, row: &Row) -> Option<&Setting> {
-        self.0.get(row.path)
+        self.values.get(row.path)
     }
 
     /// Takes over all settings at a path, also those that are not set there.
     pub(super) fn replace(&mut self, path: &str, mut from: Self) {
         for row in ROWS.iter().filter(|row| row.is_at(path)) {
-            self.set(row, from.0.remove(row.path));
+            self.set(row, from.values.remove(row.path));
         }
+        if path == LIST {
+            self.more = from.more;
+        }
+    }
+
+    /// Adds an entry to the section that is a list.
+    pub(super) fn add(&mut self, entry: Self) {
+        self.more.push(entry);
+    }
+
+    /// The further entries of the section that is a list.
+    pub(super) fn more(&self) -> &[Self] {
+        &self.more
+    }
+
+    /// The settings of each entry of the section that is a list, with the entry's index if it is
+    /// one.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Option<usize>, &Self)> {
+        let is_list = !self.more.is_empty();
+        let entries = std::iter::once(self).chain(&self.more).enumerate();
+        entries.map(move |(index, entry)| (is_list.then_some(index), entry))
     }
 
     /// Whether a setting is written that is at a path or inside it.
@@ -74,6 +103,11 @@ impl Settings {
         if let Some(row) = REQUIRED.iter().find(|row| !is_set(row) && !is_optional(row)) {
             return Err(ConfigError::missing(row.path));
         }
+        self.of_each_entry(Self::check_needed)
+    }
+
+    fn check_needed(&self) -> Result<(), ConfigError> {
+        let is_set = |row: &Row| self.get(row).is_some();
         match NEEDED.iter().find(|(row, needed)| is_set(row) && !is_set(needed)) {
             None => Ok(()),
             Some((row, needed)) => {
@@ -85,11 +119,23 @@ impl Settings {
 
     /// Checks each value on its own.
     pub(super) fn check_values(&self) -> Result<(), ConfigError> {
-        ROWS.iter().try_for_each(|row| self.get(row).map_or(Ok(()), |value| row.check(value)))
+        self.of_each_entry(|settings| {
+            ROWS.iter()
+                .try_for_each(|row| settings.get(row).map_or(Ok(()), |value| row.check(value)))
+        })
+    }
+
+    /// Checks these settings, and the further entries of the section that is a list. An error names
+    /// the entry.
+    fn of_each_entry(
+        &self,
+        check: impl Fn(&Self) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
+        self.entries().try_for_each(|(index, entry)| in_entry(index, check(entry)))
     }
 
     pub(super) fn holds_secret(&self) -> bool {
-        self.0.values().any(|value| match value {
+        self.values.values().any(|value| match value {
             Setting::Plain(_) => false,
             Setting::Secret(_) => true,
             // An address with a user, password or token.
@@ -140,4 +186,15 @@ impl Settings {
     pub(super) fn optional_duration(&self, row: &Row) -> Option<Duration> {
         self.get(row).map(|_| self.duration(row))
     }
+}
+
+/// Lets an error name the entry of the list in which it is.
+pub(super) fn in_entry<T>(
+    index: Option<usize>,
+    result: Result<T, ConfigError>,
+) -> Result<T, ConfigError> {
+    result.map_err(|error| match index {
+        Some(index) => error.in_list(LIST, index),
+        None => error,
+    })
 }

@@ -26,7 +26,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((config.connect_timeout(), config.reconnect_wait()), (ms(5_000), ms(2_000)));
     assert_eq!((config.replicas(), config.auth()), (1, &Auth::None));
     assert!(!config.strict_bootstrap() && !config.start_disconnected());
-    assert_eq!((config.meta(), config.vip()), (None, None));
+    assert_eq!((config.meta(), config.vips()), (None, &[][..]));
     let connection = config.connection();
     assert_eq!(connection.api_prefix, "$JS.API");
     assert_eq!(connection.inbox_prefix, "_INBOX");

@@ -1,4 +1,4 @@
-//! The virtual IP's part of the configuration: plain, validated data.
+//! The virtual IPs' part of the configuration: plain, validated data.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,9 +9,14 @@ use super::error::{ConfigError, quoted};
 pub const DEFAULT_NETMASK_V4: u8 = 24;
 /// Prefix length of an IPv6 address without one.
 pub const DEFAULT_NETMASK_V6: u8 = 128;
-/// Longest name of an interface, in bytes (the kernel's `IFNAMSIZ` less its final zero).
-const MAX_INTERFACE_LENGTH: usize = 15;
+/// Most virtual IPs of a node.
+pub const MAX_VIPS: usize = 64;
+/// Longest alternative name of an interface, in bytes (the kernel's `ALTIFNAMSIZ` less its final
+/// zero). A name proper has at most 15.
+const MAX_INTERFACE_LENGTH: usize = 127;
 
+/// The section, which may be a list of them.
+pub(super) const SECTION: &str = "vip";
 const ADDRESS: &str = "vip.address";
 const INTERFACE: &str = "vip.interface";
 
@@ -22,8 +27,8 @@ const INTERFACE: &str = "vip.interface";
 /// use leasehold::config::VipConfig;
 ///
 /// let vip = VipConfig::new("10.0.0.10".parse()?, "eth0")?.with_netmask(32)?;
-/// let config = Config::builder("orders", "node-1", ["nats://a.example"]).vip(vip).build()?;
-/// assert_eq!(config.vip().map(ToString::to_string).as_deref(), Some("10.0.0.10/32"));
+/// let config = Config::builder("orders", "node-1", ["nats://a.example"]).vips([vip]).build()?;
+/// assert_eq!(config.vips()[0].to_string(), "10.0.0.10/32");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +36,8 @@ pub struct VipConfig {
     pub(super) address: IpAddr,
     pub(super) netmask: u8,
     pub(super) interface: String,
+    pub(super) probe: bool,
+    pub(super) allow_on_loopback: bool,
 }
 
 impl VipConfig {
@@ -38,18 +45,21 @@ impl VipConfig {
     ///
     /// # Errors
     /// The address cannot move between hosts (unspecified, loopback, multicast, broadcast), or no
-    /// interface can have this name: 1 to 15 printable ASCII characters without `/` and `:`.
+    /// interface can have this name or alternative name: 1 to 127 printable ASCII characters
+    /// without `/` and `:`.
     pub fn new(address: IpAddr, interface: &str) -> Result<Self, ConfigError> {
         // An IPv4 address in IPv6 notation is an IPv4 address to the kernel's IPv4 side.
         let address = address.to_canonical();
         check_usable(address)?;
         check_interface(INTERFACE, interface)?;
         let netmask = if address.is_ipv4() { DEFAULT_NETMASK_V4 } else { DEFAULT_NETMASK_V6 };
-        Ok(Self { address, netmask, interface: interface.to_owned() })
+        let interface = interface.to_owned();
+        Ok(Self { address, netmask, interface, probe: false, allow_on_loopback: false })
     }
 
     /// The same with another prefix length: 1 to 32 bits for IPv4, to 128 for IPv6; 0 stands for
-    /// the default. `vip.netmask`.
+    /// the default. `vip.netmask`. It is shown in status only: on the interface the address always
+    /// has its full length.
     ///
     /// # Errors
     /// The prefix is longer than the address.
@@ -65,6 +75,19 @@ impl VipConfig {
         }
     }
 
+    /// The same, and asks the network before the address is taken: `vip.probe`. See
+    /// [`VirtualAddress::probe`](crate::vip).
+    #[must_use]
+    pub fn with_probe(self) -> Self {
+        Self { probe: true, ..self }
+    }
+
+    /// The same, for an address that stands on the loopback interface too: `vip.allowOnLoopback`.
+    #[must_use]
+    pub fn with_loopback(self) -> Self {
+        Self { allow_on_loopback: true, ..self }
+    }
+
     /// Reads the address from text, as the file has it.
     pub(super) fn parse(address: &str, interface: &str) -> Result<Self, ConfigError> {
         Self::new(parse_address(address)?, interface)
@@ -76,7 +99,7 @@ impl VipConfig {
         self.address
     }
 
-    /// Prefix length in bits. `vip.netmask`, default 24 (IPv4) or 128 (IPv6).
+    /// Prefix length in bits, for people to see. `vip.netmask`, default 24 (IPv4) or 128 (IPv6).
     #[must_use]
     pub fn netmask(&self) -> u8 {
         self.netmask
@@ -86,6 +109,19 @@ impl VipConfig {
     #[must_use]
     pub fn interface(&self) -> &str {
         &self.interface
+    }
+
+    /// Whether the network is asked before the address is taken. `vip.probe`, default false.
+    #[must_use]
+    pub fn probe(&self) -> bool {
+        self.probe
+    }
+
+    /// Whether the address may stand on the loopback interface too. `vip.allowOnLoopback`, default
+    /// false.
+    #[must_use]
+    pub fn allows_on_loopback(&self) -> bool {
+        self.allow_on_loopback
     }
 }
 
@@ -109,6 +145,17 @@ fn check_usable(address: IpAddr) -> Result<(), ConfigError> {
         let why = format!("is {address}, which cannot be a virtual IP: {reason}");
         Err(ConfigError::invalid(ADDRESS, why))
     })
+}
+
+/// Checks that no address is given twice.
+pub(super) fn check_set(vips: &[VipConfig]) -> Result<(), ConfigError> {
+    for (index, vip) in vips.iter().enumerate() {
+        if vips[..index].iter().any(|earlier| earlier.address == vip.address) {
+            let why = format!("is {}, which is given twice", vip.address);
+            return Err(ConfigError::invalid(ADDRESS, why).in_list(SECTION, index));
+        }
+    }
+    Ok(())
 }
 
 /// Checks the field `vip.address` alone.
@@ -190,7 +237,7 @@ mod tests {
         let config = config.renew_interval(ttl / 3);
         assert!(config.clone().build().is_ok());
         let vip = VipConfig::parse("10.0.0.1", "eth0").unwrap();
-        let error = config.vip(vip).build().unwrap_err();
+        let error = config.vips([vip]).build().unwrap_err();
         assert_eq!(error.path(), Some("election.leaseTtlMs"), "{error}");
     }
 
@@ -200,7 +247,8 @@ mod tests {
         for address in addresses.into_iter().chain(["::", "::1", "ff02::1", "::ffff:127.0.0.1"]) {
             assert!(refusal(address, "eth0").contains("cannot be a virtual IP"), "{address}");
         }
-        for interface in ["a b", "a/b", "eth0:1", "..", "sixteen-bytes-xx", "a\n", "é"] {
+        let long = "x".repeat(128);
+        for interface in ["a b", "a/b", "eth0:1", "..", &long, "a\n", "é"] {
             assert!(refusal("10.0.0.1", interface).contains("vip.interface"), "{interface}");
         }
     }

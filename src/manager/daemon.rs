@@ -20,8 +20,9 @@ use crate::vip;
 /// How long another daemon of the same node has to answer. Without one the server says so at once.
 const OTHER_DAEMON_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Makes the worker that holds the virtual IP.
-pub(super) type MakeWorker = dyn Fn(&VipConfig) -> Result<vip::Worker, vip::VipError> + Send + Sync;
+/// Makes the worker that holds the virtual IPs.
+pub(super) type MakeWorker =
+    dyn Fn(&[VipConfig]) -> Result<vip::Worker, vip::VipError> + Send + Sync;
 
 /// The one daemon that a manager may run.
 #[derive(Debug)]
@@ -162,8 +163,9 @@ impl Manager {
         if let Some(hooks) = &self.hooks {
             builder = builder.hooks(NodeHooks(hooks.clone()));
         }
-        if let (Some(make), Some(vip)) = (&self.vip, self.config.vip()) {
-            builder = builder.vip(make(vip).map_err(|error| StartError::Vip(error.into()))?);
+        let vips = self.config.vips();
+        if let Some(make) = self.vip.as_ref().filter(|_| !vips.is_empty()) {
+            builder = builder.vip(make(vips).map_err(|error| StartError::Vip(error.into()))?);
         }
         Ok(builder.start()?)
     }

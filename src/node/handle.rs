@@ -2,7 +2,6 @@
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{LeaderInfo, Stats, Status, Stopped};
@@ -15,6 +14,7 @@ use crate::events::{Events, MissedCounter};
 use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, SessionId};
 use crate::renewal::{Commands, SharedState, Snapshot};
+use crate::vip::{SharedStates, VipState};
 
 /// How late the renewal thread may be before it counts as stuck: more than any scheduling.
 const TOLERANCE: Duration = Duration::from_secs(2);
@@ -61,7 +61,7 @@ pub struct NodeHandle {
     pub(super) shared: Arc<SharedState>,
     pub(super) missed: MissedCounter,
     pub(super) started: Timestamp,
-    pub(super) vip_held: Arc<AtomicBool>,
+    pub(super) vips: Arc<SharedStates>,
 }
 
 // A panic of a caller cannot leave a node half-changed: its state belongs to the renewal thread.
@@ -203,7 +203,23 @@ impl NodeHandle {
     /// virtual IPs.
     #[must_use]
     pub fn holds_vip(&self) -> bool {
-        self.vip_held.load(Ordering::Acquire)
+        self.vips.all_held()
+    }
+
+    /// Each virtual IP, when it was checked last. Empty without virtual IPs, and in a forked child.
+    #[must_use]
+    pub fn virtual_ips(&self) -> Vec<VipState> {
+        if self.shared.is_inherited() {
+            return Vec::new();
+        }
+        let mut states = self.vips.read();
+        // As configured, with the netmask; on the interface each address has its full length.
+        for vip in self.config.vips() {
+            let ip = vip.address().to_string();
+            let is_it = |state: &&mut VipState| state.address.split('/').next() == Some(&ip);
+            states.iter_mut().find(is_it).into_iter().for_each(|s| s.address = vip.to_string());
+        }
+        states
     }
 
     /// Counters since the node was started.

@@ -43,22 +43,13 @@ impl RenewalTask {
         let (startup, readable) = bounded(16);
         let election = Election::new(settings(&config, session, parts.observer));
         let cell = Arc::clone(election.cell());
-        let vip_held = parts.vip.as_ref().map(vip::Worker::held).unwrap_or_default();
+        let vips = parts.vip.as_ref().map(vip::Worker::states).unwrap_or_default();
         let (renewal, commands, shared) = Renewal::new(parts, session, election, startup);
         let task = Task::spawn("leasehold-renew", Duration::ZERO, || renewal.run());
         let task = Some(task.map_err(StartError::Thread)?);
         let (missed, started) = (events.missed_counter(), clock.now());
-        let handle = NodeHandle {
-            config,
-            session,
-            clock,
-            cell,
-            commands,
-            shared,
-            missed,
-            started,
-            vip_held,
-        };
+        let handle =
+            NodeHandle { config, session, clock, cell, commands, shared, missed, started, vips };
         let running = Self { handle, events: Arc::new(events), task };
         running.wait_until_readable(&readable)?;
         Ok(running)

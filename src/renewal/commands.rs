@@ -9,6 +9,7 @@ use crate::election::Input;
 use crate::error::Refused;
 use crate::events::{EventSink, Events, queue_of};
 use crate::sys::Line;
+use crate::vip::VipEvent;
 use crate::wait::Waker;
 
 /// How long a caller waits for the loop, which replies within one turn unless it hangs.
@@ -21,6 +22,8 @@ pub(super) enum Queued {
     Input { input: Input, reply: Option<Reply> },
     /// Tells the present state to another queue, and all later events.
     Subscribe(EventSink),
+    /// An event of a virtual IP, to be told.
+    VirtualIp(VipEvent),
 }
 
 pub(super) type Reply = Sender<Result<(), Refused>>;
@@ -50,6 +53,11 @@ impl Commands {
         let (sink, events) = queue_of(Arc::clone(&self.origin), capacity);
         self.queue(Queued::Subscribe(sink));
         events
+    }
+
+    /// Has an event of a virtual IP told. Never blocks.
+    pub(super) fn tell(&self, event: VipEvent) {
+        self.queue(Queued::VirtualIp(event));
     }
 
     /// Queues a command and waits until it was carried out, for at most 5 s.

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::millis;
+use crate::config::MAX_VIPS;
 use crate::event::Role;
 use crate::health::{Malformed, read, require_node_id, role, text};
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
+use crate::text::excerpt;
+use crate::vip::VipState;
 
 /// The status of a node, as its daemon reports it. Where no daemon answers, as the lease's record
 /// shows it.
@@ -66,9 +69,11 @@ pub struct NodeStatus {
     pub session: String,
     /// The daemon's version of this library; empty without a daemon.
     pub version: String,
-    /// The node's configured virtual IP.
-    pub vip: Option<String>,
-    /// Why the status is incomplete.
+    /// The node's virtual IPs, at most [`MAX_VIPS`].
+    pub vips: Vec<VipState>,
+    /// Whether the links of all held virtual IPs are up; unknown while none is held.
+    pub vip_link_up: Option<bool>,
+    /// What is wrong, or why the status is incomplete.
     pub problem: Option<String>,
 }
 
@@ -81,7 +86,7 @@ impl NodeStatus {
     /// The status of a node of this process.
     pub(crate) fn of(node: &NodeHandle) -> Self {
         let (status, counters, thread) = (node.status(), node.stats(), node.thread_health());
-        let config = node.config();
+        let (config, vips) = (node.config(), node.virtual_ips());
         Self {
             role: status.role,
             leader: status.leader,
@@ -99,7 +104,9 @@ impl NodeStatus {
             terms: counters.terms,
             session: node.session().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            vip: config.vip().map(ToString::to_string),
+            vip_link_up: vips.iter().filter_map(|vip| vip.link_up).reduce(|all, up| all && up),
+            problem: problem(&vips),
+            vips,
             ..Self::unknown(config.cluster_id(), config.node_id())
         }
     }
@@ -114,8 +121,28 @@ impl NodeStatus {
         let status: Self = read(bytes)?;
         require_node_id(&status.node_id)?;
         let lease_remaining_ms = status.lease_remaining_ms.filter(|left| *left > 0);
-        Ok(Self { daemon: true, lease_remaining_ms, ..status })
+        let vips = status.vips.into_iter().take(MAX_VIPS).map(printable_state).collect();
+        Ok(Self { daemon: true, lease_remaining_ms, vips, ..status })
     }
+}
+
+/// What is wrong with virtual IPs.
+fn problem(vips: &[VipState]) -> Option<String> {
+    let problem = |vip: &VipState| {
+        let problem = vip.problem.as_ref()?;
+        Some(format!("virtual IP {} on {}: {problem}", vip.address, vip.interface))
+    };
+    let problems: Vec<_> = vips.iter().filter_map(problem).collect();
+    (!problems.is_empty()).then(|| problems.join("; "))
+}
+
+/// Texts of another node are not trusted.
+fn printable_state(vip: VipState) -> VipState {
+    let mut vip = vip;
+    for text in [&mut vip.address, &mut vip.interface].into_iter().chain(&mut vip.problem) {
+        *text = excerpt(text);
+    }
+    vip
 }
 
 #[cfg(test)]
@@ -154,13 +181,15 @@ mod tests {
         #[test]
         fn a_written_status_parses_to_the_same(
             node in "[a-z]{1,9}", epoch in 0..i64::MAX as u64, leads: bool, vip_held: bool,
-            vip in proptest::option::of("[0-9./]{1,18}"),
+            vip_address in proptest::option::of("[0-9./]{1,18}"), link_up: Option<bool>,
             problem in proptest::option::of("[a-z ]{1,9}"),
         ) {
+            let vip = |address| VipState { address, link_up, ..VipState::default() };
+            let vips = vip_address.map(vip).into_iter().collect();
             let status = NodeStatus {
                 role: if leads { Role::Leader } else { Role::Follower },
                 leader: leads.then(|| node.clone()),
-                epoch, vip_held, vip, problem, daemon: true, session: "s".into(), terms: epoch / 2,
+                epoch, vip_held, vips, problem, daemon: true, session: "s".into(), terms: epoch / 2,
                 ..NodeStatus::unknown("c", &node)
             };
             let bytes = serde_json::to_vec(&status).unwrap();

@@ -1,7 +1,15 @@
 //! Virtual IPs are not in this build: they need Linux and the feature `vip`.
 
+#[path = "state.rs"]
+mod state;
+
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+
+use log::Level;
+
+pub(crate) use state::SharedStates;
+pub use state::VipState;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -13,7 +21,7 @@ use crate::config::Config;
 /// use leasehold::vip;
 ///
 /// let vip = VipConfig::new("10.0.0.10".parse()?, "eth0")?;
-/// let config = Config::builder("orders", "node-1", ["nats://a.example"]).vip(vip).build()?;
+/// let config = Config::builder("orders", "node-1", ["nats://a.example"]).vips([vip]).build()?;
 /// let error = vip::from_config(&config).unwrap_err(); // and a node does not start
 /// assert!(error.to_string().ends_with("they need Linux and the feature vip"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -35,12 +43,35 @@ pub struct VipError;
 #[derive(Debug)]
 pub enum Worker {}
 
-/// A worker for the virtual IP of a configuration; `None` when it has no virtual IP.
+/// An event of a virtual IP. This build has none, so there is no value of this type.
+///
+/// ```
+/// use leasehold::Event;
+///
+/// let is_of_a_virtual_ip = |event: &Event| matches!(event, Event::VirtualIp(_));
+/// # let _ = is_of_a_virtual_ip;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VipEvent {}
+
+impl VipEvent {
+    pub(crate) fn level(&self) -> Level {
+        match *self {}
+    }
+}
+
+impl fmt::Display for VipEvent {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+/// A worker for the virtual IPs of a configuration; `None` when it has none.
 ///
 /// # Errors
-/// [`VipError`] when it has one.
+/// [`VipError`] when it has some.
 pub fn from_config(config: &Config) -> Result<Option<Worker>, VipError> {
-    if config.vip().is_some() { Err(VipError) } else { Ok(None) }
+    if config.vips().is_empty() { Ok(None) } else { Err(VipError) }
 }
 
 impl Worker {
@@ -56,7 +87,11 @@ impl Worker {
         match *self {}
     }
 
-    pub(crate) fn held(&self) -> Arc<AtomicBool> {
+    pub(crate) fn states(&self) -> Arc<SharedStates> {
+        match *self {}
+    }
+
+    pub(crate) fn forward(&self, _: impl Fn(VipEvent) + Send + 'static) {
         match *self {}
     }
 

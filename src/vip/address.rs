@@ -1,17 +1,28 @@
-//! A virtual address: an IP address, its prefix and its interface.
+//! A virtual address: an IP address and its interface.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
+use super::backend::Assigned;
 use super::error::VipError;
 use crate::config::vip::{VipConfig, is_interface_name, unusable_address};
 
-/// The name of a network interface, valid for the kernel.
+/// How long a configured address is probed.
+const CONFIGURED_PROBE: Duration = Duration::from_millis(300);
+const SHORTEST_PROBE: Duration = Duration::from_millis(10);
+const LONGEST_PROBE: Duration = Duration::from_secs(3);
+
+/// The index of the loopback interface in every network namespace: the kernel's `LOOPBACK_IFINDEX`.
+const LOOPBACK: u32 = 1;
+
+/// The name of a network interface, or an alternative name of it (`ip link property add altname`).
 ///
-/// 1 to 15 printable ASCII characters without `/` and `:`, and neither `.` nor `..`: the rule of
-/// the kernel's `dev_valid_name`, without characters that a terminal does not show. The index is
-/// not kept, as an interface may be removed and created again under the same name.
+/// 1 to 127 printable ASCII characters without `/` and `:`, and neither `.` nor `..`: the rule of
+/// the kernel's `dev_valid_name`, up to the length of an alternative name (`ALTIFNAMSIZ`), without
+/// characters that a terminal does not show. The index is not kept, as an interface may be removed
+/// and created again under the same name.
 ///
 /// ```
 /// use leasehold::vip::InterfaceName;
@@ -61,26 +72,31 @@ impl FromStr for InterfaceName {
 
 /// A virtual IP: one address on one interface.
 ///
+/// On the interface it is always the address alone: prefix 32 (IPv6: 128) and no route, whatever
+/// the netmask of its network. Hosts of that network find it by ARP or neighbour discovery, and the
+/// route to the network belongs to the host's own address. With the netmask of the network, an
+/// address that came first would be the *primary* of the network, and the kernel would remove all
+/// other addresses of the network with it, and their routes.
+///
 /// ```
+/// use std::time::Duration;
 /// use leasehold::vip::VirtualAddress;
 ///
 /// let address = VirtualAddress::new("10.0.0.10".parse().unwrap(), "eth0")?;
+/// let address = address.probe(Duration::from_millis(200))?; // asks the network before it is taken
 /// assert_eq!(address.to_string(), "10.0.0.10/32 on eth0");
 /// # Ok::<(), leasehold::vip::VipError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct VirtualAddress {
     ip: IpAddr,
-    prefix: u8,
     interface: InterfaceName,
+    probe: Option<Duration>,
+    allow_on_loopback: bool,
 }
 
 impl VirtualAddress {
-    /// The address alone: prefix 32 (IPv6: 128), and no route.
-    ///
-    /// This is right for nearly every virtual IP, whatever the netmask of its network: hosts of
-    /// that network find it by ARP, and the route to the network belongs to the host's own
-    /// address. [`with_prefix`](Self::with_prefix) says what a shorter prefix costs.
+    /// That address on that interface, without a probe.
     ///
     /// # Errors
     /// [`VipError::InvalidInterface`] for an invalid name, [`VipError::InvalidAddress`] for an
@@ -90,27 +106,34 @@ impl VirtualAddress {
         if let Some(reason) = unusable_address(ip) {
             return Err(VipError::InvalidAddress { ip, reason });
         }
-        Ok(Self { ip, prefix: host_prefix(ip), interface: InterfaceName::new(interface)? })
+        let interface = InterfaceName::new(interface)?;
+        Ok(Self { ip, interface, probe: None, allow_on_loopback: false })
     }
 
-    /// The same address with the network's prefix, 1 to 32 (IPv6: 1 to 128).
+    /// Probes for another host with the address before it is acquired, and waits `wait` for a
+    /// response: ARP probes with sender 0.0.0.0 (RFC 5227, section 2.1), neighbour solicitations
+    /// with an unspecified source (RFC 4862, section 5.4). Off by default.
     ///
-    /// With a prefix below the full length the kernel adds a route to the network together with
-    /// the address, and removes both together. An IPv4 address that is the first of its network on
-    /// the interface becomes *primary*: when it is removed, the kernel also removes every other
-    /// address of that network from the interface, unless `net.ipv4.conf.*.promote_secondaries`
-    /// is set. Use this only where the virtual IP is the only address of its network on the
-    /// interface.
+    /// Acquiring takes that much longer. The RFCs wait for seconds, for hosts that boot; a host on
+    /// the same network answers within milliseconds.
     ///
     /// # Errors
-    /// [`VipError::InvalidPrefix`] out of range.
-    pub fn with_prefix(mut self, prefix: u8) -> Result<Self, VipError> {
-        let longest = host_prefix(self.ip);
-        if prefix == 0 || prefix > longest {
-            return Err(VipError::InvalidPrefix { ip: self.ip, prefix, longest });
+    /// [`VipError::InvalidPolicy`] unless 10 ms to 3 s.
+    pub fn probe(self, wait: Duration) -> Result<Self, VipError> {
+        if wait < SHORTEST_PROBE || wait > LONGEST_PROBE {
+            let given = format!("{wait:?}");
+            return Err(VipError::InvalidPolicy { what: "a probe", given, range: "10 ms to 3 s" });
         }
-        self.prefix = prefix;
-        Ok(self)
+        Ok(Self { probe: Some(wait), ..self })
+    }
+
+    /// Accepts that an administrator has put the same address on the loopback interface too, as on
+    /// the real servers of a load balancer that routes directly (Linux Virtual Server). Otherwise
+    /// such an address is an error. The instance on the loopback interface is never touched.
+    #[must_use]
+    pub const fn allow_on_loopback(mut self) -> Self {
+        self.allow_on_loopback = true;
+        self
     }
 
     /// The address.
@@ -119,42 +142,47 @@ impl VirtualAddress {
         self.ip
     }
 
-    /// The prefix length that is put on the interface.
-    #[must_use]
-    pub const fn prefix(&self) -> u8 {
-        self.prefix
-    }
-
     /// The interface.
     #[must_use]
     pub const fn interface(&self) -> &InterfaceName {
         &self.interface
     }
 
-    /// Whether the prefix covers the address alone.
+    /// The prefix length on the interface: 32, for IPv6 128.
     #[must_use]
-    pub fn is_host(&self) -> bool {
-        self.prefix == host_prefix(self.ip)
+    pub const fn prefix(&self) -> u8 {
+        match self.ip {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        }
+    }
+
+    /// How long to wait for responses to a probe.
+    pub(super) const fn probe_wait(&self) -> Option<Duration> {
+        self.probe
+    }
+
+    /// Whether an instance of this address may be there beside ours.
+    pub(super) fn may_stand_beside(&self, found: &Assigned) -> bool {
+        self.allow_on_loopback && found.index == LOOPBACK && !found.marked
     }
 }
 
 impl From<&VipConfig> for VirtualAddress {
+    /// The netmask of the configuration is not used: see [`VirtualAddress`].
     fn from(vip: &VipConfig) -> Self {
-        let interface = InterfaceName(vip.interface().to_owned());
-        Self { ip: vip.address(), prefix: vip.netmask(), interface }
+        Self {
+            ip: vip.address(),
+            interface: InterfaceName(vip.interface().to_owned()),
+            probe: vip.probe().then_some(CONFIGURED_PROBE),
+            allow_on_loopback: vip.allows_on_loopback(),
+        }
     }
 }
 
 impl fmt::Display for VirtualAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} on {}", self.ip, self.prefix, self.interface)
-    }
-}
-
-const fn host_prefix(ip: IpAddr) -> u8 {
-    match ip {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
+        write!(f, "{}/{} on {}", self.ip, self.prefix(), self.interface)
     }
 }
 
@@ -191,19 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn the_default_prefix_covers_the_address_alone() {
-        assert_eq!(address("10.0.0.1").unwrap().prefix(), 32);
-        assert_eq!(address("fd00::1").unwrap().prefix(), 128);
-        assert!(!address("10.0.0.1").unwrap().with_prefix(24).unwrap().is_host());
+    fn the_prefix_covers_the_address_alone() {
+        assert_eq!(address("10.0.0.1").unwrap().to_string(), "10.0.0.1/32 on eth0");
+        assert_eq!(address("fd00::1").unwrap().to_string(), "fd00::1/128 on eth0");
     }
 
     #[test]
-    fn a_prefix_out_of_range_is_refused_with_the_range() {
-        for prefix in [0, 33] {
-            let error = address("10.0.0.1").unwrap().with_prefix(prefix).unwrap_err();
-            assert!(error.to_string().contains("1 to 32"), "{error}");
+    fn a_probe_out_of_range_is_refused_with_the_range() {
+        for wait in [9, 3_001].map(Duration::from_millis) {
+            let error = address("10.0.0.1").unwrap().probe(wait).unwrap_err();
+            assert!(error.to_string().contains("10 ms to 3 s"), "{error}");
         }
-        assert!(address("fd00::1").unwrap().with_prefix(129).is_err());
+        assert!(address("10.0.0.1").unwrap().probe(LONGEST_PROBE).is_ok());
     }
 
     #[test]
@@ -216,9 +243,10 @@ mod tests {
 
     #[test]
     fn an_invalid_interface_name_is_refused() {
-        for name in ["", ".", "..", "a/b", "eth0:1", "with space", "sixteen-bytes-xx", "é"] {
+        let long = "x".repeat(128);
+        for name in ["", ".", "..", "a/b", "eth0:1", "with space", "é", &long] {
             assert!(InterfaceName::new(name).is_err(), "{name}");
         }
-        assert!(InterfaceName::new("fifteen-bytes-x").is_ok());
+        assert!(InterfaceName::new(&long[1..]).is_ok());
     }
 }

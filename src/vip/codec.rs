@@ -7,9 +7,10 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR,
-    NLM_F_EXCL, NLM_F_MULTIPART, NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP,
-    NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NlasIterator, Parseable,
+    DefaultNla, Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_CREATE, NLM_F_DUMP,
+    NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_MULTIPART, NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NlasIterator, Parseable,
 };
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeader, AddressHeaderFlags, AddressMessage,
@@ -41,6 +42,7 @@ const IFA_CACHEINFO: u16 = 6;
 const IFA_PROTO: u16 = 11;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_CARRIER_CHANGES: u16 = 35;
+const IFLA_ALT_IFNAME: u16 = 53;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
 /// A request to the kernel.
@@ -130,18 +132,26 @@ fn bare(ip: IpAddr, prefix: u8, index: u32) -> AddressMessage {
 fn interface_query(name: &InterfaceName) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes = vec![
-        LinkAttribute::IfName(name.as_str().to_owned()),
+        name_attribute(name.as_str()),
         LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
     ];
     message
 }
 
+/// A longer name than that of an interface is an alternative name. The kernel takes a short one for
+/// either.
+fn name_attribute(name: &str) -> LinkAttribute {
+    const LONGEST_NAME: usize = 15;
+    if name.len() <= LONGEST_NAME {
+        return LinkAttribute::IfName(name.to_owned());
+    }
+    let text = name.bytes().chain([0]).collect();
+    LinkAttribute::Other(DefaultNla::new(IFLA_ALT_IFNAME, text))
+}
+
 fn assignment(index: u32, address: &VirtualAddress, lifetime: Lifetime) -> AddressMessage {
     let ip = address.ip();
-    let mut flags = AddressFlags::empty();
-    if address.is_host() {
-        flags |= AddressFlags::Noprefixroute;
-    }
+    let mut flags = AddressFlags::Noprefixroute;
     if ip.is_ipv6() {
         // Duplicate address detection would keep the address unusable for a second or two.
         flags |= AddressFlags::Nodad;

@@ -59,29 +59,19 @@ pub enum VipError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Nothing was changed. Configure a prefix in its range, or none.
-    #[error("prefix {prefix} of {ip} is out of range: 1 to {longest}")]
-    InvalidPrefix {
-        /// The address as configured.
-        ip: IpAddr,
-        /// The prefix as configured.
-        prefix: u8,
-        /// The longest prefix of the address's family.
-        longest: u8,
-    },
     /// Nothing was changed. Configure the name of an interface.
     #[error(
-        "{name:?} cannot name a network interface: 1 to 15 printable ASCII characters without \
+        "{name:?} cannot name a network interface: 1 to 127 printable ASCII characters without \
          '/' and ':'"
     )]
     InvalidInterface {
         /// The name as configured.
         name: String,
     },
-    /// Nothing was changed. Correct the policy.
+    /// Nothing was changed. Correct the policy or the probe.
     #[error("{what} of {given} is out of range: {range}")]
     InvalidPolicy {
-        /// The part of the policy.
+        /// The part of the policy, or a probe.
         what: &'static str,
         /// The value as configured.
         given: String,

@@ -12,7 +12,8 @@ use super::error::{Fault, VipError};
 use super::kernel::Kernel;
 use super::managed::{Context, ManagedAddress};
 use super::policy::Policy;
-use super::report::{Report, VipEvent, VipStats};
+use super::report::{Forward, Report, VipEvent, VipStats};
+use super::state::VipState;
 
 /// Addresses are removed this long before the deadline, so that none is left at the deadline.
 const REMOVAL_LEAD: Duration = Duration::from_millis(10);
@@ -67,7 +68,7 @@ pub enum Extension {
 /// from threads of that namespace.
 ///
 /// Every method may block while the kernel holds its routing lock, usually for microseconds.
-/// [`acquire`](Self::acquire) and [`extend`](Self::extend) also block for a probe, if the policy
+/// [`acquire`](Self::acquire) and [`extend`](Self::extend) also block for a probe, if an address
 /// has one. Do not call them from a thread that renews a lease.
 ///
 /// ```
@@ -127,43 +128,41 @@ impl Holder {
         Ok(holder)
     }
 
-    /// Adds every address to its interface until `deadline`, and announces it.
+    /// Adds every address to its interface until `deadline`, and announces it. All are held or
+    /// none: when one cannot be held, the others are not announced and are removed again.
     ///
     /// Addresses that are held already keep their lifetime; [`extend`](Self::extend) renews it.
     ///
     /// # Errors
-    /// The first address that could not be held; the others are held. [`extend`](Self::extend)
-    /// tries again, and [`release`](Self::release) gives all up.
+    /// The first address that could not be held. [`extend`](Self::extend) tries again, and
+    /// [`release`](Self::release) gives all up.
     pub fn acquire(&mut self, deadline: Timestamp) -> Result<(), VipError> {
         self.context.deadline = Some(deadline);
         // Frames received so far come from the previous holder, and are no conflict.
         self.look_for_rivals();
-        self.each(ManagedAddress::acquire)
+        self.hold_all()
     }
 
     /// Holds every address until `deadline`, after a renewal of the lease.
     ///
     /// It looks at each address first. An address that is gone is put back and announced. An
-    /// address that another program replaced is left alone and counts as lost. An address that
-    /// could not be acquired before is tried again.
+    /// address that another program replaced is left alone and counts as lost; the others are
+    /// removed then. If the addresses could not be held before, it tries again.
     pub fn extend(&mut self, deadline: Timestamp) -> Extension {
         self.context.deadline = Some(deadline);
         self.remove_after_suspend();
         self.look_for_rivals();
-        let mut recreated = false;
-        let held = self.each(|managed, context| {
-            if managed.is_held() {
-                recreated |= managed.review(context, true)?;
-            } else {
-                managed.acquire(context)?;
-                recreated = true;
-            }
-            Ok(())
-        });
-        match held {
+        let recreated = if self.holds_all() {
+            self.review_all(true)
+        } else {
+            // One may be left of which the removal failed.
+            self.withdraw();
+            self.hold_all().map(|()| true)
+        };
+        match recreated {
             Err(error) => Extension::Lost(error),
-            Ok(()) if recreated => Extension::Recreated,
-            Ok(()) => Extension::Refreshed,
+            Ok(true) => Extension::Recreated,
+            Ok(false) => Extension::Refreshed,
         }
     }
 
@@ -181,15 +180,12 @@ impl Holder {
         if self.remove_after_suspend() {
             let _ = self.extend(deadline);
         }
-        // Faults are events, and the next tick tries again.
-        let _ = self.each(|managed, context| {
-            if managed.is_held() {
-                let reviewed = managed.review(context, false);
-                managed.announce(context);
-                reviewed?;
-            }
-            Ok(())
-        });
+        if self.holds_all() {
+            // Faults are events, and the next tick tries again.
+            let _ = self.review_all(false);
+        } else {
+            self.withdraw();
+        }
         self.look_for_rivals();
         let announcements = self
             .addresses
@@ -209,7 +205,9 @@ impl Holder {
             self.context.deadline.take().is_some_and(|deadline| now + REMOVAL_LEAD >= deadline);
         self.remove_all(|address| {
             if over { VipEvent::Expired { address } } else { VipEvent::Released { address } }
-        })
+        })?;
+        self.addresses.iter_mut().for_each(ManagedAddress::recovered);
+        Ok(())
     }
 
     /// Whether every address is held and the deadline has not passed.
@@ -217,7 +215,11 @@ impl Holder {
     pub fn is_acquired(&self) -> bool {
         let alive =
             self.context.deadline.is_some_and(|deadline| self.context.clock.now() < deadline);
-        alive && self.addresses.iter().all(ManagedAddress::is_held)
+        alive && self.holds_all()
+    }
+
+    fn holds_all(&self) -> bool {
+        self.addresses.iter().all(ManagedAddress::is_held)
     }
 
     /// Whether no address is held, and none may be left on an interface after a failed removal.
@@ -246,6 +248,13 @@ impl Holder {
         self.addresses.iter().map(|managed| &managed.address)
     }
 
+    /// The state of each address, in the order in which they were given, as of the last look.
+    #[must_use]
+    pub fn states(&self) -> Vec<VipState> {
+        let now = self.context.clock.now();
+        self.addresses.iter().map(|managed| managed.state(now)).collect()
+    }
+
     /// The events of the addresses. At most 64 events wait; then the oldest is dropped. All
     /// receivers share one queue: an event goes to one of them.
     #[must_use]
@@ -265,6 +274,49 @@ impl Holder {
 
     pub(super) fn clock(&self) -> Clock {
         self.context.clock.clone()
+    }
+
+    /// Gives `forward` all later events too.
+    pub(super) fn forward(&mut self, forward: Forward) {
+        self.context.report.forward(forward);
+    }
+
+    /// Puts every address that is not held on its interface. No change is made before a look at
+    /// each has shown that it can be made, and none is announced before all are there.
+    fn hold_all(&mut self) -> Result<(), VipError> {
+        let prepared = self.each(ManagedAddress::prepare);
+        let placed = prepared.and_then(|()| self.each(ManagedAddress::place));
+        if placed.is_err() {
+            self.withdraw();
+            return placed;
+        }
+        self.each(|managed, context| {
+            managed.present(context)?;
+            managed.recovered();
+            Ok(())
+        })
+    }
+
+    /// Checks and repairs every address. True when one was gone.
+    fn review_all(&mut self, refresh: bool) -> Result<bool, VipError> {
+        let mut recreated = false;
+        let reviewed = self.each(|managed, context| {
+            let review = managed.review(context, refresh);
+            managed.announce(context);
+            recreated |= review?;
+            managed.recovered();
+            Ok(())
+        });
+        if !self.holds_all() {
+            self.withdraw();
+        }
+        reviewed.map(|()| recreated)
+    }
+
+    /// Removes what is there of addresses that cannot all be held. Faults are events, and the next
+    /// look tries again.
+    fn withdraw(&mut self) {
+        let _ = self.remove_all(|address| VipEvent::Withdrawn { address });
     }
 
     /// Does something with every address. Reports the faults, and returns the first.

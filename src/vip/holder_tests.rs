@@ -345,7 +345,7 @@ fn frames_received_before_a_later_attempt_are_no_conflict() {
 
 #[test]
 fn a_probe_that_is_answered_keeps_the_address_off_the_interface() {
-    let mut bench = Bench::with(Policy::default().probe(ms(100)).unwrap(), vec![vip()]);
+    let mut bench = Bench::with(Policy::default(), vec![vip().probe(ms(100)).unwrap()]);
     bench.host.rival(vip().ip(), RIVAL);
     assert_eq!(fault(bench.acquire(8)), Fault::Conflict { mac: RIVAL });
     assert!(!bench.has());
@@ -396,16 +396,117 @@ fn a_recreated_interface_gets_its_address_again() {
     assert_eq!(bench.holder.stats().recreated, 1);
 }
 
+fn second() -> VirtualAddress {
+    VirtualAddress::new("fd00::10".parse().unwrap(), "eth1").unwrap()
+}
+
 #[test]
-fn the_other_addresses_are_held_when_one_fails() {
-    let missing = VirtualAddress::new("fd00::10".parse().unwrap(), "eth9").unwrap();
-    let mut bench = Bench::with(Policy::default(), vec![missing, vip()]);
-    assert_eq!(fault(bench.acquire(8)), Fault::NoSuchInterface);
-    assert!(bench.has());
-    assert!(!bench.holder.is_acquired());
-    assert!(!bench.holder.is_released());
+fn all_addresses_are_held_or_none() {
+    let mut bench = Bench::with(Policy::default(), vec![vip(), second()]);
+    bench.host.delete_interface("eth1");
+    for _ in 0..3 {
+        assert_eq!(lost(bench.extend(8)), Fault::NoSuchInterface);
+        assert!(bench.holder.is_released());
+    }
+    assert_eq!(bench.host.log(), Vec::<String>::new(), "a look shows it, and nothing is changed");
+    bench.host.create_interface("eth1");
+    assert!(matches!(bench.extend(8), Extension::Recreated));
+    assert!(bench.host.has(vip().ip()) && bench.host.has(second().ip()));
+    assert!(bench.holder.is_acquired());
+}
+
+#[test]
+fn an_address_is_not_announced_when_another_one_is_refused() {
+    let mut bench = Bench::with(Policy::default(), vec![second(), vip()]);
+    bench.host.pass_next();
+    bench.host.fail_next(Fault::Ipv6Disabled);
+    assert_eq!(fault(bench.acquire(8)), Fault::Ipv6Disabled);
+    assert!(bench.holder.is_released() && !bench.host.has(second().ip()));
+    assert_eq!(bench.holder.stats().announced, 0);
+    assert!(bench.events().contains(&VipEvent::Withdrawn { address: second() }));
+    bench.extend(8).map_lost();
+    assert_eq!(bench.holder.stats().announced, 2);
+}
+
+#[test]
+fn when_one_address_is_lost_the_others_are_withdrawn() {
+    let mut bench = Bench::with(Policy::default(), vec![vip(), second()]);
+    bench.acquire(30).unwrap();
+    bench.host.unassign(second().ip());
+    bench.host.assign(&second());
+    bench.holder.tick();
+    assert!(!bench.has(), "another program has the second one");
+    assert!(bench.host.has(second().ip()), "which is left alone");
+    assert!(bench.events().ends_with(&[VipEvent::Withdrawn { address: vip() }]));
+    bench.host.unassign(second().ip());
+    assert!(matches!(bench.extend(30), Extension::Recreated));
+    assert!(bench.has() && bench.host.has(second().ip()));
+}
+
+#[test]
+fn a_state_says_of_each_address_whether_it_is_held_and_why_not() {
+    let mut bench = Bench::with(Policy::default(), vec![vip(), second()]);
+    bench.host.delete_interface("eth1");
+    assert!(bench.acquire(8).is_err());
+    let states = bench.holder.states();
+    let problems: Vec<_> = states.iter().map(|state| state.problem.as_deref()).collect();
+    assert_eq!(problems, [None, Some("there is no such interface")]);
+    assert_eq!(
+        (states[0].address.as_str(), states[1].interface.as_str()),
+        ("10.0.0.10/32", "eth1")
+    );
+    bench.host.create_interface("eth1");
+    bench.extend(8).map_lost();
+    let states = bench.holder.states();
+    assert!(states.iter().all(|state| state.held && state.link_up == Some(true)));
+    assert!(states.iter().all(|state| state.problem.is_none()), "{states:?}");
+
+    bench.host.set_running("eth0", false);
+    bench.holder.tick();
+    let state = &bench.holder.states()[0];
+    assert_eq!((state.held, state.link_up), (true, Some(false)));
+    assert_eq!(state.problem.as_deref(), Some("the link of the interface is down"));
     bench.holder.release().unwrap();
-    assert!(bench.holder.is_released());
+    assert!(bench.holder.states().iter().all(|state| !state.held && state.problem.is_none()));
+}
+
+#[test]
+fn a_rival_is_a_problem_for_a_minute() {
+    let mut bench = Bench::new();
+    bench.acquire(200).unwrap();
+    bench.host.rival(vip().ip(), RIVAL);
+    bench.holder.tick();
+    let problem = "another host on the network has this address: 06:06:06:06:06:06";
+    assert_eq!(bench.holder.states()[0].problem.as_deref(), Some(problem));
+    bench.clock.advance(s(59));
+    assert!(bench.holder.states()[0].problem.is_some());
+    bench.clock.advance(s(1));
+    assert_eq!(bench.holder.states()[0].problem, None);
+}
+
+#[test]
+fn a_link_that_is_down_at_acquisition_is_reported() {
+    let mut bench = Bench::new();
+    bench.host.set_running("eth0", false);
+    bench.acquire(30).unwrap();
+    let down = VipEvent::InterfaceChanged { address: vip(), running: false };
+    assert_eq!(bench.events(), [VipEvent::Acquired { address: vip() }, down]);
+}
+
+#[test]
+fn an_address_on_the_loopback_interface_is_accepted_only_where_that_is_allowed() {
+    let clock = Clock::manual(Timestamp::ZERO + s(1_000));
+    // The loopback interface has index 1.
+    let host = Memory::new(clock.clone(), ["lo", "eth0"]);
+    host.assign(&VirtualAddress::new(vip().ip(), "lo").unwrap());
+    let mut plain = Bench::on(host.clone(), clock.clone(), Policy::default(), vec![vip()]);
+    assert!(matches!(fault(plain.acquire(8)), Fault::AlreadyAssigned { interface: 1, .. }));
+    let allowed = vec![vip().allow_on_loopback()];
+    let mut bench = Bench::on(host.clone(), clock, Policy::default(), allowed);
+    bench.acquire(8).unwrap();
+    bench.extend(8).map_lost();
+    bench.holder.release().unwrap();
+    assert!(bench.has(), "the administrator's instance stays");
 }
 
 #[test]
@@ -421,13 +522,12 @@ fn a_failed_removal_is_tried_again() {
 }
 
 #[test]
-fn an_addition_without_a_response_counts_as_held_and_is_removed() {
+fn an_addition_without_a_response_is_undone() {
     let mut bench = Bench::new();
     bench.host.fail_next(Fault::NoAnswer("no time".into()));
-    assert!(bench.acquire(8).is_err());
-    assert!(!bench.holder.is_released());
-    bench.holder.release().unwrap();
-    assert!(bench.holder.is_released());
+    assert!(matches!(fault(bench.acquire(8)), Fault::NoAnswer(_)));
+    assert!(bench.holder.is_released() && !bench.has());
+    assert_eq!(bench.holder.stats().removed, 1);
 }
 
 #[test]

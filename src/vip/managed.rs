@@ -9,10 +9,14 @@ use super::backend::{Assigned, Backend, Interface};
 use super::error::Fault;
 use super::policy::{Existing, Lifetime, Policy};
 use super::report::{Report, VipEvent};
+use super::state::VipState;
 
 /// The shortest time between two announcements against a rival (`DEFEND_INTERVAL` of RFC 5227,
 /// section 1.1).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long after its last frame a rival counts as a problem.
+const RIVAL_COUNTS: Duration = Duration::from_secs(60);
 
 /// What all addresses of a holder have in common.
 #[derive(Debug)]
@@ -32,20 +36,34 @@ impl Context {
         lifetime.ok_or(Fault::DeadlineTooNear { remaining: deadline.since(now) })
     }
 
-    /// Whether a holder with this policy can have left this address behind. The mark alone does not
-    /// show it: IPv4 keeps the mark when an administrator makes an address permanent.
-    fn may_have_left(&self, found: &Assigned) -> bool {
+    /// Whether a holder with this policy can have left this instance of `address` behind. The mark
+    /// alone does not show it: IPv4 keeps the mark when an administrator makes an address
+    /// permanent. A holder gives every address its full length.
+    fn may_have_left(&self, address: &VirtualAddress, found: &Assigned) -> bool {
         let permanent = found.lifetime.valid == Lifetime::FOREVER;
-        found.marked && permanent == self.policy.permanent
+        let ours = found.marked && found.prefix == address.prefix();
+        ours && permanent == self.policy.permanent
     }
 }
 
 #[derive(Debug)]
 pub(super) struct ManagedAddress {
     pub(super) address: VirtualAddress,
+    /// Where it can be put, after a look.
+    prepared: Option<Prepared>,
     held: Option<Placement>,
     /// The fault reported last, so that a lasting one is not reported twice a second.
     reported: Option<Fault>,
+    /// The host that used the address last, and when.
+    rival: Option<(MacAddress, Timestamp)>,
+}
+
+/// What a look has shown before an address is put on its interface.
+#[derive(Debug)]
+struct Prepared {
+    interface: Interface,
+    /// An earlier holder left the address in the right place.
+    is_there: bool,
 }
 
 /// The address on its interface, as this holder added or took it over.
@@ -71,27 +89,72 @@ impl Placement {
 
 impl ManagedAddress {
     pub(super) const fn new(address: VirtualAddress) -> Self {
-        Self { address, held: None, reported: None }
+        Self { address, prepared: None, held: None, reported: None, rival: None }
     }
 
     pub(super) const fn is_held(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Acquires the address. An address that is held already stays as it is.
-    pub(super) fn acquire(&mut self, context: &mut Context) -> Result<(), Fault> {
+    /// The state now.
+    pub(super) fn state(&self, now: Timestamp) -> VipState {
+        VipState {
+            address: format!("{}/{}", self.address.ip(), self.address.prefix()),
+            interface: self.address.interface().to_string(),
+            held: self.is_held(),
+            link_up: self.held.as_ref().map(|placement| placement.interface.running),
+            problem: self.problem(now),
+        }
+    }
+
+    fn problem(&self, now: Timestamp) -> Option<String> {
+        if let Some(fault) = &self.reported {
+            return Some(fault.to_string());
+        }
+        let rival = self.rival.filter(|(_, seen)| now.since(*seen) < RIVAL_COUNTS);
+        if let (Some((mac, _)), true) = (rival, self.is_held()) {
+            return Some(Fault::Conflict { mac }.to_string());
+        }
+        let down = self.held.as_ref().is_some_and(|placement| !placement.interface.running);
+        down.then(|| "the link of the interface is down".to_owned())
+    }
+
+    /// The first step of acquiring: looks whether the address can be put on its interface, and
+    /// changes nothing but leftovers in other places. An address that is held stays as it is.
+    pub(super) fn prepare(&mut self, context: &mut Context) -> Result<(), Fault> {
         if self.is_held() {
             return Ok(());
         }
         context.lifetime(&self.address)?;
         let interface = context.backend.interface(self.address.interface())?;
-        let leftover = self.leftover(context, &interface)?;
-        if leftover.is_none() {
+        let is_there = self.leftover(context, &interface)?.is_some();
+        if !is_there {
             self.probe(context, &interface)?;
         }
-        self.place(context, interface, leftover.is_some())?;
-        context.report.event(VipEvent::Acquired { address: self.address.clone() });
+        self.prepared = Some(Prepared { interface, is_there });
         Ok(())
+    }
+
+    /// The second step: puts the address on its interface, or takes over the one that is there.
+    pub(super) fn place(&mut self, context: &mut Context) -> Result<(), Fault> {
+        self.prepared.take().map_or(Ok(()), |prepared| self.put(context, prepared))
+    }
+
+    /// The third step, when every address of the holder is placed: announces the address. Only then
+    /// it asks the kernel for the instance, as clients wait for the announcement.
+    pub(super) fn present(&mut self, context: &mut Context) -> Result<(), Fault> {
+        // An address that was held before has been presented.
+        let Some(placement) = self.held.as_ref().filter(|placement| placement.created.is_none())
+        else {
+            return Ok(());
+        };
+        let (running, address) = (placement.interface.running, self.address.clone());
+        self.announce(context);
+        context.report.event(VipEvent::Acquired { address: address.clone() });
+        if !running {
+            context.report.event(VipEvent::InterfaceChanged { address, running });
+        }
+        self.learn_instance(context)
     }
 
     /// Looks for the address on all interfaces. Fails if another program added it. Returns an
@@ -101,15 +164,16 @@ impl ManagedAddress {
         context: &mut Context,
         interface: &Interface,
     ) -> Result<Option<Assigned>, Fault> {
-        let ip = self.address.ip();
-        let found = context.backend.find(ip, None)?;
+        let (address, ip) = (&self.address, self.address.ip());
+        let mut found = context.backend.find(ip, None)?;
+        found.retain(|at| !address.may_stand_beside(at));
         let adopts = context.policy.existing == Existing::AdoptOurs;
-        if let Some(at) = found.iter().find(|at| !adopts || !context.may_have_left(at)) {
+        if let Some(at) = found.iter().find(|at| !adopts || !context.may_have_left(address, at)) {
             return Err(Fault::AlreadyAssigned { interface: at.index, marked: at.marked });
         }
         let mut leftover = None;
         for at in found {
-            if at.index == interface.index && at.prefix == self.address.prefix() {
+            if at.index == interface.index {
                 leftover = Some(at);
             } else {
                 context.backend.remove(ip, &at)?;
@@ -119,7 +183,7 @@ impl ManagedAddress {
     }
 
     fn probe(&self, context: &mut Context, interface: &Interface) -> Result<(), Fault> {
-        let Some(wait) = context.policy.probe else {
+        let Some(wait) = self.address.probe_wait() else {
             return Ok(());
         };
         match context.backend.probe(interface, self.address.ip(), wait)? {
@@ -131,17 +195,11 @@ impl ManagedAddress {
         }
     }
 
-    /// Adds the address, or takes over the one that is there, and announces it. Only then it asks
-    /// the kernel for the instance, as clients wait for the announcement.
-    fn place(
-        &mut self,
-        context: &mut Context,
-        interface: Interface,
-        there: bool,
-    ) -> Result<(), Fault> {
+    fn put(&mut self, context: &mut Context, prepared: Prepared) -> Result<(), Fault> {
+        let Prepared { interface, is_there } = prepared;
         // Computed as late as possible: looks and probes take time, and the process may be stopped.
         let lifetime = context.lifetime(&self.address)?;
-        let result = if there {
+        let result = if is_there {
             context.backend.refresh(&interface, &self.address, lifetime)
         } else {
             context.backend.add(&interface, &self.address, lifetime)
@@ -150,22 +208,27 @@ impl ManagedAddress {
             return result;
         }
         // Without a response the address may be there: it counts as held, so that it is removed.
-        let index = interface.index;
-        let announced_from = context.clock.now();
-        let (created, given, announced, defended) = (None, lifetime.valid, 0, None);
-        let placement =
-            Placement { interface, created, given, announced_from, announced, defended };
-        self.held = Some(placement);
+        self.held = Some(Placement {
+            interface,
+            created: None,
+            given: lifetime.valid,
+            announced_from: context.clock.now(),
+            announced: 0,
+            defended: None,
+        });
         result?;
-        self.keep_unless_late(context)?;
-        self.announce(context);
-        if let Some(found) = self.find_on(context, index)? {
-            if !found.marked {
-                let address = &self.address;
-                log::warn!(address:%; "this kernel does not mark addresses (before 5.18)");
-            }
-            self.held.iter_mut().for_each(|placement| placement.created = Some(found.created));
+        self.keep_unless_late(context)
+    }
+
+    /// Asks the kernel which instance of the address is there.
+    fn learn_instance(&mut self, context: &mut Context) -> Result<(), Fault> {
+        let Some(placement) = &self.held else { return Ok(()) };
+        let Some(found) = self.find_on(context, placement.interface.index)? else { return Ok(()) };
+        if !found.marked {
+            let address = &self.address;
+            log::warn!(address:%; "this kernel does not mark addresses (before 5.18)");
         }
+        self.held.iter_mut().for_each(|placement| placement.created = Some(found.created));
         Ok(())
     }
 
@@ -198,9 +261,7 @@ impl ManagedAddress {
             interface => interface?,
         };
         let Some(found) = self.find_on(context, interface.index)? else {
-            self.held = None;
-            self.place(context, interface, false)?;
-            context.report.event(VipEvent::Recreated { address: self.address.clone() });
+            self.put_back(context, interface)?;
             return Ok(true);
         };
         if !self.held.as_ref().is_some_and(|placement| placement.is_ours(&found)) {
@@ -211,6 +272,14 @@ impl ManagedAddress {
             self.refresh(context, &interface)?;
         }
         Ok(self.notice(context, interface, found.created))
+    }
+
+    fn put_back(&mut self, context: &mut Context, interface: Interface) -> Result<(), Fault> {
+        self.held = None;
+        self.put(context, Prepared { interface, is_there: false })?;
+        self.announce(context);
+        context.report.event(VipEvent::Recreated { address: self.address.clone() });
+        self.learn_instance(context)
     }
 
     fn refresh(&mut self, context: &mut Context, interface: &Interface) -> Result<(), Fault> {
@@ -259,7 +328,6 @@ impl ManagedAddress {
             context.backend.remove(ip, &found)?;
         }
         self.held = None;
-        self.reported = None;
         Ok(true)
     }
 
@@ -271,7 +339,7 @@ impl ManagedAddress {
         let ip = self.address.ip();
         let mut swept = 0;
         for at in context.backend.find(ip, None)? {
-            if context.may_have_left(&at) {
+            if context.may_have_left(&self.address, &at) {
                 context.backend.remove(ip, &at)?;
                 swept += 1;
             }
@@ -311,12 +379,18 @@ impl ManagedAddress {
         }
         context.report.stats.conflicts += 1;
         let now = context.clock.now();
+        self.rival = Some((mac, now));
         if placement.defended.is_some_and(|last| now.since(last) < DEFEND_INTERVAL) {
             return;
         }
         placement.defended = Some(now);
         send(context, &placement.interface, &self.address);
         context.report.event(VipEvent::Conflict { address: self.address.clone(), mac });
+    }
+
+    /// The last fault is over.
+    pub(super) fn recovered(&mut self) {
+        self.reported = None;
     }
 
     /// Reports a fault, unless the last report was of the same kind.

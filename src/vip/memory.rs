@@ -54,7 +54,8 @@ struct HostState {
     sightings: Vec<Sighting>,
     /// The hosts that answer probes.
     rivals: BTreeMap<IpAddr, MacAddress>,
-    faults: VecDeque<Fault>,
+    /// What becomes of the next changes.
+    fates: VecDeque<Result<(), Fault>>,
     log: Vec<String>,
     /// The source of indexes and creation stamps, so that none is used twice.
     counter: u32,
@@ -157,7 +158,12 @@ impl Memory {
 
     /// Makes the next change fail with `fault`. Several calls make as many changes fail.
     pub fn fail_next(&self, fault: Fault) {
-        self.host.lock().faults.push_back(fault);
+        self.host.lock().fates.push_back(Err(fault));
+    }
+
+    /// Lets the next change pass, before those that are to fail.
+    pub fn pass_next(&self) {
+        self.host.lock().fates.push_back(Ok(()));
     }
 
     /// Lets the machine sleep: the clock advances, and the lifetimes stand still.
@@ -202,9 +208,7 @@ impl Memory {
     /// Logs a change before it is made, unless it is to fail.
     fn record(&self, line: impl fmt::Display) -> Result<(), Fault> {
         let mut host = self.host.lock();
-        if let Some(fault) = host.faults.pop_front() {
-            return Err(fault);
-        }
+        host.fates.pop_front().unwrap_or(Ok(()))?;
         log::info!("dry run: {line}");
         host.log.push(line.to_string());
         Ok(())

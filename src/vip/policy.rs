@@ -59,16 +59,15 @@ pub enum Existing {
 /// use std::time::Duration;
 /// use leasehold::vip::Policy;
 ///
-/// let policy = Policy::default().probe(Duration::from_millis(200))?;
+/// let policy = Policy::default().announce_at(&[Duration::ZERO, Duration::from_secs(1)])?;
 /// # Ok::<(), leasehold::vip::VipError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
     pub(crate) permanent: bool,
     pub(crate) existing: Existing,
-    pub(crate) probe: Option<Duration>,
     pub(crate) announcements: Vec<Duration>,
-    /// Whether an IPv6 address may be a source.
+    /// Whether an IPv6 address may be a source of the host's own connections.
     source: bool,
 }
 
@@ -82,18 +81,16 @@ const SCHEDULE: [Duration; 6] = [
     Duration::from_secs(5),
 ];
 
-const LONGEST_PROBE: Duration = Duration::from_secs(3);
 const LAST_ANNOUNCEMENT: Duration = Duration::from_secs(60);
 const MOST_ANNOUNCEMENTS: usize = 16;
 
 impl Default for Policy {
-    /// Kernel lifetimes that follow the lease, adoption of marked leftovers, no probe,
-    /// announcements at 0, 100 ms, 500 ms, 1 s, 2 s and 5 s, and IPv6 addresses that may be a
-    /// source.
+    /// Kernel lifetimes that follow the lease, adoption of marked leftovers, announcements
+    /// at 0, 100 ms, 500 ms, 1 s, 2 s and 5 s, and addresses that may be a source.
     fn default() -> Self {
         let announcements = SCHEDULE.to_vec();
         let existing = Existing::default();
-        Self { permanent: false, existing, probe: None, announcements, source: true }
+        Self { permanent: false, existing, announcements, source: true }
     }
 }
 
@@ -114,24 +111,6 @@ impl Policy {
     pub const fn existing(mut self, existing: Existing) -> Self {
         self.existing = existing;
         self
-    }
-
-    /// Probes for another host with the address before it is acquired, and waits `wait` for a
-    /// response: ARP probes with sender 0.0.0.0 (RFC 5227, section 2.1), neighbour solicitations
-    /// with an unspecified source (RFC 4862, section 5.4). Off by default.
-    ///
-    /// Acquiring takes that much longer for each address. The RFCs wait for seconds, for hosts that
-    /// boot; a host on the same network answers within milliseconds.
-    ///
-    /// # Errors
-    /// [`VipError::InvalidPolicy`] unless 10 ms to 3 s.
-    pub fn probe(mut self, wait: Duration) -> Result<Self, VipError> {
-        if wait < Duration::from_millis(10) || wait > LONGEST_PROBE {
-            let given = format!("{wait:?}");
-            return Err(VipError::InvalidPolicy { what: "a probe", given, range: "10 ms to 3 s" });
-        }
-        self.probe = Some(wait);
-        Ok(self)
     }
 
     /// When to announce an address, counted from its acquisition; an empty list turns announcing
@@ -156,8 +135,11 @@ impl Policy {
     }
 
     /// Gives IPv6 addresses a preferred lifetime of 0: the host then never uses one as the source
-    /// of its own connections, which would break when the address moves (RFC 6724, rule 3). It has
-    /// no effect on IPv4, where the full-length prefix does the same.
+    /// of its own connections, which would break when the address moves (RFC 6724, rule 3).
+    ///
+    /// It has no effect on IPv4. There the kernel takes an address of the route's own network where
+    /// the host has one. For a route without a gateway it takes the first address of the interface,
+    /// unless the route names another (`ip route … src`).
     #[must_use]
     pub const fn never_a_source(mut self) -> Self {
         self.source = false;
@@ -268,8 +250,6 @@ mod tests {
 
     #[test]
     fn times_out_of_range_are_refused() {
-        assert!(Policy::default().probe(Duration::from_millis(9)).is_err());
-        assert!(Policy::default().probe(Duration::from_millis(3_001)).is_err());
         assert!(Policy::default().announce_at(&[Duration::from_secs(61)]).is_err());
         assert!(Policy::default().announce_at(&[Duration::ZERO; 17]).is_err());
         assert!(Policy::default().announce_at(&[]).is_ok());

@@ -1,8 +1,10 @@
 //! The reports of a holder: events, log lines and counters.
 
+use std::fmt;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use log::Level;
 
 use super::address::{MacAddress, VirtualAddress};
 use super::error::Fault;
@@ -49,11 +51,12 @@ pub enum VipEvent {
         address: VirtualAddress,
     },
     /// The interface changed (its carrier or hardware address), and the address was announced
-    /// again.
+    /// again. Or the link was down when the address was acquired.
     InterfaceChanged {
         /// Which address.
         address: VirtualAddress,
-        /// Whether the interface can send frames now.
+        /// Whether the link is up: the interface can send frames. While it is down no other host
+        /// reaches the address.
         running: bool,
     },
     /// The address was removed because the holder was told to release it.
@@ -63,6 +66,12 @@ pub enum VipEvent {
     },
     /// The address was removed because its lease has ended.
     Expired {
+        /// Which address.
+        address: VirtualAddress,
+    },
+    /// The address was removed because another one of the same holder cannot be held: all are held
+    /// or none.
+    Withdrawn {
         /// Which address.
         address: VirtualAddress,
     },
@@ -86,6 +95,52 @@ pub enum VipEvent {
         /// How long it slept.
         slept: Duration,
     },
+}
+
+impl VipEvent {
+    /// The level at which it is logged.
+    pub(crate) fn level(&self) -> Level {
+        match self {
+            Self::Acquired { .. }
+            | Self::Released { .. }
+            | Self::InterfaceChanged { running: true, .. } => Level::Info,
+            _ => Level::Warn,
+        }
+    }
+}
+
+impl fmt::Display for VipEvent {
+    /// One line that continues the name of the node: `holds virtual IP 10.0.0.10/32 on eth0`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Acquired { address } => write!(f, "holds virtual IP {address}"),
+            Self::Recreated { address } => {
+                write!(f, "has put back virtual IP {address}, which was gone")
+            }
+            Self::InterfaceChanged { address, running: true } => {
+                write!(f, "sees the link of virtual IP {address} up")
+            }
+            Self::InterfaceChanged { address, running: false } => {
+                write!(f, "sees the link of virtual IP {address} down: no host reaches it")
+            }
+            Self::Released { address } => write!(f, "has removed virtual IP {address}"),
+            Self::Expired { address } => {
+                write!(f, "has removed virtual IP {address}: its lease has ended")
+            }
+            Self::Withdrawn { address } => {
+                write!(f, "has removed virtual IP {address}: another one cannot be held")
+            }
+            Self::Failed { address, fault } => {
+                write!(f, "has a problem with virtual IP {address}: {fault}")
+            }
+            Self::Conflict { address, mac } => {
+                write!(f, "shares virtual IP {address} with another host: {mac}")
+            }
+            Self::Suspended { slept } => {
+                write!(f, "has slept for {slept:?}; its virtual IPs are checked")
+            }
+        }
+    }
 }
 
 /// Counters since a holder was built.
@@ -132,26 +187,44 @@ pub struct VipStats {
 /// The length of the event queue; then the oldest event is dropped.
 const MOST_EVENTS: usize = 64;
 
-#[derive(Debug)]
+/// Takes the events of a holder that a node has.
+pub(super) type Forward = Box<dyn Fn(VipEvent) + Send>;
+
 pub(super) struct Report {
     pub(super) stats: VipStats,
     sender: Sender<VipEvent>,
     receiver: Receiver<VipEvent>,
+    /// Logs the events too. Without it they are logged here.
+    forward: Option<Forward>,
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Report").field("stats", &self.stats).finish_non_exhaustive()
+    }
 }
 
 impl Report {
     pub(super) fn new() -> Self {
         let (sender, receiver) = bounded(MOST_EVENTS);
-        Self { stats: VipStats::default(), sender, receiver }
+        Self { stats: VipStats::default(), sender, receiver, forward: None }
     }
 
     pub(super) fn events(&self) -> Receiver<VipEvent> {
         self.receiver.clone()
     }
 
+    /// Gives `forward` all later events too.
+    pub(super) fn forward(&mut self, forward: Forward) {
+        self.forward = Some(forward);
+    }
+
     pub(super) fn event(&mut self, event: VipEvent) {
         self.count(&event);
-        write_log(&event);
+        match &self.forward {
+            Some(forward) => forward(event.clone()),
+            None => log::log!(event.level(), "this host {event}"),
+        }
         let mut event = event;
         while let Err(TrySendError::Full(back)) = self.sender.try_send(event) {
             if self.receiver.try_recv().is_ok() {
@@ -165,33 +238,13 @@ impl Report {
         match event {
             VipEvent::Acquired { .. } => self.stats.acquired += 1,
             VipEvent::Recreated { .. } => self.stats.recreated += 1,
-            VipEvent::Released { .. } | VipEvent::Expired { .. } => self.stats.removed += 1,
+            VipEvent::Released { .. } | VipEvent::Expired { .. } | VipEvent::Withdrawn { .. } => {
+                self.stats.removed += 1;
+            }
             VipEvent::InterfaceChanged { .. }
             | VipEvent::Suspended { .. }
             | VipEvent::Conflict { .. }
             | VipEvent::Failed { .. } => {}
-        }
-    }
-}
-
-fn write_log(event: &VipEvent) {
-    use log::{info, warn};
-    match event {
-        VipEvent::Acquired { address } => info!(address:%; "virtual IP acquired"),
-        VipEvent::Released { address } => info!(address:%; "virtual IP released"),
-        VipEvent::Recreated { address } => warn!(address:%; "virtual IP was gone, put back"),
-        VipEvent::Expired { address } => {
-            warn!(address:%; "virtual IP removed, its lease has ended");
-        }
-        VipEvent::InterfaceChanged { address, running } => {
-            info!(address:%, running; "interface of virtual IP changed");
-        }
-        VipEvent::Failed { address, fault } => warn!(address:%, fault:%; "virtual IP failed"),
-        VipEvent::Conflict { address, mac } => {
-            warn!(address:%, mac:%; "another host uses the virtual IP");
-        }
-        VipEvent::Suspended { slept } => {
-            warn!(slept:?; "the machine slept, virtual IPs are checked");
         }
     }
 }

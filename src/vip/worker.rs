@@ -12,7 +12,8 @@ use crate::task::Task;
 
 use super::error::VipError;
 use super::holder::{Extension, Holder};
-use super::report::VipEvent;
+use super::report::{Forward, VipEvent};
+use super::state::SharedStates;
 
 /// Until when a node leads; `None` once its term is over.
 type Deadline = dyn Fn() -> Option<Timestamp> + Send;
@@ -58,7 +59,7 @@ pub struct Worker {
     _task: Task,
     /// A command to look is waiting already; one is enough for any number of renewals.
     look: Arc<AtomicBool>,
-    held: Arc<AtomicBool>,
+    states: Arc<SharedStates>,
     events: Receiver<VipEvent>,
     permanent: bool,
 }
@@ -67,6 +68,7 @@ enum Command {
     Acquire(u64, Box<Deadline>),
     Look,
     Release(Box<dyn Send>),
+    Forward(Forward),
 }
 
 impl Worker {
@@ -76,7 +78,8 @@ impl Worker {
     /// [`VipError::System`] when a thread cannot be started.
     pub fn start(holder: Holder) -> Result<Self, VipError> {
         let (commands, inbox) = unbounded();
-        let (look, held) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (look, states) = (Arc::<AtomicBool>::default(), Arc::<SharedStates>::default());
+        states.publish(false, holder.states());
         let (events, clock) = (holder.events(), holder.clock());
         let permanent = holder.is_permanent();
         let again = (Arc::clone(&look), commands.clone());
@@ -86,7 +89,7 @@ impl Worker {
             clock,
             inbox,
             look: Arc::clone(&look),
-            held: Arc::clone(&held),
+            states: Arc::clone(&states),
             term: None,
             until: None,
             guards: Vec::new(),
@@ -94,7 +97,7 @@ impl Worker {
         let purpose = "start the thread of the virtual IP";
         let task = Task::spawn("leasehold-vip", STOP_TIMEOUT, || thread.run())
             .map_err(|source| VipError::System { purpose, source })?;
-        Ok(Self { commands, _on_advance: on_advance, _task: task, look, held, events, permanent })
+        Ok(Self { commands, _on_advance: on_advance, _task: task, look, states, events, permanent })
     }
 
     /// Acquires the addresses for a term that has begun, and ends the term before it.
@@ -123,12 +126,17 @@ impl Worker {
     /// Whether every address is held for a term that lasts, as of the thread's last look.
     #[must_use]
     pub fn is_acquired(&self) -> bool {
-        self.held.load(Ordering::Acquire)
+        self.states.all_held()
     }
 
-    /// The value behind [`is_acquired`](Self::is_acquired); false once the worker is gone.
-    pub(crate) fn held(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.held)
+    /// The states of the addresses, which outlive the worker. Then none is held.
+    pub(crate) fn states(&self) -> Arc<SharedStates> {
+        Arc::clone(&self.states)
+    }
+
+    /// Gives `to` all events from now on, on the worker's thread, which no longer logs them.
+    pub(crate) fn forward(&self, to: impl Fn(VipEvent) + Send + 'static) {
+        self.send(Command::Forward(Box::new(to)));
     }
 
     /// The events of the addresses; see [`Holder::events`].
@@ -168,7 +176,7 @@ struct WorkerThread {
     clock: Clock,
     inbox: Receiver<Command>,
     look: Arc<AtomicBool>,
-    held: Arc<AtomicBool>,
+    states: Arc<SharedStates>,
     term: Option<(u64, Box<Deadline>)>,
     /// The last deadline for which the addresses were held; `None` when they are surely gone.
     until: Option<Timestamp>,
@@ -183,18 +191,23 @@ impl WorkerThread {
         }
         loop {
             let wake_at = self.step();
-            self.held.store(self.holder.is_acquired(), Ordering::Release);
+            self.publish();
             match self.next_command(wake_at) {
                 Ok(Command::Acquire(epoch, term)) => self.begin(epoch, term),
                 Ok(Command::Look) => self.look.store(false, Ordering::Release),
                 Ok(Command::Release(guard)) => self.guards.push(guard),
+                Ok(Command::Forward(forward)) => self.holder.forward(forward),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         // Before the guards are dropped, which means that the addresses are gone.
         let _ = self.holder.release();
-        self.held.store(self.holder.is_acquired(), Ordering::Release);
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.states.publish(self.holder.is_acquired(), self.holder.states());
     }
 
     fn next_command(&self, wake_at: Option<Timestamp>) -> Result<Command, RecvTimeoutError> {
@@ -239,16 +252,16 @@ impl WorkerThread {
     /// Acquires the addresses at the first call of a term, and extends them later. Failures are
     /// events, and the next renewal tries again.
     fn extend(&mut self, epoch: u64, deadline: Timestamp) {
-        if self.until.replace(deadline).is_none() {
-            if let Err(error) = self.holder.acquire(deadline) {
-                log::warn!(epoch, error:%; "virtual IP not acquired");
+        let lost = if self.until.replace(deadline).is_none() {
+            self.holder.acquire(deadline).err()
+        } else {
+            match self.holder.extend(deadline) {
+                Extension::Refreshed | Extension::Recreated => None,
+                Extension::Lost(error) => Some(error),
             }
-            return;
-        }
-        match self.holder.extend(deadline) {
-            Extension::Refreshed => {}
-            Extension::Recreated => log::info!(epoch; "virtual IP put back"),
-            Extension::Lost(error) => log::debug!(epoch, error:%; "virtual IP not held"),
+        };
+        if let Some(error) = lost {
+            log::debug!(epoch, error:%; "virtual IPs not held");
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::support::version::Version;
 #[test]
 fn init_writes_a_valid_file_and_replaces_none_without_force() {
     let site = Site::new(Version::Newest);
-    let vip = ["--vip-address", "10.0.0.10", "--vip-netmask", "32", "--vip-interface", "eth0"];
+    let vip = ["--vip-address", "10.0.0.10", "--vip-interface", "eth0", "--vip-address", "fd00::1"];
     let names = ["--cluster-id", "orders", "--node-id", "node-1"];
     let urls = ["--nats-url", "nats://a.example,tls://b.example:4333", "--nats-url", "c.example"];
     site.run(&[&["init", "-c", "deep/er/cluster.json"], &names[..]].concat())
@@ -32,7 +32,8 @@ fn init_writes_a_valid_file_and_replaces_none_without_force() {
     let config = Config::load(site.path("deep/er/cluster.json")).expect("it loads");
     assert_eq!((config.cluster_id(), config.node_id()), ("orders", "node-1"));
     assert_eq!(config.servers().count(), 3);
-    assert_eq!(config.vip().map(ToString::to_string).as_deref(), Some("10.0.0.10/32"));
+    let vips: Vec<_> = config.vips().iter().map(ToString::to_string).collect();
+    assert_eq!(vips, ["10.0.0.10/32", "fd00::1/128"], "each at its full length");
     site.run(&line).failed(2, "deep/er/cluster.json already exists; --force replaces it");
     let json = site.run(&[&line[..], &["--force", "--json"]].concat()).succeeded().json();
     assert_eq!((&json["ok"], &json["nodeId"]), (&true.into(), &"node-1".into()));
@@ -53,6 +54,14 @@ fn a_wrong_configuration_is_one_line_and_exit_code_2() {
         (&["10.0.0.999", "--vip-interface", "eth0"][..], "not a valid IP address"),
         (&["127.0.0.1", "--vip-interface", "lo"], "vip.address is 127.0.0.1, which cannot be a "),
         (&["10.0.0.10", "--vip-interface", "eth0:1"], "vip.interface is \"eth0:1\", must be 1 to "),
+        (
+            &["10.0.0.10", "--vip-interface", "eth0", "--vip-interface", "eth1"],
+            "--vip-interface must be given once for all addresses or once for each, found 2 for 1 ",
+        ),
+        (
+            &["10.0.0.10", "--vip-interface", "eth0", "--vip-address", "10.0.0.10"],
+            "vip[1].address is 10.0.0.10, which is given twice",
+        ),
         (
             &[
                 "10.0.0.10",

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use leasehold::config::{Config, ConfigError, check_node_id};
+use leasehold::config::{Config, ConfigError, MAX_VIPS, check_node_id};
 use leasehold::health::{Health, MAX_RESPONSE_BYTES, Malformed};
 use leasehold::lease::{Epoch, Lease, MAX_RECORD_BYTES, MAX_TTL, MIN_TTL, Undecodable};
 use leasehold::service::{CommandError, NodeStatus};
@@ -65,8 +65,13 @@ pub fn check_status(parsed: Result<NodeStatus, Malformed>) {
         Err(error) => return check_line(&error.to_string(), 2_000),
     };
     let texts = [&status.cluster_id, &status.node_id, &status.session, &status.version];
-    let others = [&status.leader, &status.vip, &status.problem];
-    for text in texts.into_iter().chain(others.into_iter().flatten()) {
+    let others = [&status.leader, &status.problem].into_iter().flatten();
+    assert!(status.vips.len() <= MAX_VIPS);
+    let of_vips = status
+        .vips
+        .iter()
+        .flat_map(|vip| [&vip.address, &vip.interface].into_iter().chain(&vip.problem));
+    for text in texts.into_iter().chain(others).chain(of_vips) {
         check_line(text, 1_025);
     }
     let written = serde_json::to_vec(&status).expect("writable");

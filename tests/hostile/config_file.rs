@@ -47,7 +47,7 @@ mod go_cluster_v1 {
         assert_eq!((config.cluster_id(), config.node_id()), ("test-cluster", "node-1"));
         assert_eq!(config.servers().collect::<Vec<_>>(), ["nats://localhost:4222"]);
         assert_eq!(config.auth(), &Auth::CredentialsFile("/path/to/creds".into()));
-        let vip = config.vip().unwrap();
+        let vip = &config.vips()[0];
         assert_eq!((vip.to_string().as_str(), vip.interface()), ("192.168.1.100/24", "eth0"));
         assert_eq!(config.lease_ttl(), Duration::from_secs(15));
         assert_eq!(config.renew_interval(), Duration::from_secs(5));
@@ -59,7 +59,7 @@ mod go_cluster_v1 {
             let config = load(name);
             assert_eq!(config.lease_ttl(), Duration::from_secs(10), "{name}");
             assert_eq!(config.renew_interval(), Duration::from_secs(3), "{name}");
-            assert_eq!((config.auth(), config.vip()), (&Auth::None, None), "{name}");
+            assert_eq!((config.auth(), config.vips()), (&Auth::None, &[][..]), "{name}");
         }
     }
 
@@ -71,7 +71,7 @@ mod go_cluster_v1 {
 
     #[test]
     fn the_netmask_is_24_when_it_is_not_set() {
-        assert_eq!(load("v1_vip_without_netmask.json").vip().unwrap().netmask(), 24);
+        assert_eq!(load("v1_vip_without_netmask.json").vips()[0].netmask(), 24);
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod keys {
         assert_eq!(config.drain_timeout(), Duration::from_secs(3));
         assert_eq!(config.stop_timeout(), Duration::from_secs(2));
         assert_eq!(config.meta().unwrap()["weight"], 3);
-        assert_eq!(config.vip().unwrap().to_string(), "2001:db8::100/64");
+        assert_eq!(config.vips()[0].to_string(), "2001:db8::100/64");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A daemon's virtual IP, on hosts in memory: it follows the lead, with the file's netmask.
+//! A daemon's virtual IP, on hosts in memory: it follows the lead, at its full length.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,14 +24,15 @@ fn ip() -> IpAddr {
 /// A daemon on a host of its own, as its file says.
 fn on_host(host: &Memory, url: &str, node: &str, netmask: u64) -> ManagerBuilder {
     let vip = VipConfig::new(ip(), "eth0").unwrap().with_netmask(netmask).unwrap();
-    let config = config(url, node).vip(vip).build().unwrap();
+    let config = config(url, node).vips([vip]).build().unwrap();
     let host = host.clone();
-    Manager::builder(config).vip_with(move |vip| worker(&host, vip, 1))
+    Manager::builder(config).vip_with(move |vips| worker(&host, vips, 1))
 }
 
-/// A worker on a host in memory that is given the configured address so many times.
-fn worker(host: &Memory, vip: &VipConfig, times: usize) -> Result<Worker, VipError> {
-    let (addresses, host) = (vec![vip.into(); times], host.clone());
+/// A worker on a host in memory that is given the configured addresses so many times.
+fn worker(host: &Memory, vips: &[VipConfig], times: usize) -> Result<Worker, VipError> {
+    let addresses = vips.iter().cycle().take(vips.len() * times).map(Into::into).collect();
+    let host = host.clone();
     Worker::start(Holder::with_backend(addresses, Policy::default(), Clock::boot(), host)?)
 }
 
@@ -50,7 +51,17 @@ on_both_servers!(the_virtual_ip_follows_the_leader_and_the_status_agrees, |versi
     let [op1, op2] = ["node-1", "node-2"].map(|name| operator(&url, name));
     eventually(PATIENCE, "the VIP on the first", || op1.status(LIMIT).unwrap().vip_held);
     assert!(a.has(ip()) && !b.has(ip()) && !op2.status(LIMIT).unwrap().vip_held);
-    assert_eq!(op1.status(LIMIT).unwrap().vip.as_deref(), Some("10.0.0.10/32"));
+    let status = op1.status(LIMIT).unwrap();
+    assert_eq!((status.vips[0].address.as_str(), status.vips[0].held), ("10.0.0.10/32", true));
+    assert_eq!((status.vip_link_up, status.problem), (Some(true), None));
+    a.set_running("eth0", false);
+    eventually(PATIENCE, "the link is shown", || {
+        op1.status(LIMIT).unwrap().vip_link_up == Some(false)
+    });
+    let problem = op1.status(LIMIT).unwrap().problem;
+    let down = "virtual IP 10.0.0.10/32 on eth0: the link of the interface is down";
+    assert_eq!(problem.as_deref(), Some(down));
+    a.set_running("eth0", true);
 
     // Removed before the lease is given back, so never on both.
     op1.demote(LIMIT).unwrap();
@@ -75,20 +86,22 @@ on_both_servers!(the_virtual_ip_follows_the_leader_and_the_status_agrees, |versi
     assert_eq!(calls, rest, "{lines:?}");
 });
 
-on_both_servers!(the_virtual_ip_has_the_configured_netmask, |version| {
-    let server = NatsServer::start(version);
-    for (netmask, prefix) in [(0, 24), (24, 24), (32, 32)] {
+#[test]
+fn the_netmask_is_shown_and_the_interface_has_the_address_alone() {
+    let server = NatsServer::start(Version::Newest);
+    for (netmask, shown) in [(0, "10.0.0.10/24"), (8, "10.0.0.10/8"), (32, "10.0.0.10/32")] {
         let host = host();
         let daemon = Daemon::start(on_host(&host, &server.url(), "node-1", netmask));
         daemon.leads();
         eventually(PATIENCE, "the VIP", || host.has(ip()));
         let mut look = host.clone();
         let assigned = look.find(ip(), None).unwrap();
-        assert_eq!(assigned.iter().map(|one| one.prefix).collect::<Vec<_>>(), [prefix]);
+        assert_eq!(assigned.iter().map(|one| one.prefix).collect::<Vec<_>>(), [32]);
+        assert_eq!(daemon.manager.status(LIMIT).unwrap().vips[0].address, shown);
         daemon.stop().unwrap();
         assert!(!host.has(ip()));
     }
-});
+}
 
 on_both_servers!(without_an_address_no_worker_is_made, |version| {
     let server = NatsServer::start(version);
@@ -96,7 +109,7 @@ on_both_servers!(without_an_address_no_worker_is_made, |version| {
     let daemon = Daemon::start(Manager::builder(config).vip_with(|_| panic!("there is no VIP")));
     daemon.leads();
     let status = daemon.manager.status(LIMIT).unwrap();
-    assert_eq!((status.role, status.vip_held, status.vip), (Role::Leader, false, None));
+    assert_eq!((status.role, status.vip_held, status.vips), (Role::Leader, false, Vec::new()));
 });
 
 #[test]
@@ -106,7 +119,7 @@ fn a_virtual_ip_that_cannot_be_held_keeps_the_daemon_from_starting() {
     let host = host();
     let memory = host.clone();
     let unfit = on_host(&host, &server.url(), "node-1", 0);
-    let unfit = unfit.vip_with(move |vip| worker(&memory, vip, 2));
+    let unfit = unfit.vip_with(move |vips| worker(&memory, vips, 2));
     let error = unfit.build().run(&never).unwrap_err();
     assert!(matches!(error, ManagerError::Vip(_)) && error.exit_code() == 1, "{error}");
     assert!(error.to_string().starts_with("virtual IP: "), "{error}");

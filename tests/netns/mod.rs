@@ -125,6 +125,13 @@ pub(crate) fn ip(arguments: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Makes two interfaces, `eth0` and `eth1`, joined and up.
+pub(crate) fn cable() {
+    ip("link add name eth0 type veth peer name eth1");
+    ip("link set eth0 up");
+    ip("link set eth1 up");
+}
+
 /// Runs many commands of `ip` in one process.
 pub(crate) fn ip_batch(commands: impl Iterator<Item = String>) {
     use std::io::Write;

@@ -1,25 +1,15 @@
 //! The holder against the real kernel, in network namespaces of its own.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use leasehold::clock::{Clock, Timestamp};
 use leasehold::config::VipConfig;
-use leasehold::store::memory::MemoryServer;
 use leasehold::vip::{
     Existing, Extension, Fault, Holder, Policy, VipError, VipEvent, VirtualAddress,
 };
-use leasehold::{Config, Node};
 use serde_json::Value;
 
-use crate::netns::{eventually, ip, isolated, shown, sysctl};
-
-/// Two interfaces, `eth0` and `eth1`, joined and up.
-fn cable() {
-    ip("link add name eth0 type veth peer name eth1");
-    ip("link set eth0 up");
-    ip("link set eth1 up");
-}
+use crate::netns::{cable, eventually, ip, isolated, shown, sysctl};
 
 fn ending_in(seconds: u64) -> Timestamp {
     Clock::boot().now() + Duration::from_secs(seconds)
@@ -97,16 +87,6 @@ fn requests_match_those_of_the_ip_command() {
         ),
         (address(V4), plain().permanent(), "10.0.0.10/32 noprefixroute"),
         (address(V6), plain().permanent(), "fd00::10/128 nodad noprefixroute"),
-        (
-            address(V4).with_prefix(24).unwrap(),
-            plain(),
-            "10.0.0.10/24 valid_lft 28 preferred_lft 28",
-        ),
-        (
-            address(V6).with_prefix(64).unwrap(),
-            plain(),
-            "fd00::10/64 nodad valid_lft 28 preferred_lft 28",
-        ),
     ];
     isolated(move || {
         cable();
@@ -341,26 +321,6 @@ fn a_missing_interface_is_an_error_until_it_exists() {
     });
 }
 
-/// Rule: no address of the interface may depend on ours. With a network's prefix it would: the
-/// second half shows what the default saves the user from.
-#[test]
-fn secondary_addresses_survive_the_removal_of_ours() {
-    isolated(|| {
-        cable();
-        sysctl("ipv4/conf/eth0/promote_secondaries", "0");
-        sysctl("ipv4/conf/all/promote_secondaries", "0");
-        let network = [address(V4).with_prefix(24).unwrap()];
-        for (addresses, survives) in [(&[address(V4)], true), (&network, false)] {
-            let mut holder = Holder::new(addresses.to_vec(), Policy::default()).unwrap();
-            holder.acquire(ending_in(30)).unwrap();
-            ip("addr add 10.0.0.1/24 dev eth0");
-            holder.release().unwrap();
-            assert_eq!(shown("10.0.0.1", "eth0").is_some(), survives);
-            ip("addr flush dev eth0");
-        }
-    });
-}
-
 #[test]
 fn an_address_refused_by_the_kernel_is_an_error_with_the_reason() {
     isolated(|| {
@@ -379,24 +339,6 @@ fn an_address_refused_by_the_kernel_is_an_error_with_the_reason() {
 }
 
 #[test]
-fn a_node_holds_its_configured_virtual_ip_while_it_leads() {
-    isolated(|| {
-        cable();
-        let vip = VipConfig::new(V4.parse().unwrap(), "eth0").unwrap().with_netmask(32).unwrap();
-        let config = Config::builder("orders", "node-1", ["localhost"]).vip(vip).build().unwrap();
-        let store = MemoryServer::new().connect(Clock::boot());
-        let node = Node::builder(config).store(store).start().unwrap();
-        let limit = Duration::from_secs(20);
-        node.wait_for_leadership(limit).unwrap();
-        eventually("the address is held", limit, || node.handle().holds_vip());
-        assert!(shown(V4, "eth0").is_some());
-        let handle = node.handle();
-        node.stop();
-        assert_eq!((shown(V4, "eth0"), handle.holds_vip()), (None, false));
-    });
-}
-
-#[test]
 fn removing_a_missing_address_is_no_error() {
     isolated(|| {
         cable();
@@ -411,13 +353,56 @@ fn removing_a_missing_address_is_no_error() {
 }
 
 #[test]
-fn an_interface_without_arp_can_hold_an_address() {
+fn on_the_loopback_interface_only_the_address_itself_becomes_local() {
     isolated(|| {
-        let here: IpAddr = V4.parse().unwrap();
-        let address = VirtualAddress::new(here, "lo").unwrap();
-        let mut holder = Holder::new(vec![address], Policy::default()).unwrap();
+        let vip = VipConfig::new(V4.parse().unwrap(), "lo").unwrap().with_netmask(24).unwrap();
+        let mut holder = Holder::new(vec![(&vip).into()], Policy::default()).unwrap();
         holder.acquire(ending_in(30)).unwrap();
         assert!(shown(V4, "lo").is_some());
+        let local = ip("route show table local");
+        let ours: Vec<_> = local.lines().filter(|line| line.contains("10.0.0")).collect();
+        assert!(ours.len() == 1 && ours[0].starts_with("local 10.0.0.10 dev lo"), "{local}");
+    });
+}
+
+#[test]
+fn an_address_of_the_loopback_interface_stays_where_that_is_allowed() {
+    isolated(|| {
+        cable();
+        for ip_text in [V4, V6] {
+            ip(&format!("addr add {} dev lo", cidr(ip_text)));
+            let before = (shown(ip_text, "lo"), ip("route get 10.0.0.10"));
+            let refused = fault(holder(&[ip_text]).acquire(ending_in(30)));
+            assert!(matches!(refused, Fault::AlreadyAssigned { interface: 1, .. }), "{refused}");
+            let allowed = vec![address(ip_text).allow_on_loopback()];
+            let mut holder = Holder::new(allowed, Policy::default()).unwrap();
+            assert_eq!(holder.sweep_stale().unwrap(), 0);
+            holder.acquire(ending_in(30)).unwrap();
+            assert!(refreshed(&holder.extend(ending_in(60))));
+            assert_valid(&shown(ip_text, "eth0").unwrap(), 56..=58);
+            holder.release().unwrap();
+            assert_eq!(shown(ip_text, "eth0"), None);
+            assert_eq!((shown(ip_text, "lo"), ip("route get 10.0.0.10")), before);
+        }
+    });
+}
+
+#[test]
+fn an_interface_is_found_by_an_alternative_name_of_any_length() {
+    isolated(|| {
+        cable();
+        let longest = "n".repeat(127);
+        for name in ["uplink", "uplink-of-the-second-rack", &longest] {
+            ip(&format!("link property add dev eth0 altname {name}"));
+            let address = VirtualAddress::new(V4.parse().unwrap(), name).unwrap();
+            let mut holder = Holder::new(vec![address], Policy::default()).unwrap();
+            holder.acquire(ending_in(30)).unwrap();
+            assert!(shown(V4, "eth0").is_some(), "{name}");
+            holder.release().unwrap();
+        }
+        let unknown = VirtualAddress::new(V4.parse().unwrap(), "uplink-of-the-third-rack").unwrap();
+        let mut holder = Holder::new(vec![unknown], Policy::default()).unwrap();
+        assert_eq!(fault(holder.acquire(ending_in(30))), Fault::NoSuchInterface);
     });
 }
 

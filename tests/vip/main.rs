@@ -13,6 +13,8 @@ mod support;
 mod cluster;
 mod kernel;
 mod network;
+mod node;
+mod others;
 mod process;
 
 /// What a child process of the cluster's test runs.

@@ -19,10 +19,17 @@ fn ending_in(seconds: u64) -> Timestamp {
 }
 
 fn holder_on(host: &Host, ip: IpAddr, policy: Policy) -> Holder {
-    host.run(move || {
-        let address = VirtualAddress::new(ip, "eth0").unwrap();
-        Holder::new(vec![address], policy).unwrap()
-    })
+    host.run(move || Holder::new(vec![on_eth0(ip)], policy).unwrap())
+}
+
+/// A holder that asks the network before it takes the address.
+fn probing_on(host: &Host, ip: IpAddr, wait: Duration) -> Holder {
+    let address = on_eth0(ip).probe(wait).unwrap();
+    host.run(move || Holder::new(vec![address], Policy::default()).unwrap())
+}
+
+fn on_eth0(ip: IpAddr) -> VirtualAddress {
+    VirtualAddress::new(ip, "eth0").unwrap()
 }
 
 fn acquire(host: &Host, mut holder: Holder) -> (Holder, Result<(), VipError>) {
@@ -119,10 +126,9 @@ fn a_probe_finds_the_host_that_has_the_address() {
         let [owner, other] = &lab.hosts;
         for ip_text in [V4, V6] {
             let ip: IpAddr = ip_text.parse().unwrap();
-            let probing = Policy::default().probe(Duration::from_secs(3)).unwrap();
             let (first, acquired) = acquire(owner, holder_on(owner, ip, Policy::default()));
             acquired.unwrap();
-            let (second, refused) = acquire(other, holder_on(other, ip, probing));
+            let (second, refused) = acquire(other, probing_on(other, ip, Duration::from_secs(3)));
             match refused {
                 Err(VipError::Address { fault: Fault::Conflict { mac }, .. }) => {
                     assert_eq!(mac.to_string(), owner.mac());
@@ -142,8 +148,7 @@ fn an_address_is_acquired_when_no_host_answers_the_probe() {
         let lab = Lab::<2>::new();
         for ip_text in [V4, V6] {
             let wait = Duration::from_millis(60);
-            let probing = Policy::default().probe(wait).unwrap();
-            let holder = holder_on(&lab.hosts[0], ip_text.parse().unwrap(), probing);
+            let holder = probing_on(&lab.hosts[0], ip_text.parse().unwrap(), wait);
             let start = std::time::Instant::now();
             let (_holder, acquired) = acquire(&lab.hosts[0], holder);
             acquired.unwrap();

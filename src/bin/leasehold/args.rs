@@ -121,15 +121,16 @@ pub(super) struct Init {
     /// A NATS credentials file
     #[arg(long, value_name = "FILE")]
     pub(super) credentials: Option<PathBuf>,
-    /// A virtual IP address for the leader
+    /// A virtual IP address for the leader; can be given several times
     #[arg(long, value_name = "IP", requires = "vip_interface")]
-    pub(super) vip_address: Option<String>,
-    /// Prefix length of the virtual IP; take 32, for IPv6 128 [default: 24, IPv6: 128]
+    pub(super) vip_address: Vec<String>,
+    /// Prefix length that status shows, once for all addresses or once for each; on the interface
+    /// an address always has its full length [default: 32, IPv6: 128]
     #[arg(long, value_name = "BITS", requires = "vip_address")]
-    pub(super) vip_netmask: Option<u64>,
-    /// Network interface of the virtual IP
+    pub(super) vip_netmask: Vec<u64>,
+    /// Network interface of the virtual IP, once for all addresses or once for each
     #[arg(long, value_name = "NAME", requires = "vip_address")]
-    pub(super) vip_interface: Option<String>,
+    pub(super) vip_interface: Vec<String>,
     /// Lease TTL: how long other nodes wait before they replace a dead leader; set --renew-interval
     /// as well, to a third of it [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration)]

@@ -1,5 +1,6 @@
 //! The operator's commands and their output.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use leasehold::Manager;
@@ -56,17 +57,38 @@ fn configuration(wanted: &args::Init) -> Result<Config, Failure> {
     if let Some(interval) = wanted.renew_interval {
         builder = builder.renew_interval(interval);
     }
-    if let (Some(address), Some(interface)) = (&wanted.vip_address, &wanted.vip_interface) {
-        let address = address.parse().map_err(|_| {
-            Failure::Usage(format!("vip.address: {address:?} is not a valid IP address"))
+    Ok(builder.vips(virtual_ips(wanted)?).build()?)
+}
+
+fn virtual_ips(wanted: &args::Init) -> Result<Vec<VipConfig>, Failure> {
+    let count = wanted.vip_address.len();
+    let interfaces = for_each_address("--vip-interface", &wanted.vip_interface, count)?;
+    let netmasks = for_each_address("--vip-netmask", &wanted.vip_netmask, count)?;
+    let vip = |(index, text): (usize, &String)| {
+        let address: IpAddr = text.parse().map_err(|_| {
+            Failure::Usage(format!("vip.address: {text:?} is not a valid IP address"))
         })?;
-        let vip = VipConfig::new(address, interface)?;
-        builder = builder.vip(match wanted.vip_netmask {
-            Some(bits) => vip.with_netmask(bits)?,
-            None => vip,
-        });
+        let interface = interfaces(index).map_or("", String::as_str);
+        let full_length = if address.is_ipv4() { 32 } else { 128 };
+        let netmask = netmasks(index).copied().unwrap_or(full_length);
+        Ok(VipConfig::new(address, interface)?.with_netmask(netmask)?)
+    };
+    wanted.vip_address.iter().enumerate().map(vip).collect()
+}
+
+/// The value of an option for each address: the option was given once for all, or once for each.
+fn for_each_address<'a, T>(
+    option: &str,
+    given: &'a [T],
+    count: usize,
+) -> Result<impl Fn(usize) -> Option<&'a T>, Failure> {
+    if given.len() > 1 && given.len() != count {
+        let counts = format!("found {} for {count} addresses", given.len());
+        let text =
+            format!("{option} must be given once for all addresses or once for each, {counts}");
+        return Err(Failure::Usage(text));
     }
-    Ok(builder.build()?)
+    Ok(move |index: usize| given.get(if given.len() == 1 { 0 } else { index }))
 }
 
 pub(super) fn status(args: &Args, which: &args::Status) -> Result<(), Failure> {
@@ -132,9 +154,10 @@ fn describe(status: &NodeStatus, view: Option<&NodeView>) -> String {
         ("leader", status.leader.clone().unwrap_or_else(|| "unknown".into())),
         ("epoch", status.epoch.to_string()),
     ];
-    if let Some(vip) = &status.vip {
-        let held = if status.vip_held { "held" } else { "not held" };
-        lines.push(("virtual IP", format!("{vip}, {held}")));
+    for vip in &status.vips {
+        let held = if vip.held { "held" } else { "not held" };
+        let link = if vip.link_up == Some(false) { ", link down" } else { "" };
+        lines.push(("virtual IP", format!("{} on {}, {held}{link}", vip.address, vip.interface)));
     }
     if let Some(left) = status.lease_remaining_ms {
         let (left, ttl) = (text::seconds(left), text::seconds(status.lease_ttl_ms));

@@ -95,13 +95,22 @@ table! {
 
     VIP_ADDRESS: "vip.address", Text(vip::check_address), "an IPv4 or IPv6 address", "none",
         "Virtual IP, which the node holds while it leads. Without it the section `vip` has no \
-         effect.";
+         effect. The section may be a list of 1 to 64 sections, for several addresses; there each \
+         needs an address.";
     VIP_NETMASK: "vip.netmask", Number(|n| matches!(n, 0..=128)),
         "a prefix length in bits (0 to 32 for IPv4, 0 to 128 for IPv6)", "24, for IPv6 128",
-        "Prefix length of the virtual IP.";
+        "Prefix length that status shows. On the interface the address always has its full \
+         length, and no route.";
     VIP_INTERFACE: "vip.interface", Text(vip::check_interface),
-        "1 to 15 printable ASCII characters without `/` and `:`", "none",
-        "Network interface of the virtual IP; required when `vip.address` is set.";
+        "1 to 127 printable ASCII characters without `/` and `:`", "none",
+        "Network interface of the virtual IP, by its name or an alternative name; required when \
+         `vip.address` is set.";
+    VIP_PROBE: "vip.probe", Flag, "true or false", "false",
+        "Ask the network for 300 ms whether another host has the address, before it is taken. If \
+         one has it, the node leads without the address and tries again with each renewal.";
+    VIP_LOOPBACK: "vip.allowOnLoopback", Flag, "true or false", "false",
+        "Accept that the address also stands on the loopback interface, as on the servers of a \
+         load balancer that routes directly.";
 
     LEASE_TTL: "election.leaseTtlMs", Number(|n| matches!(n, 103..=HOUR)),
         "milliseconds (103 to 3600000)", "10000",

@@ -29,7 +29,7 @@ fn samples(row: &Row) -> [Vec<Value>; 2] {
         "nats.apiPrefix" | "nats.inboxPrefix" => json!([["a", "a.b."], ["a..b", "a.>", "a b"]]),
         "nats.replicas" => json!([[1, 3, 5], [0, 2, 4, 6]]),
         "vip.address" => json!([["10.0.0.1", "fd00::1"], ["10.0.0", "127.0.0.1", "10.0.0.1/8"]]),
-        "vip.interface" => json!([["eth0"], ["eth0:1", "sixteen-bytes-xx"]]),
+        "vip.interface" => json!([["eth0", "x".repeat(127)], ["eth0:1", "x".repeat(128)]]),
         "election.meta" => json!([[0, false, "x", {"a": [null]}], ["x".repeat(4095)]]),
         _ => match row.kind {
             Kind::Flag => json!([[true, false], []]),
@@ -75,7 +75,7 @@ fn with_company(path: &'static str, value: Value) -> List {
         ("nats.tls.cert" | "nats.tls.key", _) => {
             vec![("nats.tls.cert", json!("/c")), ("nats.tls.key", json!("/k"))]
         }
-        ("vip.address" | "vip.netmask" | "vip.interface", _) => {
+        (vip, _) if vip.starts_with("vip.") => {
             vec![("vip.address", json!("fd00::1")), ("vip.interface", json!("eth0"))]
         }
         _ => Vec::new(),
@@ -147,10 +147,14 @@ fn by_methods(list: &List) -> Result<Config, ConfigError> {
             "nats.connectTimeoutMs" => builder.connect_timeout(time),
             "nats.reconnectWaitMs" => builder.reconnect_wait(time),
             "nats.startDisconnected" => builder.start_disconnected(flag),
-            "vip.address" | "vip.netmask" | "vip.interface" => {
+            vip if vip.starts_with("vip.") => {
                 let bits = value_at("vip.netmask").and_then(Value::as_u64).unwrap_or_default();
                 let vip = VipConfig::parse(text("vip.address"), text("vip.interface"))?;
-                builder.vip(vip.with_netmask(bits)?)
+                let (mut vip, flag) =
+                    (vip.with_netmask(bits)?, |path: &str| value_at(path) == Some(&json!(true)));
+                vip = if flag("vip.probe") { vip.with_probe() } else { vip };
+                vip = if flag("vip.allowOnLoopback") { vip.with_loopback() } else { vip };
+                builder.vips([vip])
             }
             "election.leaseTtlMs" => builder.lease_ttl(time),
             "election.renewIntervalMs" => builder.renew_interval(time),
@@ -220,6 +224,54 @@ fn every_row_is_refused_alike_by_its_path() {
             let expected = format!("{}: expected ", row.path);
             assert!(config.map_or_else(|e| e.to_string().starts_with(&expected), |_| fine));
         }
+    }
+}
+
+#[test]
+fn the_section_of_virtual_ips_may_be_a_list() {
+    let parse = |vip: &Value| {
+        let file = json!({
+            "clusterId": "c", "nodeId": "n", "nats": { "servers": ["h"] }, "vip": vip,
+        });
+        Config::from_json(&file.to_string())
+    };
+    let list = json!([
+        { "address": "10.0.0.1", "netmask": 32, "interface": "eth0", "probe": true },
+        { "address": "fd00::1", "interface": "eth1", "allowOnLoopback": true },
+    ]);
+    let config = parse(&list).unwrap();
+    let shown: Vec<_> = config.vips().iter().map(|v| (v.to_string(), v.interface())).collect();
+    assert_eq!(shown, [("10.0.0.1/32".into(), "eth0"), ("fd00::1/128".into(), "eth1")]);
+    assert!(config.vips()[0].probe() && config.vips()[1].allows_on_loopback());
+    assert_eq!(Config::from_json(&config.to_json()).unwrap(), config);
+    let by_methods = config.to_builder().vips(config.vips().to_vec()).build().unwrap();
+    assert_eq!(by_methods, config);
+    let mut builder = config.to_builder();
+    builder.set("vip", json!({ "address": "10.0.0.1", "interface": "eth0" })).unwrap();
+    let one = builder.build().unwrap();
+    assert_eq!(one.vips().len(), 1, "a section replaces the one before");
+    assert_eq!(config.changed_keys(&one), ["vip.netmask", "vip.probe", "vip"]);
+    builder = one.to_builder();
+    builder.set("vip", list.clone()).unwrap();
+    assert_eq!(builder.build().unwrap(), config);
+    assert_eq!(parse(&json!([])).unwrap().vips(), []);
+    let single = parse(&json!([list[0]])).unwrap();
+    assert_eq!(single, parse(&list[0]).unwrap());
+
+    let many: Vec<_> =
+        (1..=65).map(|n| json!({ "address": format!("10.0.0.{n}"), "interface": "x" })).collect();
+    let good = &list[0];
+    for (bad, message) in [
+        (json!([good, 5]), "vip[1]: expected an object, found a number"),
+        (json!([good, {}]), "vip[1].address is required"),
+        (json!([{ "address": "x", "interface": "e" }, good]), "vip[0].address is not a valid IP"),
+        (json!([good, { "address": "fd00::1" }]), "vip[1].interface is required when vip.addr"),
+        (json!([good, good]), "vip[1].address is 10.0.0.1, which is given twice"),
+        (json!([good, { "adress": "" }]), "vip[1].adress is not a known key"),
+        (json!(many), "vip has 65 entries, must have at most 64"),
+    ] {
+        let error = parse(&bad).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
     }
 }
 
