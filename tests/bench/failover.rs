@@ -5,6 +5,7 @@
 //! cargo bench --bench failover -- --busy 0,2,4 --rounds 20         # on a busy machine too
 //! cargo bench --bench failover -- --only step-down,stop --rounds 20
 //! cargo bench --bench failover -- --smallest-ttl                   # which TTL holds
+//! cargo bench --bench failover -- --stream-leader --server 2.15.1  # which timers hold with three
 //! ```
 //!
 //! The two clients are columns, measured in turn in the same run. `--busy` starts so many endless

@@ -13,6 +13,7 @@ mod report;
 mod smallest;
 mod start;
 mod stats;
+mod stream_leader;
 mod token;
 mod wake;
 mod witness;
@@ -132,6 +133,8 @@ pub(crate) fn run() {
         };
         if options.smallest_ttl {
             smallest::measure(&mut bench);
+        } else if options.stream_leader {
+            stream_leader::measure(&mut bench);
         } else {
             measure(&mut bench);
         }

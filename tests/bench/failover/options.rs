@@ -33,6 +33,7 @@ const PARTS: [(&str, Part); 8] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) smallest_ttl: bool,
+    pub(crate) stream_leader: bool,
     /// Empty for all.
     only: Vec<Part>,
     /// Endless loops beside, one run each.
@@ -53,6 +54,7 @@ impl Options {
     pub(crate) fn parse() -> Self {
         let mut options = Self {
             smallest_ttl: false,
+            stream_leader: false,
             only: Vec::new(),
             busy: vec![0],
             rounds: None,
@@ -73,7 +75,8 @@ impl Options {
     }
 
     pub(crate) fn wants(&self, part: Part) -> bool {
-        !self.smallest_ttl && (self.only.is_empty() || self.only.contains(&part))
+        let single = self.smallest_ttl || self.stream_leader;
+        !single && (self.only.is_empty() || self.only.contains(&part))
     }
 
     fn take(
@@ -92,6 +95,7 @@ impl Options {
             "--json" => self.json = true,
             "--guide" => self.guide = true,
             "--smallest-ttl" => self.smallest_ttl = true,
+            "--stream-leader" => self.stream_leader = true,
             "--only" => self.only = list(&value()?, part)?,
             "--busy" => self.busy = list(&value()?, number)?,
             "--rounds" => self.rounds = Some(number::<usize>(&value()?)?.max(1)),
