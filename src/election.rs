@@ -422,10 +422,13 @@ impl Election {
         self.end_overdue_phase(now);
     }
 
-    /// Makes a read due, at most one per request timeout: hints and notices can be forged.
+    /// Makes a read due, at most one per request timeout: hints and notices can be forged. The
+    /// first one of a term is due at once, as no notice has caused the reads from before the term.
     fn read_soon(&mut self, now: Timestamp) {
+        let first = self.term().is_some_and(|term| !term.was_read);
+        let last = self.view.last_read.filter(|_| !first);
         let spacing = self.settings.timing.request_timeout();
-        let spaced = self.view.last_read.map_or(now, |last| last + spacing);
+        let spaced = last.map_or(now, |last| last + spacing);
         self.schedule.read_by(spaced.max(now));
     }
 }
