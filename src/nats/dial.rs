@@ -20,7 +20,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::credentials::Credentials;
-use super::handshake::{Handshake, Hello, Step};
+use super::handshake::{Handshake, Hello, Step, describe};
 use super::wire::{Wire, WireError};
 use super::{tls, unreachable};
 use crate::clock::Timestamp;
@@ -478,7 +478,7 @@ impl Candidate {
                     handshake.tls_failed(&"the host is no name that a certificate can have")
                 })?;
                 let started = self.wire.start_tls(Arc::clone(&tls), name);
-                started.map_err(|error| handshake.tls_failed(&error))?;
+                started.map_err(|error| handshake.tls_failed(&describe(&error)))?;
                 let next = handshake.secured();
                 return self.follow(next, Some(&tls));
             }
