@@ -302,6 +302,8 @@ impl Election {
             StoreEvent::Hint => self.read_soon(now),
             StoreEvent::Connected { server } => self.on_connected(now, server),
             StoreEvent::Disconnected { error } => self.on_disconnected(now, error),
+            // Told when the other servers have failed as well.
+            StoreEvent::AttemptFailed { .. } => {}
             StoreEvent::Problem(error) => self.report_problem(error),
         }
     }

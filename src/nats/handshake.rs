@@ -307,7 +307,7 @@ impl Handshake {
     }
 
     pub(super) fn unreachable(&self, error: &dyn std::fmt::Display) -> StoreError {
-        unreachable(&self.settings, &format!("{}: {error}", self.server))
+        unreachable(&self.server, &error.to_string())
     }
 
     /// The error when the system gives no socket.
