@@ -173,14 +173,14 @@ impl Config {
         ConfigBuilder { settings: json::read(text)?, ..ConfigBuilder::default() }.build()
     }
 
-    /// Reads a configuration from a file of at most 1 MiB. Logs a warning when the file holds a
-    /// secret and every user may read it.
+    /// Reads a configuration from a file of at most 1 MiB of UTF-8, with a byte order mark or
+    /// without. Logs a warning when the file holds a secret and every user may read it.
     ///
     /// # Errors
     /// The file cannot be read, or as [`from_json`](Self::from_json), with the file's name.
     pub fn load(file: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let file = file.as_ref();
-        let text = file::read(file)
+        let text = file::read_text(file, MAX_FILE_BYTES)
             .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
         let config = Self::from_json(&text).map_err(|source| ConfigError::InFile {
             file: file.to_owned(),

@@ -302,6 +302,8 @@ impl Election {
             StoreEvent::Hint => self.read_soon(now),
             StoreEvent::Connected { server } => self.on_connected(now, server),
             StoreEvent::Disconnected { error } => self.on_disconnected(now, error),
+            // Told when the other servers have failed as well.
+            StoreEvent::AttemptFailed { .. } => {}
             StoreEvent::Problem(error) => self.report_problem(error),
         }
     }
@@ -422,10 +424,13 @@ impl Election {
         self.end_overdue_phase(now);
     }
 
-    /// Makes a read due, at most one per request timeout: hints and notices can be forged.
+    /// Makes a read due, at most one per request timeout: hints and notices can be forged. The
+    /// first one of a term is due at once, as no notice has caused the reads from before the term.
     fn read_soon(&mut self, now: Timestamp) {
+        let first = self.term().is_some_and(|term| !term.was_read);
+        let last = self.view.last_read.filter(|_| !first);
         let spacing = self.settings.timing.request_timeout();
-        let spaced = self.view.last_read.map_or(now, |last| last + spacing);
+        let spaced = last.map_or(now, |last| last + spacing);
         self.schedule.read_by(spaced.max(now));
     }
 }

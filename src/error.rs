@@ -28,11 +28,12 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum StoreError {
     /// No server could be reached. The node tries again. Check the addresses and the network.
-    #[error("no connection to {servers}: {reason}")]
+    #[error("no connection to {servers}{}", because(.reason))]
     Unreachable {
-        /// The configured servers, without secrets.
+        /// The servers, without secrets. After a round of several servers each of them is followed
+        /// by its reason, in brackets.
         servers: Arc<str>,
-        /// Why the last attempt failed.
+        /// Why; empty if `servers` says it.
         reason: Arc<str>,
     },
     /// The configuration names no server, as one for a store that needs none
@@ -107,6 +108,10 @@ pub enum StoreError {
     /// key, reset the fenced resources by hand, and start the nodes again.
     #[error("the record has the largest possible epoch; no term can follow it")]
     EpochsExhausted,
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
 /// Whether the system has run out of a resource, so that trying again at once does not help.
@@ -184,6 +189,12 @@ impl StoreError {
     #[cfg(feature = "_servers")]
     pub(crate) fn system(purpose: &str, error: &std::io::Error) -> Self {
         Self::System { purpose: purpose.into(), reason: error.to_string().into() }
+    }
+
+    /// Whether it needs an operator, and another server may still do: that may have other users,
+    /// another certificate, and JetStream.
+    pub(crate) fn is_of_one_server(&self) -> bool {
+        matches!(self, Self::Authentication { .. } | Self::Tls { .. } | Self::JetStream(_))
     }
 
     /// Whether waiting may help: a server may start, a response may come later. Other errors

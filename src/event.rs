@@ -81,9 +81,10 @@ pub enum Event {
         /// The address of the server, without secrets.
         server: String,
     },
-    /// The connection was lost, or a first one could not be made.
+    /// The connection was lost, or every server was tried and none can be used. The latter is told
+    /// once for an outage, and again only when a reason has changed.
     Disconnected {
-        /// Why.
+        /// Why; with several servers, the reason of each.
         error: StoreError,
     },
     /// Another process uses this node's id. At most one of the two leads. Give each process an id

@@ -28,6 +28,7 @@ pub(crate) mod message;
 mod nats_client;
 #[cfg(feature = "_servers")]
 mod parser;
+mod round;
 mod server_error;
 #[cfg(feature = "_servers")]
 mod tls;
@@ -42,7 +43,7 @@ pub(crate) mod bytes;
 pub(crate) use server_error::PermissionViolation;
 
 use crate::clock::Clock;
-use crate::config::connection::ConnectionSettings;
+use crate::config::connection::{ConnectionSettings, ServerAddress};
 use crate::error::StoreError;
 use crate::text::excerpt;
 use transport::{ConnectionOptions, Transport};
@@ -63,9 +64,9 @@ fn transport(
     {
         let reason =
             "this program was built without a transport: the feature direct or nats-client";
-        let error = unreachable(&settings, reason);
-        drop((settings, options, clock));
-        Err(error)
+        let servers: Vec<_> = settings.servers.iter().map(ToString::to_string).collect();
+        drop((options, clock));
+        Err(StoreError::Unreachable { servers: servers.join(", ").into(), reason: reason.into() })
     }
 }
 
@@ -77,8 +78,7 @@ fn new_inbox(prefix: &str) -> String {
     format!("{prefix}.{:032x}", u128::from_be_bytes(bits))
 }
 
-/// The error that names all servers.
-fn unreachable(settings: &ConnectionSettings, reason: &str) -> StoreError {
-    let servers: Vec<_> = settings.servers.iter().map(ToString::to_string).collect();
-    StoreError::Unreachable { servers: servers.join(", ").into(), reason: excerpt(reason).into() }
+/// The error of an attempt to connect to a server.
+fn unreachable(server: &ServerAddress, reason: &str) -> StoreError {
+    StoreError::Unreachable { servers: server.to_string().into(), reason: excerpt(reason).into() }
 }

@@ -389,6 +389,7 @@ fn store_is_readable(input: &Input) -> Option<Result<(), StoreError>> {
         StoreEvent::Completed { outcome: Outcome::Read(_) | Outcome::NoBucket, .. } => Some(Ok(())),
         StoreEvent::Completed { outcome: Outcome::Failed(error), .. }
         | StoreEvent::Disconnected { error }
+        | StoreEvent::AttemptFailed { error }
         | StoreEvent::Problem(error) => Some(Err(error.clone())),
         _ => None,
     }

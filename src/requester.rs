@@ -56,7 +56,8 @@ impl Requester {
     /// Connects within `timeout`.
     ///
     /// # Errors
-    /// That of the last attempt to connect; at once when waiting cannot help.
+    /// That of the last round of the servers, or of those that were tried; at once when waiting
+    /// cannot help.
     pub(crate) fn connect(
         settings: &ConnectionSettings,
         timeout: Duration,
@@ -87,18 +88,21 @@ impl Requester {
     }
 
     fn connected(&mut self, until: Timestamp) -> Result<(), StoreError> {
-        let mut problem = StoreError::TimedOut;
+        let mut problem = None;
         // Waiting events are old. The present state of the connection is looked at last.
         loop {
             match self.connection.next() {
                 Some(ConnectionEvent::Disconnected { error }) if !error.may_pass() => {
                     return Err(error);
                 }
-                Some(ConnectionEvent::Disconnected { error }) => problem = error,
+                Some(ConnectionEvent::Disconnected { error }) => problem = Some(error),
                 Some(_) => {}
                 None if self.connection.ready().is_ok() => return Ok(()),
                 None if self.connection.wait(until) => {}
-                None => return Err(problem),
+                None => {
+                    let error = problem.or_else(|| self.connection.take_failures());
+                    return Err(error.unwrap_or(StoreError::TimedOut));
+                }
             }
         }
     }

@@ -346,9 +346,16 @@ pub enum StoreEvent {
         /// The server, without secrets.
         server: String,
     },
-    /// The connection has ended, or an attempt to connect has failed (repeated for each attempt).
+    /// The connection has ended, or every server was tried and none can be used. Repeated for each
+    /// such round.
     Disconnected {
-        /// Why.
+        /// Why. The same in each round, as long as the reasons are the same.
+        error: StoreError,
+    },
+    /// Some servers were tried and cannot be used; others are still to be tried. Only a start that
+    /// waits takes note of it. A store with one server has no such event.
+    AttemptFailed {
+        /// Why, for each server since the last `Disconnected`.
         error: StoreError,
     },
     /// A problem that belongs to no request, for example a denied permission.

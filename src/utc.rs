@@ -13,6 +13,13 @@ pub fn rfc3339(at: SystemTime) -> String {
     humantime::format_rfc3339_micros(at).to_string()
 }
 
+/// The same without fractions of a second.
+#[cfg(feature = "_servers")]
+pub(crate) fn rfc3339_seconds(at: SystemTime) -> String {
+    let at = at.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST);
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
 /// Milliseconds since the beginning of 1970.
 #[must_use]
 pub fn unix_millis() -> u64 {

@@ -64,11 +64,15 @@ pub enum Auth {
     Token(Secret),
     /// The seed of a user nkey (`SU…`); it signs the server's nonce.
     NkeySeed(Secret),
-    /// A credentials file (JWT and seed), as `nsc` writes it. Read again for each connection.
+    /// A credentials file (JWT and seed), as `nsc` writes it. Read again for each connection. In a
+    /// built configuration the path is absolute.
     CredentialsFile(PathBuf),
 }
 
 /// Transport security.
+///
+/// A relative path is one of the current folder of the moment at which the configuration is built,
+/// which makes it absolute. A file that is saved has the path as it was given.
 ///
 /// ```
 /// use leasehold::config::{Config, Tls};

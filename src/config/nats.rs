@@ -6,8 +6,8 @@ use super::connection::{Auth, ConnectionSettings, Secret, Tls, TransportChoice};
 use super::error::{ConfigError, quoted};
 use super::options::{
     API_PREFIX, CLUSTER_ID, CONNECT_TIMEOUT, CREDENTIALS, DOMAIN, INBOX_PREFIX, NKEY, NKEY_FILE,
-    NODE_ID, PASSWORD, RECONNECT_WAIT, TLS_CA, TLS_CERT, TLS_FIRST, TLS_KEY, TLS_REQUIRED, TOKEN,
-    TRANSPORT, USER,
+    NODE_ID, PASSWORD, RECONNECT_WAIT, Row, TLS_CA, TLS_CERT, TLS_FIRST, TLS_KEY, TLS_REQUIRED,
+    TOKEN, TRANSPORT, USER,
 };
 use super::settings::Settings;
 use super::{file, servers};
@@ -15,15 +15,14 @@ use super::{file, servers};
 /// How to reach the servers, from settings that were checked. Reads the file of an nkey's seed.
 pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, ConfigError> {
     let id = |row| settings.required_text(row);
-    let path = |row| settings.text(row).map(PathBuf::from);
     Ok(ConnectionSettings {
         servers: settings.servers().map_or(Ok(Vec::new()), servers::parse_all)?,
         tls: Tls {
             required: settings.flag(&TLS_REQUIRED),
             handshake_first: settings.flag(&TLS_FIRST),
-            ca_file: path(&TLS_CA),
-            cert_file: path(&TLS_CERT),
-            key_file: path(&TLS_KEY),
+            ca_file: named_file(settings, &TLS_CA)?,
+            cert_file: named_file(settings, &TLS_CERT)?,
+            key_file: named_file(settings, &TLS_KEY)?,
         },
         transport: settings.text(&TRANSPORT).and_then(TransportChoice::of).unwrap_or_default(),
         api_prefix: api_prefix(settings),
@@ -36,6 +35,18 @@ pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, Conf
     })
 }
 
+/// The file that a setting names. A relative path is one of the current folder of this moment: a
+/// daemon may change to another folder before it connects again.
+fn named_file(settings: &Settings, row: &Row) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(file) = settings.text(row) else { return Ok(None) };
+    std::path::absolute(file).map(Some).map_err(|why| {
+        let file = quoted(file);
+        let problem =
+            format!("is {file}, must be absolute, as the current folder is unknown: {why}");
+        ConfigError::invalid(row.path, problem)
+    })
+}
+
 fn auth(settings: &Settings) -> Result<Auth, ConfigError> {
     let user = settings.text(&USER).zip(settings.secret(&PASSWORD));
     let user = user.map(|(user, password)| Auth::UserPassword {
@@ -44,7 +55,7 @@ fn auth(settings: &Settings) -> Result<Auth, ConfigError> {
     });
     let token = settings.secret(&TOKEN).cloned().map(Auth::Token);
     let seed = settings.secret(&NKEY).cloned().map(Auth::NkeySeed);
-    let file = settings.text(&CREDENTIALS).map(|file| Auth::CredentialsFile(file.into()));
+    let file = named_file(settings, &CREDENTIALS)?.map(Auth::CredentialsFile);
     match settings.text(&NKEY_FILE) {
         Some(file) => seed_in(file),
         None => Ok(user.or(token).or(seed).or(file).unwrap_or_default()),
@@ -56,7 +67,7 @@ fn seed_in(file: &str) -> Result<Auth, ConfigError> {
         let problem = format!("names {}, which cannot be read: {why}", quoted(file));
         ConfigError::invalid(NKEY_FILE.path, problem)
     };
-    let text = file::read(file.as_ref()).map_err(unreadable)?;
+    let text = file::read_text(file.as_ref(), file::MAX_FILE_BYTES).map_err(unreadable)?;
     check_seed(NKEY_FILE.path, text.trim())?;
     Ok(Auth::NkeySeed(Secret::new(text.trim())))
 }

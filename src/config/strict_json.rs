@@ -7,11 +7,12 @@ use serde_json::{Map, Value};
 
 use super::error::{ConfigError, quoted};
 
-/// Reads a text.
+/// Reads a text, with a byte order mark or without.
 ///
 /// # Errors
 /// [`ConfigError::Syntax`] says what is wrong and where; of the text it quotes keys only.
 pub(crate) fn parse(text: &str) -> Result<Value, ConfigError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let strict: serde_json::Result<Strict> = serde_json::from_str(text);
     strict
         .map(|Strict(value)| value)
@@ -89,5 +90,6 @@ mod tests {
         }
         let fine = r#"{"a":{"a":[null,true,-1,1.5,"x"]},"b":{"a":{}}}"#;
         assert_eq!(parse(fine).unwrap(), serde_json::from_str::<Value>(fine).unwrap());
+        assert_eq!(parse(&format!("\u{feff}{fine}\r\n")).unwrap(), parse(fine).unwrap());
     }
 }

@@ -229,6 +229,27 @@ fn a_path_must_be_text_that_the_file_can_hold() {
 }
 
 #[test]
+fn relative_paths_are_absolute_in_a_built_configuration_and_saved_as_they_were_given() {
+    let tls = Tls {
+        ca_file: Some("tls/ca.pem".into()),
+        cert_file: Some("./node.pem".into()),
+        key_file: Some("/etc/node.key".into()),
+        ..Tls::default()
+    };
+    let config = builder().tls(tls).credentials_file("node.creds").build().unwrap();
+    let folder = std::env::current_dir().unwrap();
+    assert_eq!(config.auth(), &Auth::CredentialsFile(folder.join("node.creds")));
+    let files = [&config.tls().ca_file, &config.tls().cert_file, &config.tls().key_file];
+    let wanted = [folder.join("tls/ca.pem"), folder.join("node.pem"), "/etc/node.key".into()];
+    assert_eq!(files.map(|file| file.clone().unwrap()), wanted);
+    let saved = config.to_json();
+    for given in ["tls/ca.pem", "./node.pem", "/etc/node.key", "node.creds"] {
+        assert!(saved.contains(&format!("{given:?}")), "{saved}");
+    }
+    assert_eq!(Config::from_json(&saved).unwrap(), config);
+}
+
+#[test]
 fn a_section_that_is_set_by_its_key_replaces_the_one_before() {
     let mut builder = builder().replicas(3).token("t").cooldown(ms(7)).lease_ttl(ms(20_000));
     builder.set("nats", json!({ "servers": ["h"], "replicas": 5 })).unwrap();

@@ -40,6 +40,8 @@ pub(super) struct Term {
     pub(super) revision: u64,
     pub(super) deadline: Timestamp,
     pub(super) renew_at: Timestamp,
+    /// A read was answered since the term began.
+    pub(super) was_read: bool,
 }
 
 /// Why and how a term that is still held comes to its end.

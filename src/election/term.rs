@@ -105,7 +105,7 @@ impl Election {
         // more, and the record of this term must not be released before the term ends.
         self.leftover.to_release = None;
         self.cell.begin(epoch, until);
-        let term = Term { epoch, revision, deadline: until, renew_at };
+        let term = Term { epoch, revision, deadline: until, renew_at, was_read: false };
         self.phase = Phase::Holding { term, resignation: None };
         self.counters.terms += 1;
         self.out.changes.push(Change::BecameLeader(epoch));
@@ -178,6 +178,9 @@ impl Election {
     }
 
     fn check_term(&mut self, now: Timestamp, verdict: ReadVerdict) {
+        if let Some(term) = self.term_mut() {
+            term.was_read = true;
+        }
         match verdict {
             ReadVerdict::NewIncarnation => return self.lose(now, Cause::BucketReplaced),
             ReadVerdict::WentBack => return self.lose(now, Cause::StoreWentBack),

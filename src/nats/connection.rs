@@ -19,7 +19,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::connector::Connector;
+use super::connector::{Attempted, Connector};
 use super::message::Headers;
 use super::server_error::is_about_credentials;
 pub(crate) use super::transport::{ConnectionEvent, ConnectionOptions};
@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     requests: u64,
     /// The server's last error, and when it came, for the case that the connection ends.
     last_error: Option<(Timestamp, String)>,
+    /// An attempt to connect has failed, and [`failures`](Self::take_failures) were not taken since.
+    failed: bool,
 }
 
 impl Connection {
@@ -87,6 +89,7 @@ impl Connection {
             changes: VecDeque::new(),
             requests: 0,
             last_error: None,
+            failed: false,
         };
         connection.connect();
         Ok(connection)
@@ -162,6 +165,12 @@ impl Connection {
         self.outbox.push_back(message);
         self.flush();
         Ok(())
+    }
+
+    /// The error of the servers that were tried since the last [`ConnectionEvent::Disconnected`], if
+    /// one of them has failed since the last call. Others are still to be tried.
+    pub(crate) fn take_failures(&mut self) -> Option<StoreError> {
+        std::mem::take(&mut self.failed).then(|| self.connector.failures())?
     }
 
     /// Responses are expected until `until`.
@@ -282,18 +291,20 @@ impl Connection {
     fn connect(&mut self) {
         let (wanted, replacement) = (self.wants_connection(), self.peer.is_some());
         match self.connector.poll(&mut *self.transport, wanted, replacement) {
-            Some(Ok(peer)) => {
+            Some(Attempted::Connected(peer)) => {
                 self.end(Some("the server is shutting down (lame duck mode)"));
                 self.last_error = None;
                 let server = peer.server.clone();
                 self.changes.push_back(ConnectionEvent::Connected { server });
                 self.peer = Some(peer);
             }
-            Some(Err(error)) if self.peer.is_none() => {
+            // While another connection stands, failed attempts make no difference.
+            Some(_) if self.peer.is_some() => {}
+            Some(Attempted::Failed) => self.failed = true,
+            Some(Attempted::RoundFailed(error)) => {
                 self.changes.push_back(ConnectionEvent::Disconnected { error });
             }
-            // While another connection stands, a failed attempt makes no difference.
-            Some(Err(_)) | None => {}
+            None => {}
         }
     }
 

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use super::round::Round;
 use super::transport::{Peer, Transport};
 use super::unreachable;
 use crate::clock::{Clock, Timestamp};
@@ -33,6 +34,16 @@ enum State {
     Closed,
 }
 
+/// What came of an attempt.
+#[derive(Debug)]
+pub(super) enum Attempted {
+    Connected(Peer),
+    /// It failed, and other servers of the round are still to be tried.
+    Failed,
+    /// It failed, and so have all other servers since the round began.
+    RoundFailed(StoreError),
+}
+
 /// See the [module](self).
 pub(super) struct Connector {
     settings: ConnectionSettings,
@@ -42,6 +53,7 @@ pub(super) struct Connector {
     turn: usize,
     /// Failures in a row.
     failures: u32,
+    round: Round,
     connected_at: Timestamp,
     /// The last connection has not been followed by another attempt yet.
     fresh: bool,
@@ -55,6 +67,7 @@ impl Connector {
             state: State::Idle { not_before: Timestamp::ZERO },
             turn: 0,
             failures: 0,
+            round: Round::default(),
             connected_at: Timestamp::ZERO,
             fresh: false,
         }
@@ -67,20 +80,21 @@ impl Connector {
         transport: &mut dyn Transport,
         wanted: bool,
         replacement: bool,
-    ) -> Option<Result<Peer, StoreError>> {
+    ) -> Option<Attempted> {
         let now = self.clock.now();
         match self.state {
             State::Trying { give_up_at } => match transport.finished(now) {
-                Some(result) => Some(self.finished(result, now)),
+                Some(Ok(peer)) => Some(self.connected(peer, now)),
+                Some(Err(error)) => Some(self.attempt_failed(error)),
                 None if now >= give_up_at => {
                     transport.give_up();
-                    self.failed();
-                    Some(Err(unreachable(&self.settings, "no result in time")))
+                    let server = self.settings.servers.get(self.turn)?;
+                    Some(self.attempt_failed(unreachable(server, "no result in time")))
                 }
                 None => None,
             },
             State::Idle { not_before } if wanted && now >= not_before => {
-                self.start(transport, now, replacement).map(Err)
+                self.start(transport, now, replacement)
             }
             State::Idle { .. } | State::Closed => None,
         }
@@ -91,7 +105,7 @@ impl Connector {
         transport: &mut dyn Transport,
         now: Timestamp,
         replacement: bool,
-    ) -> Option<StoreError> {
+    ) -> Option<Attempted> {
         if replacement && self.servers() == 1 {
             // There is no other server; this one will close the connection.
             self.state = State::Idle { not_before: now + Duration::from_secs(1) };
@@ -106,8 +120,7 @@ impl Connector {
         let timeout = self.attempt_timeout();
         let server = self.settings.servers.get(self.turn)?;
         if let Err(error) = transport.connect(server, timeout, now) {
-            self.failed();
-            return Some(error);
+            return Some(self.attempt_failed(error));
         }
         self.state = State::Trying { give_up_at: now + timeout + GRACE };
         None
@@ -124,19 +137,24 @@ impl Connector {
         u32::try_from(self.settings.servers.len()).unwrap_or(u32::MAX)
     }
 
-    fn finished(
-        &mut self,
-        result: Result<Peer, StoreError>,
-        now: Timestamp,
-    ) -> Result<Peer, StoreError> {
-        if result.is_ok() {
-            self.connected_at = now;
-            self.fresh = true;
-            self.state = State::Idle { not_before: Timestamp::ZERO };
-        } else {
-            self.failed();
-        }
-        result
+    fn connected(&mut self, peer: Peer, now: Timestamp) -> Attempted {
+        self.connected_at = now;
+        self.fresh = true;
+        self.state = State::Idle { not_before: Timestamp::ZERO };
+        self.round.end();
+        Attempted::Connected(peer)
+    }
+
+    fn attempt_failed(&mut self, error: StoreError) -> Attempted {
+        log::debug!(connection = self.settings.name.as_str(); "{error}");
+        let round = self.round.failed(self.turn, error, &self.settings.servers);
+        self.failed();
+        round.map_or(Attempted::Failed, Attempted::RoundFailed)
+    }
+
+    /// What is known of the servers that failed since the last round ended.
+    pub(super) fn failures(&self) -> Option<StoreError> {
+        self.round.summary(&self.settings.servers)
     }
 
     /// Takes note of the end of the last connection: it is the next server's turn.
@@ -203,4 +221,145 @@ fn random_half() -> f64 {
     // Without random bits the pauses are the shortest, which is allowed.
     let _ = getrandom::fill(&mut bits);
     f64::from(u16::from_le_bytes(bits)) / f64::from(u16::MAX) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::transport::{Incoming, Outgoing, Sent};
+    use super::*;
+    use crate::config::Config;
+    use crate::config::connection::ServerAddress;
+    use crate::wait::Waker;
+
+    /// Servers that refuse every connection, but for that of one attempt.
+    #[derive(Default)]
+    struct Refusing {
+        trying: Option<String>,
+        /// The servers that were tried.
+        tried: Vec<String>,
+        succeed: Option<usize>,
+    }
+
+    impl Transport for Refusing {
+        fn connect(
+            &mut self,
+            server: &ServerAddress,
+            _timeout: Duration,
+            _now: Timestamp,
+        ) -> Result<(), StoreError> {
+            self.trying = Some(server.to_string());
+            Ok(())
+        }
+
+        fn give_up(&mut self) {
+            self.trying = None;
+        }
+
+        fn finished(&mut self, _now: Timestamp) -> Option<Result<Peer, StoreError>> {
+            let server = self.trying.take()?;
+            self.tried.push(server.clone());
+            if self.succeed == Some(self.tried.len()) {
+                let inbox_prefix = "_INBOX".to_owned();
+                return Some(Ok(Peer { server, version: Default::default(), inbox_prefix }));
+            }
+            let servers = server.into();
+            Some(Err(StoreError::Unreachable { servers, reason: "refused".into() }))
+        }
+
+        fn next(&mut self, _now: Timestamp) -> Option<Incoming> {
+            None
+        }
+
+        fn send(&mut self, _message: &Outgoing) -> Sent {
+            Sent::Closed
+        }
+
+        fn set_hints(&mut self, _subject: &str) {}
+
+        fn is_leaving(&self) -> bool {
+            false
+        }
+
+        fn disconnect(&mut self, _now: Timestamp) {}
+
+        fn waker(&self) -> Waker {
+            Waker::new(|| {})
+        }
+
+        fn look(&mut self) {}
+
+        fn take_wake(&mut self) -> bool {
+            false
+        }
+
+        fn next_at(&self, _now: Timestamp) -> Option<Timestamp> {
+            None
+        }
+
+        fn wait(&mut self, _at_most: Duration) {}
+
+        fn close(&mut self, _until: Timestamp) {}
+    }
+
+    struct Scene {
+        clock: Clock,
+        connector: Connector,
+        transport: Refusing,
+    }
+
+    impl Scene {
+        fn new(servers: &[&str]) -> Self {
+            let config = Config::new("c", "n", servers.to_vec()).unwrap();
+            let clock = Clock::manual(Timestamp::ZERO);
+            let connector = Connector::new(config.connection().clone(), clock.clone());
+            Self { clock, connector, transport: Refusing::default() }
+        }
+
+        /// The errors of rounds in the next `attempts` attempts.
+        fn rounds(&mut self, attempts: usize) -> Vec<String> {
+            let (mut rounds, until) = (Vec::new(), self.transport.tried.len() + attempts);
+            while self.transport.tried.len() < until {
+                match self.connector.poll(&mut self.transport, true, false) {
+                    Some(Attempted::RoundFailed(error)) => rounds.push(error.to_string()),
+                    Some(Attempted::Connected(_)) => self.connector.lost(),
+                    Some(Attempted::Failed) | None => {}
+                }
+                let next = self.connector.next_at(true).unwrap_or(Timestamp::ZERO);
+                self.clock.advance(next.since(self.clock.now()).min(Duration::from_secs(1)));
+            }
+            rounds
+        }
+    }
+
+    const ALL: &str = "no connection to nats://a:4222 (refused), nats://b:4222 (refused), \
+                       nats://c:4222 (refused)";
+
+    #[test]
+    fn a_round_of_the_list_has_one_error_which_stays_the_same() {
+        let mut scene = Scene::new(&["a", "b", "c"]);
+        assert_eq!(scene.rounds(2), [""; 0]);
+        assert_eq!(scene.connector.failures().unwrap().to_string().matches("refused").count(), 2);
+        assert_eq!(scene.rounds(28), [ALL; 10]);
+        let turns = scene
+            .transport
+            .tried
+            .chunks(3)
+            .all(|round| round == ["nats://a:4222", "nats://b:4222", "nats://c:4222"]);
+        assert!(turns, "{:?}", scene.transport.tried);
+    }
+
+    /// The round begins at another server then.
+    #[test]
+    fn the_error_after_a_connection_names_every_server_in_the_same_order() {
+        let mut scene = Scene::new(&["a", "b", "c"]);
+        scene.transport.succeed = Some(2);
+        assert_eq!(scene.rounds(2), [""; 0]);
+        assert_eq!(scene.rounds(9), [ALL; 3]);
+    }
+
+    #[test]
+    fn one_server_has_an_error_for_each_attempt() {
+        let mut scene = Scene::new(&["a"]);
+        assert_eq!(scene.rounds(3), ["no connection to nats://a:4222: refused"; 3]);
+    }
 }

@@ -1,7 +1,6 @@
 //! Credentials, read for each attempt to connect.
 
 use std::fmt;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,11 +10,11 @@ use nkeys::KeyPair;
 use serde_json::{Map, Value};
 
 use crate::config::connection::{Auth, ConnectionSettings, Secret, ServerAddress};
-use crate::config::file::open;
+use crate::config::file::read_text;
 use crate::error::StoreError;
 
 /// A credentials file is a few kilobytes.
-const MAX_CREDENTIALS_BYTES: u64 = 64 * 1024;
+const MAX_CREDENTIALS_BYTES: usize = 64 * 1024;
 
 /// Credentials, ready for use. No `Debug` output shows a secret.
 #[derive(Clone)]
@@ -48,8 +47,9 @@ impl Credentials {
             }
             Auth::Token(token) => Ok(Self::Token(token.clone())),
             Auth::NkeySeed(seed) => key_pair(seed.expose()).map(Self::Nkey).map_err(unusable),
-            Auth::CredentialsFile(path) => read_credentials(path)
-                .map_err(|reason| unusable(format!("{}: {reason}", path.display()))),
+            Auth::CredentialsFile(path) => read_credentials(path).map_err(|reason| {
+                unusable(format!("nats.credentials: {}: {reason}", path.display()))
+            }),
         }
     }
 
@@ -89,10 +89,7 @@ fn key_pair(seed: &str) -> Result<Arc<KeyPair>, String> {
 }
 
 fn read_credentials(path: &Path) -> Result<Credentials, String> {
-    let mut text = String::new();
-    open(path)
-        .and_then(|file| file.take(MAX_CREDENTIALS_BYTES).read_to_string(&mut text))
-        .map_err(|error| error.to_string())?;
+    let text = read_text(path, MAX_CREDENTIALS_BYTES).map_err(|error| error.to_string())?;
     let mut blocks = blocks(&text);
     let jwt = blocks.next().ok_or("no JWT in it")?;
     let seed = blocks.next().ok_or("no nkey seed in it")?;

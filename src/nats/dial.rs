@@ -20,7 +20,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::credentials::Credentials;
-use super::handshake::{Handshake, Hello, Step};
+use super::handshake::{Handshake, Hello, Step, describe};
 use super::wire::{Wire, WireError};
 use super::{tls, unreachable};
 use crate::clock::Timestamp;
@@ -163,9 +163,8 @@ impl Dialer {
             }
             _ => {
                 let server = server.clone();
-                dial.preparing = Some(self.on_thread(move |settings| {
-                    let addresses = resolve(settings, &server)?;
-                    prepare(settings, &server, addresses)
+                dial.preparing = Some(self.on_thread(server, |settings, server| {
+                    prepare(settings, server, resolve(server)?)
                 })?);
             }
         }
@@ -175,17 +174,18 @@ impl Dialer {
     /// Prepares TLS for a server that turned out to want it.
     fn prepare_tls(&self, server: &ServerAddress) -> Result<Preparing, StoreError> {
         let server = ServerAddress { tls: true, ..server.clone() };
-        self.on_thread(move |settings| prepare(settings, &server, VecDeque::new()))
+        self.on_thread(server, |settings, server| prepare(settings, server, VecDeque::new()))
     }
 
     fn on_thread(
         &self,
-        prepare: impl FnOnce(&ConnectionSettings) -> Result<Prepared, StoreError> + Send + 'static,
+        server: ServerAddress,
+        prepare: fn(&ConnectionSettings, &ServerAddress) -> Result<Prepared, StoreError>,
     ) -> Result<Preparing, StoreError> {
         let most = MAX_HELPERS + self.settings.servers.len();
         if Arc::strong_count(&self.helpers.running) > most {
             return Err(unreachable(
-                &self.settings,
+                &server,
                 "earlier threads that resolve names and read files have not ended yet",
             ));
         }
@@ -194,7 +194,7 @@ impl Dialer {
         let (waker, running) = (Arc::clone(&self.waker), Arc::clone(&self.helpers.running));
         let work = move || {
             // The attempt may be over.
-            let _ = sender.send(prepare(&settings));
+            let _ = sender.send(prepare(&settings, &server));
             drop(sender);
             let _ = waker.wake();
             drop(running);
@@ -211,12 +211,8 @@ fn reads_files(settings: &ConnectionSettings, server: &ServerAddress) -> bool {
     settings.tls.required || server.tls || matches!(auth, Auth::CredentialsFile(_))
 }
 
-fn resolve(
-    settings: &ConnectionSettings,
-    server: &ServerAddress,
-) -> Result<VecDeque<SocketAddr>, StoreError> {
-    let failed =
-        |reason: &dyn std::fmt::Display| Err(unreachable(settings, &format!("{server}: {reason}")));
+fn resolve(server: &ServerAddress) -> Result<VecDeque<SocketAddr>, StoreError> {
+    let failed = |reason: &dyn std::fmt::Display| Err(unreachable(server, &reason.to_string()));
     match (server.host.as_str(), server.port).to_socket_addrs() {
         Ok(addresses) => {
             let mut addresses: VecDeque<_> = addresses.collect();
@@ -312,7 +308,7 @@ impl Dial {
                 return Some(Err(self.last_error.take().unwrap_or(StoreError::TimedOut)));
             }
             if now >= self.deadline {
-                return Some(Err(self.late(&dialer.settings)));
+                return Some(Err(self.late()));
             }
             if !self.candidates.is_empty() && now < self.next_at {
                 return None;
@@ -418,12 +414,11 @@ impl Dial {
     }
 
     /// The error when the time is over.
-    fn late(&mut self, settings: &ConnectionSettings) -> StoreError {
+    fn late(&mut self) -> StoreError {
         let silent = io::Error::from(ErrorKind::TimedOut);
         let silent = || self.candidates.first().map(|candidate| candidate.ended(&silent));
-        self.last_error.take().or_else(silent).unwrap_or_else(|| {
-            unreachable(settings, &format!("{}: the name was not resolved in time", self.server))
-        })
+        let error = self.last_error.take().or_else(silent);
+        error.unwrap_or_else(|| unreachable(&self.server, "the name was not resolved in time"))
     }
 }
 
@@ -478,7 +473,7 @@ impl Candidate {
                     handshake.tls_failed(&"the host is no name that a certificate can have")
                 })?;
                 let started = self.wire.start_tls(Arc::clone(&tls), name);
-                started.map_err(|error| handshake.tls_failed(&error))?;
+                started.map_err(|error| handshake.tls_failed(&describe(&error)))?;
                 let next = handshake.secured();
                 return self.follow(next, Some(&tls));
             }

@@ -14,6 +14,7 @@ use super::credentials::Credentials;
 use super::message::Message;
 use super::parser::{Operation, ParseError};
 use super::server_error::{PermissionViolation, is_about_credentials};
+use super::tls::explain;
 use super::unreachable;
 use super::version::Version;
 use crate::config::connection::{ConnectionSettings, ServerAddress};
@@ -182,24 +183,35 @@ impl Handshake {
         if self.info.ldm && self.settings.servers.len() > 1 {
             return Err(self.unreachable(&"the server is shutting down (lame duck mode)"));
         }
-        if self.secure || !self.wants_tls()? {
+        if self.secure || !self.makes_tls()? {
             return Ok(self.log_in());
         }
         self.state = State::Tls;
         Ok(Step::StartTls)
     }
 
-    fn wants_tls(&self) -> Result<bool, StoreError> {
+    /// Whether TLS is to be made after INFO.
+    fn makes_tls(&self) -> Result<bool, StoreError> {
         let Info { tls_required, tls_available, tls_verify, .. } = self.info;
-        let wanted = self.settings.tls.required || self.server.tls;
+        let wanted = self.wants_tls();
         if wanted && !tls_required && !tls_available {
-            return Err(self.tls_failed(&"the server does not offer it"));
+            return Err(self.tls_failed(
+                &"it does not offer it: configure tls there, or use nats:// and unset \
+                  nats.tls.required",
+            ));
         }
         let wanted = wanted || tls_required;
         if wanted && tls_verify && self.settings.tls.cert_file.is_none() {
-            return Err(self.tls_failed(&"the server demands a client certificate"));
+            return Err(self.tls_failed(
+                &"it demands a client certificate: set nats.tls.cert and nats.tls.key",
+            ));
         }
         Ok(wanted)
+    }
+
+    /// Whether the configuration wants TLS, whatever the server says.
+    fn wants_tls(&self) -> bool {
+        self.settings.tls.required || self.server.tls
     }
 
     fn log_in(&mut self) -> Step {
@@ -261,23 +273,27 @@ impl Handshake {
     /// `making_tls` says whether TLS was being made.
     pub(super) fn ended(&self, error: &io::Error, making_tls: bool) -> StoreError {
         let reason = describe(error);
-        if making_tls {
+        if making_tls || tls_error(error).is_some() {
             return self.tls_failed(&reason);
         }
-        // With TLS 1.3, the alert about a refused client certificate arrives only now, if the end
-        // of the connection does not overtake it.
-        let refused =
-            error.kind() == ErrorKind::InvalidData || (self.info.tls_verify && !is_timeout(error));
         match self.state {
-            State::Info if !self.secure => self.unreachable(&format!(
-                "no INFO: {reason}; if it wants TLS first (handshake_first), set \
-                 nats.tls.handshakeFirst"
-            )),
-            State::Info => self.unreachable(&format!("no INFO: {reason}")),
-            _ if self.secure && refused => {
-                self.tls_failed(&format!("no response to our certificate: {reason}"))
-            }
+            State::Info if self.secure => self.unreachable(&format!("no INFO: {reason}")),
+            State::Info => self.unreachable(&format!("no INFO: {reason}; {}", self.tls_first())),
+            // With TLS 1.3, the alert about a refused client certificate arrives only now, if the
+            // end of the connection does not overtake it.
+            _ if self.secure && self.info.tls_verify && !is_timeout(error) => self.tls_failed(
+                &format!("{reason} instead of accepting the client certificate, nats.tls.cert"),
+            ),
             _ => self.unreachable(&format!("no response to CONNECT: {reason}")),
+        }
+    }
+
+    /// Why a server may say nothing.
+    fn tls_first(&self) -> &'static str {
+        if self.wants_tls() {
+            "if it has handshake_first, set nats.tls.handshakeFirst"
+        } else {
+            "perhaps it is no NATS server, or wants TLS first (nats.tls.handshakeFirst)"
         }
     }
 
@@ -291,7 +307,7 @@ impl Handshake {
     }
 
     pub(super) fn unreachable(&self, error: &dyn std::fmt::Display) -> StoreError {
-        unreachable(&self.settings, &format!("{}: {error}", self.server))
+        unreachable(&self.server, &error.to_string())
     }
 
     /// The error when the system gives no socket.
@@ -315,8 +331,15 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 /// An I/O error for people.
-fn describe(error: &io::Error) -> String {
+pub(super) fn describe(error: &io::Error) -> String {
+    if let Some(error) = tls_error(error) {
+        return explain(error);
+    }
     match error.kind() {
         _ if is_timeout(error) => "it stayed silent".into(),
         ErrorKind::UnexpectedEof => "it closed the connection".into(),

@@ -153,7 +153,7 @@ impl Transport for CrateTransport {
         let attempts = if rare { MAX_CLIENTS } else { MAX_ATTEMPTS };
         if busy(&self.setup.attempts, attempts) || busy(&self.setup.clients, MAX_CLIENTS) {
             let reason = "earlier connections have not ended yet";
-            return Err(unreachable(&self.setup.settings, reason));
+            return Err(unreachable(server, reason));
         }
         self.number += 1;
         self.last_attempt = now;

@@ -146,7 +146,7 @@ impl Incoming {
 pub(crate) enum ConnectionEvent {
     /// There is a connection, and the server has processed its subscriptions.
     Connected { server: String },
-    /// The connection has ended, or an attempt to connect has failed.
+    /// The connection has ended, or a round has failed: an attempt to connect to each server.
     Disconnected { error: StoreError },
     /// A response to the request of that number.
     Response { request: u64, message: Message },

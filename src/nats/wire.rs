@@ -196,12 +196,15 @@ impl Wire {
                 return Ok(None);
             }
             match self.read() {
-                Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
+                Ok(Some(0)) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
                 Ok(count) => {
-                    self.unread = 0..count;
+                    self.unread = 0..count.unwrap_or(0);
                     self.read_since += usize::from(self.broken.is_some());
                     if self.read_since > MAX_READS {
                         return self.broken.take().map_or(Ok(None), |error| Err(error.into()));
+                    }
+                    if count.is_none() {
+                        return Ok(None);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -214,17 +217,19 @@ impl Wire {
         Ok(None)
     }
 
-    fn read(&mut self) -> io::Result<usize> {
+    /// How many bytes were read. `None` after much that was nothing but messages of TLS itself; more
+    /// may have arrived.
+    fn read(&mut self) -> io::Result<Option<usize>> {
         let Some(tls) = &mut self.tls else {
-            return retry(|| self.socket.read(&mut self.input));
+            return retry(|| self.socket.read(&mut self.input)).map(Some);
         };
-        loop {
+        for _ in 0..MAX_READS {
             match tls.reader().read(&mut self.input) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return result,
+                result => return result.map(Some),
             }
             if retry(|| tls.read_tls(&mut self.socket))? == 0 {
-                return Ok(0);
+                return Ok(Some(0));
             }
             let processed = tls.process_new_packets();
             // An answer of the handshake, or an alert.
@@ -236,6 +241,7 @@ impl Wire {
                 }
             }
         }
+        Ok(None)
     }
 
     /// Tells the server that nothing more is sent.
@@ -263,5 +269,81 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream as StdStream};
+    use std::thread::{self, JoinHandle};
+
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{RootCertStore, ServerConfig, ServerConnection};
+
+    use super::*;
+
+    /// Messages of TLS that carry nothing: many more bytes than are read in a row.
+    const TICKETS: usize = 2_000;
+
+    /// A server that makes TLS, sends tickets, and then PING. The thread ends when all is sent.
+    fn server_with_tickets() -> (StdStream, CertificateDer<'static>, JoinHandle<StdStream>) {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = pair.cert.der().clone();
+        let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
+        let provider = rustls::crypto::ring::default_provider().into();
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        config.send_tls13_tickets = TICKETS;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        let thread = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut tls = ServerConnection::new(Arc::new(config)).unwrap();
+            while tls.is_handshaking() {
+                tls.complete_io(&mut socket).unwrap();
+            }
+            tls.writer().write_all(b"PING\r\n").unwrap();
+            while tls.wants_write() {
+                tls.write_tls(&mut socket).unwrap();
+            }
+            socket
+        });
+        (client, certificate, thread)
+    }
+
+    /// Else a server could keep the caller from its deadline for as long as it sends them.
+    #[test]
+    fn messages_of_tls_without_data_do_not_keep_the_caller() {
+        let (client, certificate, server) = server_with_tickets();
+        client.set_nonblocking(true).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let provider = rustls::crypto::ring::default_provider().into();
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut wire = Wire::new(TcpStream::from_std(client));
+        wire.start_tls(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+        while wire.is_making_tls() {
+            assert_eq!(wire.next().unwrap(), None);
+            wire.readable = true;
+        }
+        let _socket = server.join().expect("all is sent");
+        let mut pauses = 0;
+        let operation = loop {
+            match wire.next().unwrap() {
+                Some(operation) => break operation,
+                None => pauses += usize::from(!wire.is_idle()),
+            }
+            wire.readable = true;
+        };
+        assert_eq!(operation, Operation::Ping);
+        assert!(pauses > 0);
     }
 }

@@ -73,6 +73,10 @@ impl RenewalTask {
             match readable.recv_timeout(until.since(clock.now())) {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) if error.may_pass() => {
+                    // A server that may come is waited for, whatever the others say.
+                    if matches!(error, StoreError::Unreachable { .. }) {
+                        refusals = 0;
+                    }
                     // What an operator must put right is worth more.
                     if problem.may_pass() {
                         problem = error;
@@ -80,7 +84,7 @@ impl RenewalTask {
                 }
                 Ok(Err(error)) => {
                     refusals += 1;
-                    if !is_of_one_server(&error) || refusals >= servers {
+                    if !error.is_of_one_server() || refusals >= servers {
                         return Err(StartError::Store(error));
                     }
                     problem = error;
@@ -139,15 +143,6 @@ fn settings(config: &Config, session: SessionId, observer: bool) -> Settings {
         observer,
         meta: config.meta().cloned(),
     }
-}
-
-/// Whether another server may have another answer: it may have other users, another certificate,
-/// and JetStream.
-fn is_of_one_server(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Authentication { .. } | StoreError::Tls { .. } | StoreError::JetStream(_)
-    )
 }
 
 /// The error of a start during which no server reported anything.

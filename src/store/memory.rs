@@ -119,7 +119,9 @@ impl MemoryServer {
         self.lock().requests
     }
 
-    /// Puts a delete marker on the key, as a person with a command line does.
+    /// Puts a delete marker on the key, as a person with a command line does. The notice makes the
+    /// leader read at once, and the read ends its term. After a forged notice, the next one is read
+    /// a request timeout later.
     pub fn delete_key(&self) {
         self.lock().overwrite(Content::Marker);
     }

@@ -98,8 +98,8 @@ pub struct NatsStore {
 impl NatsStore {
     /// Starts to connect in the background and returns at once.
     ///
-    /// The outcome comes out of [`poll`](Store::poll): `Connected`, or `Disconnected` after each
-    /// attempt that failed. `clock` times pauses and waits.
+    /// The outcome comes out of [`poll`](Store::poll): `Connected`, or `Disconnected` after each round
+    /// of the servers that failed. `clock` times pauses and waits.
     ///
     /// # Errors
     /// [`StoreError::NoServers`] when the settings name none; [`StoreError::System`] when the
@@ -132,7 +132,10 @@ impl NatsStore {
     /// that does not answer: a member that is cut off from its cluster does that for ever. One that
     /// has no JetStream is given up at once.
     fn next(&mut self) -> Option<StoreEvent> {
-        let event = self.record.next()?;
+        let Some(event) = self.record.next() else {
+            let error = self.connection.take_failures()?;
+            return Some(StoreEvent::AttemptFailed { error });
+        };
         if matches!(event, StoreEvent::Connected { .. }) {
             // Perhaps another server.
             self.useless_since = None;

@@ -332,10 +332,12 @@ mod on_disk {
     fn texts_that_are_no_configuration_are_refused() {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("cluster.json");
-        let cases: [(&[u8], &str); 6] = [
+        let cases: [(&[u8], &str); 8] = [
             (b"", "not valid JSON: EOF"),
             (b"not valid json", "not valid JSON: expected"),
-            (b"\xff\xfe{}", "UTF-8"),
+            (b"\xff\xfe{\0}\0", "it is UTF-16, must be UTF-8"),
+            (b"{\0}\0", "it is UTF-16, must be UTF-8"),
+            (b"{\xff}", "it is not valid UTF-8"),
             (&vec![b' '; MAX_FILE_BYTES + 1], "longer than 1048576 bytes"),
             (&vec![b'['; MAX_FILE_BYTES], "recursion limit"),
             (b"{} {}", "trailing characters"),
@@ -345,6 +347,27 @@ mod on_disk {
             let message = Config::load(&file).unwrap_err().to_string();
             assert!(message.contains(reason) && message.contains("cluster.json"), "{message}");
         }
+    }
+
+    /// As editors on Windows write them.
+    #[test]
+    fn a_byte_order_mark_and_carriage_returns_are_no_part_of_a_file() {
+        let folder = TempDir::new().unwrap();
+        let file = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            fs::write(&file, format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
+            file
+        };
+        let seed = format!("SU{}", "A".repeat(56));
+        let builder = plain().nkey_file(file("node.nk", &format!("{seed}\n")));
+        let config = builder.build().unwrap();
+        let Auth::NkeySeed(read) = config.auth() else { panic!("{config:?}") };
+        assert_eq!(read.expose(), seed);
+        assert_eq!(Config::load(file("cluster.json", &config.to_json())).unwrap(), config);
+        assert_eq!(Config::from_json(&format!("\u{feff}{}", config.to_json())).unwrap(), config);
+        fs::write(folder.path().join("node.nk"), b"\xff\xfeS\0U\0").unwrap();
+        let refused = config.to_builder().build().unwrap_err().to_string();
+        assert!(refused.ends_with("cannot be read: it is UTF-16, must be UTF-8"), "{refused}");
     }
 
     #[test]

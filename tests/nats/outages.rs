@@ -1,10 +1,14 @@
 //! Outages that a term survives: reset connections, a slow link, a restart of the server. The fault
 //! matrix has those that end it; a hanging server is here.
 
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use leasehold::config::ConfigBuilder;
+use leasehold::{Config, Event, Node};
 
 use crate::nodes::{Nodes, PATIENCE, config};
 use crate::support::proxy::{Direction, Proxy};
@@ -86,6 +90,40 @@ on_both_servers!(a_term_survives_a_restart_of_the_server, |version| {
     assert!(nodes[0].leads());
     assert_eq!((nodes[0].told("lost"), &nodes[0].status()["epoch"]), (0, &1.into()));
 });
+
+/// A server that closes every connection, and how many it has closed.
+fn closing_server() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("nats://{}", listener.local_addr().expect("an address"));
+    let closed = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&closed);
+    // Ends with the process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            drop(stream);
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (url, closed)
+}
+
+#[test]
+fn an_outage_of_all_servers_is_told_once_and_names_each() {
+    let servers = [(); 3].map(|()| closing_server());
+    let urls = servers.each_ref().map(|(url, _)| url.clone());
+    let config = Config::builder("orders", "a", urls.clone())
+        .start_disconnected(true)
+        .reconnect_wait(Duration::from_millis(10));
+    let node = Node::start(config.build().expect("valid")).expect("it starts anyway");
+    let rounds = || servers.iter().map(|(_, closed)| closed.load(Ordering::SeqCst)).min();
+    eventually(PATIENCE, "ten rounds", || rounds() >= Some(10));
+    let told: Vec<_> = std::iter::from_fn(|| node.events().try_next()).collect();
+    let [Event::Disconnected { error }] = &told[..] else { panic!("{told:?}") };
+    let error = error.to_string();
+    for url in &urls {
+        assert!(error.contains(&format!("{url} (no INFO: it closed the connection")), "{error}");
+    }
+}
 
 on_both_servers!(a_hanging_server_costs_only_the_term, |version| {
     let server = NatsServer::start(version);

@@ -13,7 +13,7 @@ use crate::support::port::Port;
 use crate::support::proxy::Proxy;
 use crate::support::server::NatsServer;
 use crate::support::version::Version;
-use crate::support::wait::eventually_some;
+use crate::support::wait::{eventually, eventually_some};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The time that a loaded machine may add to a bound.
@@ -133,6 +133,28 @@ fn leads_with_the_second(first: &str, second: &NatsServer) {
 on_both_servers!(a_server_that_refuses_the_credentials_is_passed_over, |version| {
     let first = NatsServer::builder(version).user("ada", "secret").start();
     leads_with_the_second(&first.url(), &NatsServer::start(version));
+});
+
+on_both_servers!(servers_that_all_refuse_are_all_named, |version| {
+    let servers = [(); 3].map(|()| NatsServer::builder(version).user("ada", "secret").start());
+    let urls = servers.each_ref().map(NatsServer::url);
+    let named = urls.each_ref().map(String::as_str);
+    let parts = [&named[..], &["refused the credentials: Authorization Violation"]].concat();
+    assert_refused(config(&urls[0]).servers(urls.clone()), &parts);
+});
+
+on_both_servers!(a_start_waits_for_a_server_that_may_come_beside_one_that_refuses, |version| {
+    let first = NatsServer::builder(version).user("ada", "secret").start();
+    let mut second = NatsServer::builder(version).prepare();
+    let config = Config::builder("orders", "a", [first.url(), second.url()])
+        .connect_timeout(PATIENCE)
+        .build();
+    let start = std::thread::spawn(|| Node::start(config.expect("valid")));
+    let refusals = || first.log().matches("uthentication error").count();
+    eventually(PATIENCE, "a second round", || refusals() >= 3 || start.is_finished());
+    second.launch();
+    let node = start.join().expect("no panic").expect("the second one can be used");
+    node.wait_for_leadership(PATIENCE).expect("alone");
 });
 
 on_both_servers!(a_server_without_jetstream_is_left_for_the_next, |version| {

@@ -115,6 +115,21 @@ fn a_leader_behind_a_cut_link_is_replaced_after_the_ttl_and_not_before() {
     assert_eq!(first.leader().as_deref(), Some("second"));
 }
 
+/// However young the term is.
+#[test]
+fn a_deleted_record_ends_the_term_without_any_time_passing() {
+    let cluster = Cluster::new();
+    let node = cluster.start("first");
+    let token = node.leadership().expect("alone");
+    cluster.server.delete_key();
+    cluster.server.settle();
+    assert!(!token.is_valid());
+    let deleted =
+        |event: &Event| matches!(event, Event::LostLeadership { cause: Cause::Deleted, .. });
+    assert!(events(&node).iter().any(deleted));
+    assert_eq!(cluster.clock.now(), Timestamp::ZERO);
+}
+
 /// Each round hands messages between the threads of both nodes. All of it is over when `settle`
 /// returns.
 #[test]

@@ -1,28 +1,25 @@
-//! Authentication, right and wrong, in each way that NATS has; TLS; permissions.
+//! Authentication, right and wrong, in each way that NATS has; permissions.
 
 use std::fs;
-use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use leasehold::config::{ConfigBuilder, Tls, TransportChoice};
+use leasehold::config::ConfigBuilder;
 use leasehold::error::StoreError;
-use leasehold::store::{Outcome, Request, StoreEvent};
+use leasehold::store::{Outcome, Request};
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
 use crate::driver::{CLUSTER, Driver, PATIENCE, SILENCE, on_nats};
-use crate::support::proxy::Proxy;
 use crate::support::server::NatsServer;
-use crate::support::tls::Certificates;
 use crate::support::version::Version;
-use crate::support::wait::eventually;
 
 /// Connects with `set`, and shows that it works.
 #[track_caller]
-fn works(server: &NatsServer, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) {
+pub(crate) fn works(server: &NatsServer, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) {
     let mut driver = on_nats(&[server.url()], set);
     driver.wait_connected();
     driver.create();
@@ -31,7 +28,7 @@ fn works(server: &NatsServer, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) 
 
 /// Fails to connect with `set`; returns why.
 #[track_caller]
-fn refused(url: &str, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> StoreError {
+pub(crate) fn refused(url: &str, set: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> StoreError {
     let mut driver = on_nats(&[url.to_owned()], set);
     let begun = Instant::now();
     let error = driver.wait_disconnected();
@@ -159,101 +156,25 @@ on_both_servers!(a_credentials_file_is_read_for_every_connection, |version| {
     driver.create();
 });
 
-fn trusting(certificates: &Certificates) -> Tls {
-    Tls { ca_file: Some(certificates.authority()), ..Tls::default() }
-}
-
-fn with_certificate(certificates: &Certificates) -> Tls {
-    Tls {
-        cert_file: Some(certificates.client_certificate()),
-        key_file: Some(certificates.client_key()),
-        ..trusting(certificates)
-    }
-}
-
-#[track_caller]
-fn is_tls(error: &StoreError) {
-    assert!(matches!(error, StoreError::Tls { .. }), "{error:?}");
-}
-
-on_both_servers!(tls_with_a_private_authority, |version| {
-    let certificates = Certificates::new();
-    let server = NatsServer::builder(version).tls(&certificates).start();
-    works(&server, |config| config.tls(trusting(&certificates)));
-    // Neither the system's authorities nor a stranger's have signed it.
-    is_tls(&refused(&server.url(), |config| config));
-    is_tls(&refused(&server.url(), |config| config.tls(trusting(&Certificates::new()))));
+// As editors on Windows write it.
+on_both_servers!(a_credentials_file_with_a_byte_order_mark_and_carriage_returns, |version| {
+    let (server, contents) = server_of_an_operator(version);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("user.creds");
+    fs::write(&file, &contents).expect("written");
+    as_on_windows(&file);
+    works(&server, |config| config.credentials_file(&file));
+    let utf16: Vec<u8> = contents.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(&file, utf16).expect("written");
+    let error = refused(&server.url(), |config| config.credentials_file(&file)).to_string();
+    let named = error.contains("nats.credentials: ") && error.contains("user.creds");
+    assert!(named && error.contains("it is UTF-16, must be UTF-8"), "{error}");
 });
 
-on_both_servers!(tls_with_a_client_certificate, |version| {
-    let certificates = Certificates::new();
-    let server = NatsServer::builder(version).tls_with_client_certificate(&certificates).start();
-    works(&server, |config| config.tls(with_certificate(&certificates)));
-    is_tls(&refused(&server.url(), |config| config.tls(trusting(&certificates))));
-});
-
-on_both_servers!(required_tls_is_never_skipped, |version| {
-    let server = NatsServer::start(version);
-    let required = Tls { required: true, ..Tls::default() };
-    is_tls(&refused(&server.url(), |config| config.tls(required)));
-    is_tls(&refused(&server.url().replace("nats://", "tls://"), |config| config));
-});
-
-on_both_servers!(many_requests_pass_over_tls, |version| {
-    let certificates = Certificates::new();
-    let server = NatsServer::builder(version).tls(&certificates).start();
-    let mut driver = on_nats(&[server.url()], |config| config.tls(trusting(&certificates)));
-    driver.wait_connected();
-    driver.create();
-    let mut revision = driver.stored(0, "x");
-    for _ in 0..100 {
-        revision = driver.stored(revision, &"y".repeat(4000));
-    }
-    assert_eq!(driver.read().last_seq, revision);
-});
-
-#[test]
-fn tls_before_the_first_message() {
-    let certificates = Certificates::new();
-    let first = format!("tls {{ {} handshake_first: true }}", certificates.server_config());
-    let mut server = NatsServer::builder(Version::Newest).config(&first).prepare();
-    server.launch();
-    eventually(PATIENCE, "the server to listen", || TcpStream::connect(server.address()).is_ok());
-    let tls = Tls { handshake_first: true, ..trusting(&certificates) };
-    let with = |config: ConfigBuilder| config.transport(TransportChoice::Direct).tls(tls.clone());
-    works(&server, with);
-    let error =
-        refused(&server.url(), |config| with(config).transport(TransportChoice::NatsClient));
-    is_tls(&error);
-    assert!(error.to_string().contains("nats.tls.handshakeFirst does not work"), "{error}");
-    for transport in [TransportChoice::Direct, TransportChoice::NatsClient] {
-        let error = refused(&server.url(), |config| config.transport(transport));
-        assert!(error.to_string().contains("set nats.tls.handshakeFirst"), "{error}");
-    }
-}
-
-/// More than the socket and the buffers of TLS take: nothing is sent twice, and nothing is lost.
-#[test]
-fn requests_wait_for_a_full_socket_over_tls() {
-    let certificates = Certificates::new();
-    let server = NatsServer::builder(Version::Newest).tls(&certificates).start();
-    let proxy = Proxy::start(server.address());
-    let mut driver = on_nats(&[proxy.url()], |config| {
-        config.tls(trusting(&certificates)).transport(TransportChoice::Direct)
-    });
-    driver.wait_connected();
-    driver.create();
-    proxy.freeze();
-    // Fewer than a store remembers, and more bytes than fit on the way.
-    let text = "x".repeat(16_000);
-    let tickets = [(); 200].map(|()| driver.submit(crate::driver::write(0, None, &text)));
-    proxy.thaw();
-    let outcomes = tickets.map(|ticket| driver.outcome(ticket));
-    let stored = outcomes.iter().filter(|one| matches!(one, Outcome::Stored { .. })).count();
-    let lost = outcomes.iter().filter(|one| matches!(one, Outcome::LostRace)).count();
-    assert_eq!((stored, lost), (1, 199));
-    let ended = |event: &StoreEvent| matches!(event, StoreEvent::Disconnected { .. });
-    assert!(!driver.seen.iter().any(ended), "{:?}", driver.seen);
+/// Writes the file again as editors on Windows do.
+pub(crate) fn as_on_windows(file: &Path) {
+    let text = fs::read_to_string(file).expect("readable").replace("\r\n", "\n");
+    fs::write(file, format!("\u{feff}{}", text.replace('\n', "\r\n"))).expect("written");
 }
 
 /// A user with all permissions except those that `deny` names.

@@ -15,3 +15,4 @@ mod link;
 mod names;
 mod nats;
 mod suite;
+mod tls;

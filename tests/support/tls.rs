@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 /// PEM files that vanish with this value.
@@ -20,15 +20,45 @@ impl Certificates {
 
     /// The same for a server with these names.
     pub fn of_server(names: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let certificates = Self { folder };
+        Self::with(names, |_| {})
+    }
+
+    /// The same for a server whose certificate is valid from the beginning of one year to that of
+    /// another.
+    pub fn of_years(from: i32, to: i32) -> Self {
+        Self::with(&["localhost", "127.0.0.1"], |params| {
+            (params.not_before, params.not_after) =
+                (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        })
+    }
+
+    /// A server on loopback whose certificate is its own authority, as `openssl req -x509` makes it.
+    pub fn self_signed() -> Self {
+        let certificates = Self::empty();
+        let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+        let mut params = CertificateParams::new(names).expect("plain names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = new_key();
+        let certificate = params.self_signed(&key).expect("a signature");
+        certificates.write("ca.pem", &certificate.pem());
+        certificates.write("server.pem", &certificate.pem());
+        certificates.write("server-key.pem", &key.serialize_pem());
+        certificates
+    }
+
+    fn with(names: &[&str], change: impl Fn(&mut CertificateParams)) -> Self {
+        let certificates = Self::empty();
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, new_key()).expect("an authority");
         certificates.write("ca.pem", &authority.pem());
-        certificates.issue("server", names, &authority);
-        certificates.issue("client", &["client"], &authority);
+        certificates.issue("server", names, &authority, change);
+        certificates.issue("client", &["client"], &authority, |_| {});
         certificates
+    }
+
+    fn empty() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
     /// The authority's certificate.
@@ -53,10 +83,17 @@ impl Certificates {
         format!("cert_file: {certificate}, key_file: {key}, ca_file: {authority},")
     }
 
-    fn issue(&self, name: &str, names: &[&str], authority: &CertifiedIssuer<'_, KeyPair>) {
+    fn issue(
+        &self,
+        name: &str,
+        names: &[&str],
+        authority: &CertifiedIssuer<'_, KeyPair>,
+        change: impl Fn(&mut CertificateParams),
+    ) {
         let names = names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let key = new_key();
-        let params = CertificateParams::new(names).expect("plain names");
+        let mut params = CertificateParams::new(names).expect("plain names");
+        change(&mut params);
         let certificate = params.signed_by(&key, authority).expect("a signature");
         self.write(&format!("{name}.pem"), &certificate.pem());
         self.write(&format!("{name}-key.pem"), &key.serialize_pem());

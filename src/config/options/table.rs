@@ -60,7 +60,7 @@ table! {
         "Make TLS before the server's first message, for servers that are configured with \
          `handshake_first`. Only with the transport `direct`.";
     TLS_CA: "nats.tls.ca", PATH, "path of a file", "the system's",
-        "PEM file of the certificate authorities to trust.";
+        "PEM file of the certificate authorities to trust, or of the servers' own certificates.";
     TLS_CERT: "nats.tls.cert", PATH, "path of a file", "none",
         "PEM file of the client certificate; goes with `nats.tls.key`.";
     TLS_KEY: "nats.tls.key", PATH, "path of a file", "none",

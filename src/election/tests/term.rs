@@ -37,6 +37,32 @@ fn an_acknowledgement_after_the_deadline_does_not_revive_the_term() {
     assert_eq!(node.lost(), Some(&Cause::Expired));
 }
 
+/// The reads before the term answer no notice. Later reads are spaced, as notices can be forged.
+#[test]
+fn the_first_notice_in_a_term_is_read_at_once_and_the_next_after_a_request_timeout() {
+    let mut node = TestNode::leading();
+    let begun = node.now;
+    node.notice(9, &held("forger", 3, 7, 1));
+    assert!(node.is_reading());
+    node.answer_read(snapshot(Some(entry(1, &held("me", 1, 1, 4)))));
+    node.store(StoreEvent::Disconnected { error: StoreError::TimedOut });
+    node.store(StoreEvent::Connected { server: "here".into() });
+    node.answer_read(snapshot(Some(entry(1, &held("me", 1, 1, 4)))));
+    node.command = None;
+    node.notice(10, &held("forger", 3, 7, 2));
+    assert_eq!((node.command.clone(), node.wake_at), (None, begun + secs(1)));
+    assert!(node.leads());
+}
+
+#[test]
+fn a_key_that_is_deleted_as_the_term_begins_ends_it_at_once() {
+    let mut node = TestNode::leading();
+    let marker = || Entry { revision: 2, content: Content::Marker };
+    node.store(StoreEvent::Notice(marker()));
+    node.answer_read(snapshot(Some(marker())));
+    assert_eq!(node.lost(), Some(&Cause::Deleted));
+}
+
 #[test]
 fn an_unknown_renewal_is_read_and_counts_from_when_it_was_sent() {
     let mut node = TestNode::leading();

@@ -89,9 +89,7 @@ impl ClientSetup {
 
     fn connect(&self, attempt: &Attempt) -> Result<NatsClient, ConnectFailure> {
         let failed = |subscribed_hints| move |error| ConnectFailure { error, subscribed_hints };
-        let unusable = |error: std::io::Error| {
-            unreachable(&self.settings, &format!("{}: {error}", attempt.server))
-        };
+        let unusable = |error: std::io::Error| unreachable(&attempt.server, &error.to_string());
         let reached = self.probe(attempt).map_err(failed(false))?;
         let version = reached.handshake.server().0;
         let shared = Arc::new(Shared::default());
@@ -143,7 +141,7 @@ impl ClientSetup {
         let mut events = Events::with_capacity(16);
         loop {
             if self.closed.load(Ordering::Relaxed) {
-                return Err(unreachable(&self.settings, "cancelled"));
+                return Err(unreachable(&attempt.server, "cancelled"));
             }
             let now = clock.now();
             if let Some(result) = dial.poll(&mut dialer, poll.registry(), now) {
@@ -184,7 +182,7 @@ impl ClientSetup {
         match catch_unwind(AssertUnwindSafe(connect)) {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) if is_exhausted(&error) => Err(StoreError::system("connect", &error)),
-            Ok(Err(error)) => Err(unreachable(&self.settings, &format!("{server}: {error}"))),
+            Ok(Err(error)) => Err(unreachable(server, &error.to_string())),
             Err(_) => {
                 let error = std::io::Error::other("the nats crate panicked");
                 Err(StoreError::system("start the threads of a connection", &error))

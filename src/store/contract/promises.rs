@@ -221,8 +221,8 @@ pub fn open_requests_are_unknown_when_the_connection_ends(server: &mut dyn TestS
 
 // 6. Connected and Disconnected alternate, and frame the answers.
 
-/// `Connected` comes once for each connection. `Disconnected` may repeat, for each attempt that
-/// failed. Needs [`cut`](TestServer::cut) and [`heal`](TestServer::heal).
+/// `Connected` comes once for each connection. `Disconnected` may repeat, for each round of the
+/// servers that failed. Needs [`cut`](TestServer::cut) and [`heal`](TestServer::heal).
 pub fn connected_and_disconnected_alternate(server: &mut dyn TestServer) -> Result {
     let mut node = node(server);
     node.create();
@@ -239,7 +239,9 @@ pub fn connected_and_disconnected_alternate(server: &mut dyn TestServer) -> Resu
             StoreEvent::Connected { .. } => {
                 assert!(!std::mem::replace(&mut connected, true), "connected twice");
             }
-            StoreEvent::Disconnected { .. } | StoreEvent::Hint => {}
+            StoreEvent::Disconnected { .. }
+            | StoreEvent::AttemptFailed { .. }
+            | StoreEvent::Hint => {}
             other => panic!("nothing else happened: {other:?}"),
         }
     }
