@@ -60,10 +60,10 @@
 //!
 //! A node has one thread of its own (`leasehold-renew`). With the transport `nats-client` each
 //! connection has two more. Other threads exist only when they are used: one for hooks, one for
-//! virtual IPs, one for each health responder and service (each with a connection), and two for
-//! each health check. A short-lived thread resolves a server's name; with `nats-client` others
-//! connect, and close dead connections. All of them block all signals. Every handle may be used
-//! from any thread.
+//! virtual IPs, one for each health responder and service (each with a connection), two for each
+//! health check, and one for each [receiver](Events::receiver) whose queue was full once. A
+//! short-lived thread resolves a server's name; with `nats-client` others connect, and close dead
+//! connections. All of them block all signals. Every handle may be used from any thread.
 //!
 //! # Two clients
 //!
