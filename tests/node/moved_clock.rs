@@ -101,6 +101,22 @@ fn a_jump_beyond_the_deadline_loses_the_lead_and_settling_reports_it() {
     assert!(events.iter().any(lost), "{events:?}");
 }
 
+/// Settling ends only if no node has something to do at the last moment of the clock, again and
+/// again.
+#[test]
+fn the_longest_jump_loses_the_lead_once_and_nothing_spins() {
+    for clock in [Clock::manual(Timestamp::ZERO), Clock::shifted()] {
+        let cluster = Cluster::on(clock);
+        let node = cluster.start("first");
+        let token = node.leadership().expect("alone");
+        cluster.jump(Duration::MAX);
+        assert!(!token.is_valid());
+        let next = node.leadership().expect("a new term for its own old record");
+        cluster.jump(Duration::MAX);
+        assert!(next.epoch() > token.epoch() && next.is_valid(), "the clock stands still");
+    }
+}
+
 #[test]
 fn a_leader_behind_a_cut_link_is_replaced_after_the_ttl_and_not_before() {
     let cluster = Cluster::new();
