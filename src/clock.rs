@@ -224,6 +224,12 @@ impl Clock {
         self.movable().is_some()
     }
 
+    /// Whether both always read the same time: each is that of the machine, or they are clones of
+    /// one that tests move.
+    pub(crate) fn runs_with(&self, other: &Self) -> bool {
+        self.moves_with(other) || !(self.is_movable() || other.is_movable())
+    }
+
     /// Whether this clock and `other` are clones of one that tests move.
     pub(crate) fn moves_with(&self, other: &Self) -> bool {
         let both = self.movable().zip(other.movable());
@@ -351,5 +357,9 @@ mod tests {
         assert!(clock.moves_with(&clock.clone()));
         assert!(!clock.moves_with(&Clock::manual(Timestamp::ZERO)));
         assert!(!Clock::boot().moves_with(&Clock::boot()));
+        assert!(clock.runs_with(&clock.clone()) && Clock::boot().runs_with(&Clock::boot()));
+        for other in [Clock::boot(), Clock::shifted(), Clock::manual(Timestamp::ZERO)] {
+            assert!(!clock.runs_with(&other) && !other.runs_with(&clock));
+        }
     }
 }

@@ -141,6 +141,7 @@ impl From<StartError> for Failure {
         let code = match &error {
             StartError::Store(error) => of_store(error),
             StartError::Thread(_) | StartError::Random(_) => LEASEHOLD_E_SYSTEM,
+            StartError::ClockMismatch => LEASEHOLD_E_CONFIG,
             StartError::Vip(_) => LEASEHOLD_E_VIP,
         };
         Self::of(code, &error)
