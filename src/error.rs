@@ -165,7 +165,7 @@ pub enum Refused {
     /// The application has reported the node as unhealthy.
     #[error("unhealthy")]
     Unhealthy,
-    /// An observer does not take part in the election.
+    /// An observer does not take part in the election, and writes no record.
     #[error("an observer never leads")]
     Observer,
     /// The node is stopping or has stopped.

@@ -134,7 +134,8 @@ pub use leadership::{Leadership, LeadershipLost};
 pub use lease::{Epoch, SessionId};
 pub use manager::{Manager, ManagerError};
 pub use node::{
-    LeaderInfo, Node, NodeBuilder, NodeHandle, Stats, Status, Stopped, ThreadHealth, TransferError,
+    LeaderInfo, Node, NodeBuilder, NodeHandle, SetMetaError, Stats, Status, Stopped, ThreadHealth,
+    TransferError,
 };
 pub use observer::Observer;
 

@@ -19,8 +19,8 @@ use crate::store::Store;
 /// TTL or 30 s, whichever is longer.
 ///
 /// It dereferences to a [`NodeHandle`] for what it sees: `observer.leader()`, `observer.status()`.
-/// Its role is always [`Follower`](crate::Role::Follower). It refuses to step down, to transfer
-/// and to be promoted; other commands have no effect. Dropping it stops it.
+/// Its role is always [`Follower`](crate::Role::Follower). It refuses to step down, to transfer, to
+/// be promoted and to [set a value](NodeHandle::set_meta). Dropping it stops it.
 ///
 /// ```
 /// use std::time::Duration;

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::fork;
 use crate::config::ConfigError;
 use crate::error::{Refused, StartError, StoreError, WaitError};
-use crate::node::TransferError;
+use crate::node::{SetMetaError, TransferError};
 use crate::text::printable;
 
 /// The result of a call. Later versions can add codes: treat an unknown one as an error.
@@ -132,6 +132,15 @@ impl From<TransferError> for Failure {
         match error {
             TransferError::NodeId(error) => Self::of(LEASEHOLD_E_CONFIG, &error),
             TransferError::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<SetMetaError> for Failure {
+    fn from(error: SetMetaError) -> Self {
+        match error {
+            SetMetaError::Value(error) => error.into(),
+            SetMetaError::Refused(refused) => refused.into(),
         }
     }
 }

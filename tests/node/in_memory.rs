@@ -9,7 +9,7 @@ use leasehold::clock::{Clock, Timestamp};
 use leasehold::store::memory::{MemoryLink, MemoryServer};
 use leasehold::{
     Cause, Config, DrainGuard, Epoch, Event, Events, Hooks, Leadership, Node, Observer, Reason,
-    Refused, Role, StartError, Stopped, WaitError,
+    Refused, Role, SetMetaError, StartError, Stopped, WaitError,
 };
 
 use crate::events::{PATIENCE, became, lost};
@@ -186,6 +186,8 @@ fn a_begun_stop_comes_through_the_loop_and_ends_every_queue() {
     let ends = |event| matches!(event, Event::LostLeadership { .. });
     assert!(late.iter().any(ends), "a subscriber of the last moment too");
     assert_eq!(handle.begin_stop(), Err(Refused::Stopped));
+    let refused = handle.set_meta(None);
+    assert!(matches!(refused, Err(SetMetaError::Refused(Refused::Stopped))), "{refused:?}");
     assert!(node.subscribe().is_closed());
     assert!(!node.stop().left_to_expire);
 }
@@ -349,6 +351,12 @@ fn an_observer_sees_everything_and_writes_nothing() {
     first.wait_for_leadership(PATIENCE).expect("alone");
     assert_eq!(observer.wait_for_leader(PATIENCE).as_deref(), Ok("first"));
     assert_eq!(observer.status().role, Role::Follower);
+    let refused = |refused: Result<(), SetMetaError>| {
+        matches!(refused, Err(SetMetaError::Refused(Refused::Observer)))
+    };
+    assert!(refused(observer.set_meta(Some("x".into()))) && refused(observer.set_meta(None)));
+    assert_eq!(observer.promote(), Err(Refused::Observer));
+    assert_eq!(observer.step_down(), Err(Refused::NotLeader { leader: Some("first".into()) }));
     first.stop();
     eventually(PATIENCE, "the release", || observer.leader().is_none());
     assert_eq!(observer.epoch().map(Epoch::as_u64), Some(1));
