@@ -172,8 +172,7 @@ pub struct Leadership {
     drain: WeakDrainGuard,
 }
 
-/// The term, and whether it is in force now: `Leadership { epoch: 7, session: 00…ab, valid: true }`,
-/// with all 32 digits of the session.
+/// The term, and whether it is in force now: `Leadership { epoch: 7, session: …, valid: true }`.
 impl fmt::Debug for Leadership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leadership")

@@ -35,8 +35,8 @@
 //!
 //! [`guide`] has one page per topic. Begin with the [quick start](guide::quick_start), the
 //! [concepts](guide::concepts), and the [guarantees and limits](guide::guarantees). The
-//! [embedding patterns](guide::embedding) show main loops, `select!`, `epoll`, thread pools and
-//! `fork`. [Losing leadership in your tests](guide::your_tests) needs no server and no time.
+//! [embedding patterns](guide::embedding) show main loops, `select!`, `epoll`, mio, thread pools
+//! and `fork`. [Losing leadership in your tests](guide::your_tests) needs no server and no time.
 //!
 //! # Where to find what
 //!
