@@ -32,8 +32,10 @@ pub struct Timestamp(u64);
 impl Timestamp {
     /// The origin of the clock.
     pub const ZERO: Self = Self(0);
-    /// Later than any reading of a clock.
+    /// Later than any reading of a clock, by 146 years and more.
     pub const MAX: Self = Self(u64::MAX);
+    /// What a test can move a clock to at most. So every wait of a node ends after this moment.
+    pub(crate) const LATEST: Self = Self(i64::MAX as u64);
 
     /// The moment `nanos` nanoseconds after the origin.
     #[must_use]
@@ -121,12 +123,13 @@ struct Movable {
 type Listener = Arc<dyn Fn() + Send + Sync>;
 
 impl Movable {
-    fn starting_at(nanos: u64) -> Arc<Self> {
-        Arc::new(Self { nanos: AtomicU64::new(nanos), listeners: Mutex::default() })
+    fn starting_at(at: Timestamp) -> Arc<Self> {
+        let nanos = AtomicU64::new(at.min(Timestamp::LATEST).0);
+        Arc::new(Self { nanos, listeners: Mutex::default() })
     }
 
     fn advance(&self, by: Duration) {
-        let later = |nanos_now: u64| Some(nanos_now.saturating_add(nanos(by)));
+        let later = |now: u64| Some((Timestamp(now) + by).min(Timestamp::LATEST).0);
         let _ = self.nanos.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
         // Called without the lock: a listener may be anything.
         let listeners = self.listeners().values().cloned().collect::<Vec<_>>();
@@ -173,10 +176,10 @@ impl Clock {
         Self(Source::Boot)
     }
 
-    /// A clock that reads `start` until [`advance`](Self::advance) moves it.
+    /// A clock that reads `start`, at most 292 years, until [`advance`](Self::advance) moves it.
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
-        Self(Source::Manual(Movable::starting_at(start.0)))
+        Self(Source::Manual(Movable::starting_at(start)))
     }
 
     /// The boot-time clock, which [`advance`](Self::advance) moves forward as a suspend does.
@@ -199,7 +202,7 @@ impl Clock {
     }
 
     /// Moves a manual or shifted clock forward, and wakes every node that waits on it. Does nothing
-    /// to the clock of the machine.
+    /// to the clock of the machine. After 292 years in total the clock stands still.
     ///
     /// Returns at once. What is due then happens on the threads of the nodes:
     /// [`MemoryServer::settle`](crate::store::memory::MemoryServer::settle) waits for it.
@@ -219,6 +222,12 @@ impl Clock {
     /// Whether [`advance`](Self::advance) moves this clock.
     pub(crate) fn is_movable(&self) -> bool {
         self.movable().is_some()
+    }
+
+    /// Whether both always read the same time: each is that of the machine, or they are clones of
+    /// one that tests move.
+    pub(crate) fn runs_with(&self, other: &Self) -> bool {
+        self.moves_with(other) || !(self.is_movable() || other.is_movable())
     }
 
     /// Whether this clock and `other` are clones of one that tests move.
@@ -285,8 +294,21 @@ mod tests {
     #[test]
     fn an_advance_never_moves_a_clock_back() {
         let clock = Clock::manual(Timestamp::from_nanos(5));
-        clock.advance(Duration::MAX);
-        assert_eq!(clock.now(), Timestamp::MAX);
+        for _ in 0..2 {
+            clock.advance(Duration::MAX);
+            assert_eq!(clock.now(), Timestamp::LATEST);
+        }
+        assert_eq!(Clock::manual(Timestamp::MAX).now(), Timestamp::LATEST);
+    }
+
+    /// A wait that ends at the present moment would be over at once, and again at once.
+    #[test]
+    fn there_is_time_after_the_longest_advance() {
+        for clock in [Clock::manual(Timestamp::ZERO), Clock::shifted()] {
+            clock.advance(Duration::MAX);
+            let year = Duration::from_secs(365 * 24 * 3600);
+            assert_eq!((clock.now() + year).since(clock.now()), year);
+        }
     }
 
     #[test]
@@ -335,5 +357,9 @@ mod tests {
         assert!(clock.moves_with(&clock.clone()));
         assert!(!clock.moves_with(&Clock::manual(Timestamp::ZERO)));
         assert!(!Clock::boot().moves_with(&Clock::boot()));
+        assert!(clock.runs_with(&clock.clone()) && Clock::boot().runs_with(&Clock::boot()));
+        for other in [Clock::boot(), Clock::shifted(), Clock::manual(Timestamp::ZERO)] {
+            assert!(!clock.runs_with(&other) && !other.runs_with(&clock));
+        }
     }
 }

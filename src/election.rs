@@ -284,7 +284,7 @@ impl Election {
             Input::Drained(epoch) => self.drained(epoch),
             Input::Promote => self.out.refused = self.promote().err(),
             Input::SetHealthy(healthy) => self.set_healthy(now, healthy),
-            Input::SetMeta(meta) => self.set_meta(now, meta),
+            Input::SetMeta(meta) => self.out.refused = self.set_meta(now, meta).err(),
             Input::Stop { until } => self.stop(now, until),
         }
     }

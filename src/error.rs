@@ -170,7 +170,7 @@ pub enum Refused {
     /// The application has reported the node as unhealthy.
     #[error("unhealthy")]
     Unhealthy,
-    /// An observer does not take part in the election.
+    /// An observer does not take part in the election, and writes no record.
     #[error("an observer never leads")]
     Observer,
     /// The node is stopping or has stopped.
@@ -245,6 +245,11 @@ pub enum StartError {
     /// The operating system gives no random bits for the session.
     #[error("no random bits for the session: {0}")]
     Random(String),
+    /// The node was [given](crate::NodeBuilder::clock) another clock than its store has: a deadline
+    /// would be judged by one and waited for by the other. Connect the store with that clock, or
+    /// give the node none: it takes that of its store.
+    #[error("the node was given another clock than that of its store")]
+    ClockMismatch,
     /// The virtual IPs cannot be held: the source says why.
     #[error("virtual IP: {0}")]
     Vip(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,41 +1,41 @@
 //! The event queue between the renewal thread and the application.
 //!
 //! A bounded crossbeam channel with a bounded backlog in front of it. The renewal thread never
-//! waits: events that do not fit into the channel stay in the backlog, and when that is full the
-//! least important are dropped. See [`sink`] for the order.
+//! waits for the application: events that do not fit into the channel stay in the backlog, and when
+//! that is full the least important are dropped. See [`backlog`] for the order, and for who moves
+//! events on when there is room.
 //!
 //! Main loops that wait with `poll(2)` get a descriptor beside the channel. [`readiness`] says in
 //! which order the two are used.
 
+mod backlog;
 #[cfg(unix)]
 mod pollable;
 mod readiness;
+mod room;
+mod shared;
 mod sink;
 
-use std::collections::VecDeque;
 #[cfg(unix)]
 use std::io;
 use std::mem::forget;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-#[cfg(unix)]
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use parking_lot::Mutex;
 
 #[cfg(unix)]
 pub use self::pollable::Pollable;
 pub(crate) use self::sink::EventSink;
 
-use crate::drain::DrainGuard;
 use crate::event::Event;
+#[cfg(all(feature = "capi", unix))]
 use crate::lease::Epoch;
 use crate::sys::Line;
-use readiness::Readiness;
+use shared::Shared;
 
 /// A queue with the events of a node. Any number of threads may take from it; each event goes to
 /// one of them.
@@ -73,60 +73,6 @@ pub struct Events {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    /// The application takes events here: a release waits for its drain guards.
-    attached: AtomicBool,
-    /// The queue was dropped: nobody takes events any more.
-    dropped: AtomicBool,
-    closed: AtomicBool,
-    missed: AtomicU64,
-    /// Events that had no room in the channel when the node ended. Filled before `closed` is set.
-    rest: Mutex<VecDeque<Event>>,
-    drains: Mutex<Drains>,
-    #[cfg(unix)]
-    pollable: OnceLock<Pollable>,
-    /// In a forked child the queue is a dead copy, and its locks may be held.
-    origin: Arc<Line>,
-}
-
-/// The drain guards in the events of a queue.
-#[derive(Debug, Default)]
-struct Drains {
-    /// No release waits for this queue any more.
-    waived: bool,
-    /// The newest resignation: its epoch, and the guard that its event holds.
-    newest: Option<(Epoch, SharedGuard)>,
-}
-
-type SharedGuard = Arc<Mutex<Option<DrainGuard>>>;
-
-impl Shared {
-    fn new(origin: Arc<Line>) -> Self {
-        Self {
-            attached: AtomicBool::new(false),
-            dropped: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            missed: AtomicU64::new(0),
-            rest: Mutex::default(),
-            drains: Mutex::default(),
-            #[cfg(unix)]
-            pollable: OnceLock::new(),
-            origin,
-        }
-    }
-
-    #[cfg(unix)]
-    fn readiness(&self) -> Option<&impl Readiness> {
-        self.pollable.get().map(Pollable::readiness)
-    }
-
-    #[cfg(not(unix))]
-    fn readiness(&self) -> Option<&impl Readiness> {
-        None::<&readiness::Unsupported>
-    }
-}
-
 impl Events {
     /// The next event, if there is one. Never blocks. A forked child gets none.
     #[must_use]
@@ -139,11 +85,16 @@ impl Events {
     }
 
     fn pop(&self) -> Option<Event> {
-        let queued = || self.receiver.try_recv().ok();
-        let rest = || self.shared.rest.lock().pop_front();
-        // After the end, events in the channel are older than the rest.
-        let left = || self.shared.closed.load(Ordering::SeqCst).then(|| queued().or_else(rest));
-        queued().or_else(|| left().flatten())
+        let mut backlog = self.shared.backlog.lock();
+        // Events in the channel are older.
+        let event = self.receiver.try_recv().ok().or_else(|| backlog.take());
+        self.shared.fill(&mut backlog);
+        event
+    }
+
+    /// To be called after an event was taken from the channel itself, which makes room.
+    pub(crate) fn fill(&self) {
+        self.shared.fill(&mut self.shared.backlog.lock());
     }
 
     /// The next event. Blocks until there is one, for at most `timeout`. After the last event it
@@ -156,8 +107,14 @@ impl Events {
             return None;
         }
         self.attach();
+        if let Some(event) = self.pop() {
+            return Some(event);
+        }
         match self.receiver.recv_timeout(timeout) {
-            Ok(event) => Some(event),
+            Ok(event) => {
+                self.fill();
+                Some(event)
+            }
             // Clears the descriptor.
             Err(RecvTimeoutError::Timeout) => self.try_next(),
             Err(RecvTimeoutError::Disconnected) => self.try_next().or_else(|| {
@@ -170,9 +127,11 @@ impl Events {
     /// Whether the node has stopped and every event was taken. Always true in a forked child.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        let closed = || self.shared.closed.load(Ordering::SeqCst);
-        let empty = || self.receiver.is_empty() && self.shared.rest.lock().is_empty();
-        self.shared.origin.is_inherited() || (closed() && empty())
+        if self.shared.origin.is_inherited() {
+            return true;
+        }
+        let backlog = self.shared.backlog.lock();
+        backlog.is_closed() && backlog.is_empty() && self.receiver.is_empty()
     }
 
     /// Iterates over all events until the node has stopped. Blocks while there is none.
@@ -209,10 +168,32 @@ impl Events {
     ///
     /// Take from the receiver, or from a clone of it, only while this `Events` exists. To take
     /// events on a thread that outlives it, [subscribe](crate::NodeHandle::subscribe) there.
+    ///
+    /// Once events had no room in the channel, a thread (`leasehold-events`) moves them on as soon
+    /// as you take one. It sleeps otherwise, and ends with the queue or the node.
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Event> {
         self.attach();
+        self.expose();
         &self.receiver
+    }
+
+    /// The channel, for a caller that calls [`fill`](Self::fill) after each event that it takes.
+    #[cfg(all(feature = "capi", unix))]
+    pub(crate) fn channel(&self) -> &Receiver<Event> {
+        self.attach();
+        &self.receiver
+    }
+
+    /// From now on, events may be taken without a call of these methods.
+    fn expose(&self) {
+        let shared = &self.shared;
+        // In a forked child the lock may be held by a thread of the parent.
+        if !shared.exposed.load(Ordering::SeqCst) && !shared.origin.is_inherited() {
+            let mut backlog = shared.backlog.lock();
+            shared.exposed.store(true, Ordering::SeqCst);
+            shared.watch(&mut backlog);
+        }
     }
 
     /// How many events were dropped because the queue was full. 0 until the application has asked
@@ -256,13 +237,19 @@ impl Events {
     /// Drops the events in the queue, with their drain guards, and those to come. Guards that were
     /// taken stay.
     pub(crate) fn abandon(&self) {
-        self.shared.dropped.store(true, Ordering::SeqCst);
-        // A clone of the receiver would keep them.
+        let waiting = {
+            let mut backlog = self.shared.backlog.lock();
+            self.shared.dropped.store(true, Ordering::SeqCst);
+            (backlog.watch.take(), backlog.take_all())
+        };
+        // Without the lock: the thread may need it, and an event may hold the last guard of a term.
+        drop(waiting);
+        // A clone of the receiver would keep them. No event follows.
         while self.receiver.try_recv().is_ok() {}
     }
 }
 
-// The queue is changed by the channel only, in one step.
+// No code of the caller runs while the queue is changed.
 impl UnwindSafe for Events {}
 impl RefUnwindSafe for Events {}
 
@@ -324,8 +311,8 @@ impl Iterator for EventIter<'_> {
         if events.shared.origin.is_inherited() {
             return None;
         }
-        let next = || events.receiver.recv().ok().or_else(|| events.try_next());
-        events.try_next().or_else(next)
+        let received = || events.receiver.recv().inspect(|_| events.fill()).ok();
+        events.try_next().or_else(received).or_else(|| events.try_next())
     }
 }
 
@@ -338,9 +325,8 @@ pub(crate) fn queue(capacity: usize) -> (EventSink, Events) {
 /// such a child. Making it takes no lock that a thread of the parent may hold.
 pub(crate) fn queue_of(origin: Arc<Line>, capacity: usize) -> (EventSink, Events) {
     let (sender, receiver) = bounded(capacity);
-    let shared = Arc::new(Shared::new(origin));
-    let sink = EventSink::new(sender, receiver.clone(), Arc::clone(&shared));
-    (sink, Events { receiver, shared })
+    let shared = Arc::new(Shared::new(origin, sender));
+    (EventSink::new(Arc::clone(&shared)), Events { receiver, shared })
 }
 
 #[cfg(all(test, leasehold_loom))]

@@ -46,7 +46,7 @@ pages! {
     concepts, "concepts", "Lease, term, epoch, drain: the words of this manual";
     guarantees, "guarantees", "What is guaranteed, and what is not";
     daemons, "daemons", "Run a node as a daemon, follow it from any program, command it";
-    embedding, "embedding", "Main loop, select!, epoll, thread pool, fork, hooks";
+    embedding, "embedding", "Main loop, select!, epoll, mio, thread pool, router, fork, hooks";
     your_tests, "your-tests", "Losing leadership in your tests, without waiting";
     fencing, "fencing", "Refuse the writes of a former leader: recipes";
     virtual_ip, "virtual-ip", "An address that follows the leader";

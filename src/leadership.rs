@@ -163,13 +163,24 @@ impl fmt::Debug for TermCell {
 /// assert!(token.ensure().is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Leadership {
     pub(crate) cell: Arc<TermCell>,
     clock: Clock,
     epoch: Epoch,
     session: SessionId,
     drain: WeakDrainGuard,
+}
+
+/// The term, and whether it is in force now: `Leadership { epoch: 7, session: …, valid: true }`.
+impl fmt::Debug for Leadership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leadership")
+            .field("epoch", &format_args!("{}", self.epoch))
+            .field("session", &format_args!("{}", self.session))
+            .field("valid", &self.is_valid())
+            .finish()
+    }
 }
 
 /// Tokens are equal if they are of the same term.
@@ -347,6 +358,18 @@ mod tests {
     fn debug_output_shows_epoch_and_deadline() {
         let (cell, _clock, _token) = leading(5);
         assert_eq!(format!("{cell:?}"), "TermCell { epoch: 4, deadline: 5000000000 }");
+    }
+
+    #[test]
+    fn debug_output_of_a_token_is_its_term_and_whether_that_is_in_force() {
+        let (_cell, clock, token) = leading(5);
+        let shown = |valid| {
+            let session = "00000000000000000000000000000001";
+            format!("Leadership {{ epoch: 4, session: {session}, valid: {valid} }}")
+        };
+        assert_eq!(format!("{token:?}"), shown(true));
+        clock.advance(Duration::from_secs(4));
+        assert_eq!(format!("{token:?}"), shown(false));
     }
 
     #[test]

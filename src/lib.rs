@@ -35,8 +35,8 @@
 //!
 //! [`guide`] has one page per topic. Begin with the [quick start](guide::quick_start), the
 //! [concepts](guide::concepts), and the [guarantees and limits](guide::guarantees). The
-//! [embedding patterns](guide::embedding) show main loops, `select!`, `epoll`, thread pools and
-//! `fork`. [Losing leadership in your tests](guide::your_tests) needs no server and no time.
+//! [embedding patterns](guide::embedding) show main loops, `select!`, `epoll`, mio, thread pools
+//! and `fork`. [Losing leadership in your tests](guide::your_tests) needs no server and no time.
 //!
 //! # Where to find what
 //!
@@ -60,10 +60,10 @@
 //!
 //! A node has one thread of its own (`leasehold-renew`). With the transport `nats-client` each
 //! connection has two more. Other threads exist only when they are used: one for hooks, one for
-//! virtual IPs, one for each health responder and service (each with a connection), and two for
-//! each health check. A short-lived thread resolves a server's name; with `nats-client` others
-//! connect, and close dead connections. All of them block all signals. Every handle may be used
-//! from any thread.
+//! virtual IPs, one for each health responder and service (each with a connection), two for each
+//! health check, and one for each [receiver](Events::receiver) whose queue was full once. A
+//! short-lived thread resolves a server's name; with `nats-client` others connect, and close dead
+//! connections. All of them block all signals. Every handle may be used from any thread.
 //!
 //! # Two clients
 //!
@@ -134,7 +134,8 @@ pub use leadership::{Leadership, LeadershipLost};
 pub use lease::{Epoch, SessionId};
 pub use manager::{Manager, ManagerError};
 pub use node::{
-    LeaderInfo, Node, NodeBuilder, NodeHandle, Stats, Status, Stopped, ThreadHealth, TransferError,
+    LeaderInfo, Node, NodeBuilder, NodeHandle, SetMetaError, Stats, Status, Stopped, ThreadHealth,
+    TransferError,
 };
 pub use observer::Observer;
 

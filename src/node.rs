@@ -20,7 +20,7 @@ use renewal_task::RenewalTask;
 pub use crate::renewal::Stopped;
 pub use builder::NodeBuilder;
 pub(crate) use handle::ControlCommand;
-pub use handle::{NodeHandle, ThreadHealth, TransferError};
+pub use handle::{NodeHandle, SetMetaError, ThreadHealth, TransferError};
 pub use status::{LeaderInfo, Stats, Status};
 
 /// A member of a cluster. At most one member leads at a time.

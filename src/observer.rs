@@ -19,8 +19,8 @@ use crate::store::Store;
 /// TTL or 30 s, whichever is longer.
 ///
 /// It dereferences to a [`NodeHandle`] for what it sees: `observer.leader()`, `observer.status()`.
-/// Its role is always [`Follower`](crate::Role::Follower). It refuses to step down, to transfer
-/// and to be promoted; other commands have no effect. Dropping it stops it.
+/// Its role is always [`Follower`](crate::Role::Follower). It refuses to step down, to transfer, to
+/// be promoted and to [set a value](NodeHandle::set_meta). Dropping it stops it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,7 +35,7 @@ use crate::store::Store;
 /// # let store = server.connect(Clock::boot());
 /// # #[cfg(any())]
 /// let observer = Observer::start(config)?;
-/// # let observer = Observer::on(config, store, Clock::boot())?;
+/// # let observer = Observer::on(config, store)?;
 /// let leader = observer.wait_for_leader(Duration::from_secs(5))?;
 /// assert_eq!(leader, "node-1"); // send the requests there
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -49,21 +49,16 @@ impl Observer {
     /// # Errors
     /// [`StartError`]: no thread is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let clock = Clock::boot();
-        let store = nats_store(&config, clock.clone())?;
-        Self::on(config, store, clock)
+        let store = nats_store(&config, Clock::boot())?;
+        Self::on(config, store)
     }
 
-    /// Starts an observer of another store, or with another clock.
+    /// Starts an observer of another store. It works by the [clock](Store::clock) of the store.
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub fn on(
-        config: Config,
-        store: impl Store + 'static,
-        clock: Clock,
-    ) -> Result<Self, StartError> {
-        let (config, store) = (Arc::new(config), Box::new(store));
+    pub fn on(config: Config, store: impl Store + 'static) -> Result<Self, StartError> {
+        let (config, clock, store) = (Arc::new(config), store.clock(), Box::new(store));
         let parts = Parts { config, store, clock, observer: true, sinks: Vec::new(), vip: None };
         RenewalTask::start(parts).map(Self)
     }

@@ -36,8 +36,6 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT_HOLDING: Duration = Duration::from_millis(500);
 /// The longest wait otherwise, for the same reason.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// The longest wait while events have no room in their channel.
-const LONGEST_WAIT_BACKED_UP: Duration = Duration::from_millis(20);
 
 /// What a node or an observer is started with.
 pub(crate) struct Parts {
@@ -193,12 +191,6 @@ impl Renewal {
             longest = LONGEST_WAIT_HOLDING;
         }
         self.parts.sinks.retain(EventSink::is_wanted);
-        for sink in &mut self.parts.sinks {
-            sink.flush();
-            if sink.is_backed_up() {
-                longest = LONGEST_WAIT_BACKED_UP;
-            }
-        }
         let until = self.wake_at.min(self.parts.clock.now() + longest);
         self.shared.heartbeat.set_due(until);
         until

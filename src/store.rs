@@ -411,7 +411,7 @@ pub trait Store: Send {
     fn poll(&mut self, until: Timestamp) -> Option<StoreEvent>;
 
     /// The clock that times [`poll`](Self::poll): that of the machine by default. A node of this
-    /// store works by it too, unless it is [given another one](crate::NodeBuilder::clock).
+    /// store works by it too.
     fn clock(&self) -> Clock {
         Clock::boot()
     }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::fork;
 use crate::config::ConfigError;
 use crate::error::{Refused, StartError, StoreError, WaitError};
-use crate::node::TransferError;
+use crate::node::{SetMetaError, TransferError};
 use crate::text::printable;
 
 /// The result of a call. Later versions can add codes: treat an unknown one as an error.
@@ -136,11 +136,21 @@ impl From<TransferError> for Failure {
     }
 }
 
+impl From<SetMetaError> for Failure {
+    fn from(error: SetMetaError) -> Self {
+        match error {
+            SetMetaError::Value(error) => error.into(),
+            SetMetaError::Refused(refused) => refused.into(),
+        }
+    }
+}
+
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let code = match &error {
             StartError::Store(error) => of_store(error),
             StartError::Thread(_) | StartError::Random(_) => LEASEHOLD_E_SYSTEM,
+            StartError::ClockMismatch => LEASEHOLD_E_CONFIG,
             StartError::Vip(_) => LEASEHOLD_E_VIP,
         };
         Self::of(code, &error)

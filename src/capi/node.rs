@@ -91,7 +91,7 @@ impl NodeObject {
     /// Waits for the next event. `None` when the time is up or the node has stopped.
     fn wait(&self, timeout_ms: i64) -> Option<Event> {
         let found = select! {
-            recv(self.events.receiver()) -> event => event.ok(),
+            recv(self.events.channel()) -> event => event.inspect(|_| self.events.fill()).ok(),
             recv(self.stopped) -> _ => None,
             default(timeout(timeout_ms)) => None,
         };

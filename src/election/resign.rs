@@ -113,11 +113,19 @@ impl Election {
         }
     }
 
-    pub(super) fn set_meta(&mut self, now: Timestamp, meta: Option<serde_json::Value>) {
+    pub(super) fn set_meta(
+        &mut self,
+        now: Timestamp,
+        meta: Option<serde_json::Value>,
+    ) -> Result<(), Refused> {
+        if self.settings.observer {
+            return Err(Refused::Observer);
+        }
         self.settings.meta = meta;
         if self.is_leading() {
             self.renewal_is_due(now);
         }
+        Ok(())
     }
 
     pub(super) fn promote(&mut self) -> Result<(), Refused> {

@@ -1,13 +1,16 @@
 //! Every interleaving of the queue and its readiness, under weak memory ordering, by a model
 //! checker: `RUSTFLAGS="--cfg leasehold_loom" cargo test --release --lib explored`.
 //!
-//! The orders are the shipped ones: [`take`], [`announce`] and [`attach`]. The channel and the
-//! descriptor are models, as weak as the real ones may be.
+//! The orders are the shipped ones: [`take`], [`announce`], [`attach`] and [`move_up`]. The channel
+//! and the descriptor are models, as weak as the real ones may be.
 
-use loom::sync::Arc;
+use std::collections::VecDeque;
+
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use loom::sync::{Arc, Mutex, MutexGuard};
 use loom::thread;
 
+use super::backlog::move_up;
 use super::readiness::{Readiness, announce, attach, take};
 
 /// A channel with the weakest memory ordering that a real one may have.
@@ -227,4 +230,137 @@ fn announcing_without_a_fence_loses_a_wake_up() {
         }
     };
     explore_late_readiness(push, Queue::attach);
+}
+
+// A channel with room for one event, and the backlog behind it.
+
+/// Holds the number of an event, or 0.
+#[derive(Default)]
+struct Place(AtomicUsize);
+
+impl Place {
+    /// Called under the lock of the backlog.
+    fn send(&self, event: usize) -> Result<(), usize> {
+        let full = self.0.load(Ordering::Acquire) != 0;
+        if full {
+            return Err(event);
+        }
+        self.0.store(event, Ordering::Release);
+        Ok(())
+    }
+
+    fn pop(&self) -> Option<usize> {
+        Some(self.0.swap(0, Ordering::AcqRel)).filter(|event| *event != 0)
+    }
+}
+
+#[derive(Default)]
+struct Small {
+    place: Place,
+    backlog: Mutex<VecDeque<usize>>,
+    counter: Counter,
+}
+
+impl Small {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<usize>> {
+        self.backlog.lock().unwrap()
+    }
+
+    fn fill_under(&self, backlog: &mut VecDeque<usize>) {
+        move_up(backlog, |event| {
+            self.place.send(event)?;
+            announce(|| Some(&self.counter));
+            Ok(())
+        });
+    }
+
+    fn push(&self, event: usize) {
+        let mut backlog = self.lock();
+        backlog.push_back(event);
+        self.fill_under(&mut backlog);
+    }
+
+    fn fill(&self) {
+        self.fill_under(&mut self.lock());
+    }
+
+    /// As `Events::try_next`.
+    fn take(&self) -> Option<usize> {
+        let pop = || {
+            let mut backlog = self.lock();
+            let event = self.place.pop().or_else(|| backlog.pop_front());
+            self.fill_under(&mut backlog);
+            event
+        };
+        take(pop, Some(&self.counter))
+    }
+
+    /// As a receiver that blocked: it takes without the lock.
+    fn receive(&self) {
+        if self.place.pop().is_some() {
+            self.fill();
+        }
+    }
+
+    /// As a receiver of the application. The thread that waits for room fills the channel up.
+    fn receive_watched(self: &Arc<Self>) {
+        if self.place.pop().is_some() {
+            let small = Arc::clone(self);
+            thread::spawn(move || small.fill()).join().unwrap();
+        }
+    }
+
+    /// What must hold whenever no call is under way.
+    fn check(&self) {
+        let waits = !self.lock().is_empty();
+        let full = self.place.0.load(Ordering::SeqCst) != 0;
+        assert!(!waits || full, "an event is left behind: a receiver that blocks does not get it");
+        assert!(!full || self.counter.is_set(), "lost wake-up");
+        while self.take().is_some() {}
+        assert!(!self.counter.is_set(), "a poller would spin");
+    }
+}
+
+/// One thread queues two events while each of `takers` takes one.
+fn explore_small<const TAKERS: usize>(takers: [fn(&Arc<Small>); TAKERS]) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(move || {
+        let small = Arc::<Small>::default();
+        let threads = takers.map(|taker| {
+            let small = Arc::clone(&small);
+            thread::spawn(move || taker(&small))
+        });
+        small.push(1);
+        small.push(2);
+        for taker in threads {
+            taker.join().unwrap();
+        }
+        small.check();
+    });
+}
+
+#[test]
+fn no_event_is_left_behind_by_a_receiver_that_blocked() {
+    explore_small([|small| small.receive(), |small| _ = small.take()]);
+}
+
+#[test]
+fn no_event_is_left_behind_by_a_receiver_of_the_application() {
+    explore_small([|small| small.receive_watched(), |small| _ = small.take()]);
+}
+
+#[test]
+#[should_panic(expected = "an event is left behind")]
+fn not_filling_leaves_an_event_behind() {
+    explore_small([|small| _ = small.place.pop()]);
+}
+
+#[test]
+#[should_panic(expected = "an event is left behind")]
+fn filling_before_the_take_leaves_an_event_behind() {
+    explore_small([|small| {
+        small.fill();
+        small.place.pop();
+    }]);
 }

@@ -25,8 +25,7 @@ use crate::vip;
 /// let clock = Clock::shifted(); // a test moves it
 /// let config = Config::new("orders", "node-1", ["nats://127.0.0.1:4222"])?;
 /// let node = Node::builder(config)
-///     .store(MemoryServer::new().connect(clock.clone()))
-///     .clock(clock)
+///     .store(MemoryServer::new().connect(clock.clone())) // and so the node has that clock
 ///     .start()?;
 /// assert!(node.is_connected());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -64,8 +63,11 @@ impl NodeBuilder {
         self
     }
 
-    /// Another clock, for tests. Default: that of the [store](Store::clock), which is the boot-time
-    /// clock of the machine unless you gave it another one.
+    /// Another clock, for tests with servers. Default: that of the [store](Store::clock), which is
+    /// the boot-time clock of the machine unless you gave it another one.
+    ///
+    /// [`start`](Self::start) fails with [`StartError::ClockMismatch`] if a store of
+    /// [`store`](Self::store) has another one.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
@@ -91,6 +93,7 @@ impl NodeBuilder {
     /// [`StartError`]: no thread is left running.
     pub fn start(self) -> Result<Node, StartError> {
         let Self { config, hooks, store, clock, vip } = self;
+        check_clocks(clock.as_ref(), store.as_deref())?;
         let vip = match vip {
             Some(worker) => Some(check_lease(&config, worker)?),
             None => vip::from_config(&config).map_err(|error| StartError::Vip(error.into()))?,
@@ -117,6 +120,13 @@ impl NodeBuilder {
         };
         let hooks = hooks.map(start_hooks).transpose()?;
         Ok(Node { renewal, _hooks: hooks })
+    }
+}
+
+fn check_clocks(clock: Option<&Clock>, store: Option<&dyn Store>) -> Result<(), StartError> {
+    match clock.zip(store) {
+        Some((clock, store)) if !clock.runs_with(&store.clock()) => Err(StartError::ClockMismatch),
+        _ => Ok(()),
     }
 }
 

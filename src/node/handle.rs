@@ -30,7 +30,7 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 /// that thread hangs.
 ///
 /// An [`Observer`](crate::Observer) has a handle too. It never leads: it refuses to step down, to
-/// transfer and to be promoted, and other commands have no effect.
+/// transfer, to be promoted and to set a value. [`set_healthy`](Self::set_healthy) has no effect.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -126,6 +126,32 @@ pub enum TransferError {
     /// The given id is not a valid node id.
     #[error(transparent)]
     NodeId(#[from] InvalidId),
+    /// The node refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// Why an application value was not set.
+///
+/// ```
+/// use leasehold::{Refused, SetMetaError};
+///
+/// # use leasehold::{Config, Observer, clock::Clock, store::memory::MemoryServer};
+/// # let store = MemoryServer::new().connect(Clock::boot());
+/// # let config = Config::new("orders", "eye", ["nats://127.0.0.1:4222"])?;
+/// # let observer = Observer::on(config, store)?;
+/// let error = observer.set_meta(Some("x".repeat(5000).into())).unwrap_err();
+/// assert!(matches!(error, SetMetaError::Value(_))); // too long for any node
+/// let error = observer.set_meta(Some("10.0.0.1".into())).unwrap_err();
+/// assert!(matches!(error, SetMetaError::Refused(Refused::Observer)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetMetaError {
+    /// The value is longer than 4096 bytes of JSON.
+    #[error(transparent)]
+    Value(#[from] ConfigError),
     /// The node refused.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -407,16 +433,17 @@ impl NodeHandle {
     /// publishes it when it leads. `null` is no value.
     ///
     /// # Errors
-    /// [`ConfigError`] when `meta` is longer than 4096 bytes of JSON.
-    pub fn set_meta(&self, meta: Option<serde_json::Value>) -> Result<(), ConfigError> {
+    /// [`SetMetaError::Value`] when `meta` is longer than 4096 bytes of JSON.
+    /// [`SetMetaError::Refused`] by an observer, which never writes a record; after the node has
+    /// stopped; and with [`Refused::Stuck`] when the renewal thread has not answered within 5 s: it
+    /// may still set the value later.
+    pub fn set_meta(&self, meta: Option<serde_json::Value>) -> Result<(), SetMetaError> {
         // The record cannot tell `null` from no value.
         let meta = meta.filter(|meta| !meta.is_null());
         if let Some(meta) = &meta {
             check_meta(meta)?;
         }
-        // Fails when the node has stopped. When the thread hangs, the command stays queued.
-        let _ = self.commands.call(Input::SetMeta(meta));
-        Ok(())
+        Ok(self.commands.call(Input::SetMeta(meta))?)
     }
 
     pub(super) fn resign(&self, reason: Reason) -> Result<(), Refused> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use leasehold::clock::{Clock, Timestamp};
 use leasehold::store::memory::{MemoryServer, MemoryStore};
 use leasehold::store::{Request, Store, StoreEvent, Ticket, Waker};
-use leasehold::{Config, Node, Refused};
+use leasehold::{Config, Node, Refused, SetMetaError};
 
 use crate::support::wait::eventually;
 
@@ -127,9 +127,12 @@ fn a_command_returns_while_the_loop_hangs_and_is_carried_out_afterwards() {
         let changing = scope.spawn(|| node.set_meta(Some(7.into())));
         node.set_healthy(false);
         assert_eq!(stepping.join().expect("no panic"), Err(Refused::Stuck));
-        changing.join().expect("no panic").expect("a short value");
+        let changed = changing.join().expect("no panic");
+        assert!(matches!(changed, Err(SetMetaError::Refused(Refused::Stuck))), "{changed:?}");
     });
     assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
     switch.on.store(false, Ordering::SeqCst);
     eventually(PATIENCE, "the command", || node.promote() == Err(Refused::Unhealthy));
+    node.set_healthy(true);
+    eventually(PATIENCE, "the value", || node.leader_meta() == Some(7.into()));
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use leasehold::clock::Clock;
+use leasehold::clock::{Clock, Timestamp};
 use leasehold::store::memory::{MemoryLink, MemoryServer};
 use leasehold::{
     Cause, Config, DrainGuard, Epoch, Event, Events, Hooks, Leadership, Node, Observer, Reason,
-    Refused, Role, Stopped, WaitError,
+    Refused, Role, SetMetaError, StartError, Stopped, WaitError,
 };
 
 use crate::events::{PATIENCE, became, lost};
@@ -186,6 +186,8 @@ fn a_begun_stop_comes_through_the_loop_and_ends_every_queue() {
     let ends = |event| matches!(event, Event::LostLeadership { .. });
     assert!(late.iter().any(ends), "a subscriber of the last moment too");
     assert_eq!(handle.begin_stop(), Err(Refused::Stopped));
+    let refused = handle.set_meta(None);
+    assert!(matches!(refused, Err(SetMetaError::Refused(Refused::Stopped))), "{refused:?}");
     assert!(node.subscribe().is_closed());
     assert!(!node.stop().left_to_expire);
 }
@@ -215,7 +217,7 @@ fn a_new_value_of_the_leader_is_told_to_all_with_its_leader() {
     let (first, second) = (start(&server, "first"), start(&server, "second"));
     let epoch = first.wait_for_leadership(PATIENCE).expect("alone at first").epoch();
     second.wait_for_leader(PATIENCE).expect("known");
-    let observer = Observer::on(config("third"), server.connect(Clock::boot()), Clock::boot());
+    let observer = Observer::on(config("third"), server.connect(Clock::boot()));
     let observer = observer.expect("the store is in memory");
     let queues = [first.subscribe(), second.subscribe(), observer.subscribe()];
     let meta = |events: &Events| {
@@ -290,13 +292,33 @@ fn a_leader_without_a_connection_is_deposed_at_its_deadline_and_follows_later() 
     eventually(PATIENCE, "the first to follow", || first.leader().as_deref() == Some("second"));
 }
 
+/// A deadline would be judged by one clock and waited for by the other.
+#[test]
+fn a_node_with_another_clock_than_its_store_is_refused() {
+    let moved = Clock::manual(Timestamp::ZERO);
+    let start = |node: &Clock, store: &Clock| {
+        let store = MemoryServer::new().connect(store.clone());
+        let node = Node::builder(config("a")).store(store).clock(node.clone());
+        node.start().map(drop)
+    };
+    for other in [Clock::boot(), Clock::shifted(), Clock::manual(Timestamp::ZERO)] {
+        for (node, store) in [(&other, &moved), (&moved, &other)] {
+            let error = start(node, store).expect_err("two clocks");
+            assert!(matches!(error, StartError::ClockMismatch));
+            let words = "the node was given another clock than that of its store";
+            assert_eq!(error.to_string(), words);
+        }
+        start(&other, &other).expect("one clock");
+    }
+}
+
 /// As after a suspend: the clock has jumped, and no timer has fired yet.
 #[test]
 fn a_leader_that_was_suspended_beyond_its_deadline_is_deposed() {
     let server = MemoryServer::new();
     let clock = Clock::shifted();
     let store = server.connect(clock.clone());
-    let node = Node::builder(config("first")).store(store).clock(clock.clone()).start();
+    let node = Node::builder(config("first")).store(store).start();
     let node = node.expect("the store is in memory");
     let token = became(&node);
     clock.advance(TTL);
@@ -312,7 +334,7 @@ fn a_start_returns_after_the_record_that_it_read_is_published() {
     let first = start(&server, "first");
     first.wait_for_leadership(PATIENCE).expect("alone");
     for _ in 0..200 {
-        let observer = Observer::on(config("eye"), server.connect(Clock::boot()), Clock::boot());
+        let observer = Observer::on(config("eye"), server.connect(Clock::boot()));
         let observer = observer.expect("the store is in memory");
         assert_eq!(observer.leader().as_deref(), Some("first"));
         assert_eq!(observer.epoch().map(Epoch::as_u64), Some(1));
@@ -322,13 +344,19 @@ fn a_start_returns_after_the_record_that_it_read_is_published() {
 #[test]
 fn an_observer_sees_everything_and_writes_nothing() {
     let server = MemoryServer::new();
-    let observer = Observer::on(config("eye"), server.connect(Clock::boot()), Clock::boot());
+    let observer = Observer::on(config("eye"), server.connect(Clock::boot()));
     let observer = observer.expect("the store is in memory");
     assert_eq!((server.stored(), observer.leader()), (0, None));
     let first = start(&server, "first");
     first.wait_for_leadership(PATIENCE).expect("alone");
     assert_eq!(observer.wait_for_leader(PATIENCE).as_deref(), Ok("first"));
     assert_eq!(observer.status().role, Role::Follower);
+    let refused = |refused: Result<(), SetMetaError>| {
+        matches!(refused, Err(SetMetaError::Refused(Refused::Observer)))
+    };
+    assert!(refused(observer.set_meta(Some("x".into()))) && refused(observer.set_meta(None)));
+    assert_eq!(observer.promote(), Err(Refused::Observer));
+    assert_eq!(observer.step_down(), Err(Refused::NotLeader { leader: Some("first".into()) }));
     first.stop();
     eventually(PATIENCE, "the release", || observer.leader().is_none());
     assert_eq!(observer.epoch().map(Epoch::as_u64), Some(1));

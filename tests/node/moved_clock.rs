@@ -101,6 +101,22 @@ fn a_jump_beyond_the_deadline_loses_the_lead_and_settling_reports_it() {
     assert!(events.iter().any(lost), "{events:?}");
 }
 
+/// Settling ends only if no node has something to do at the last moment of the clock, again and
+/// again.
+#[test]
+fn the_longest_jump_loses_the_lead_once_and_nothing_spins() {
+    for clock in [Clock::manual(Timestamp::ZERO), Clock::shifted()] {
+        let cluster = Cluster::on(clock);
+        let node = cluster.start("first");
+        let token = node.leadership().expect("alone");
+        cluster.jump(Duration::MAX);
+        assert!(!token.is_valid());
+        let next = node.leadership().expect("a new term for its own old record");
+        cluster.jump(Duration::MAX);
+        assert!(next.epoch() > token.epoch() && next.is_valid(), "the clock stands still");
+    }
+}
+
 #[test]
 fn a_leader_behind_a_cut_link_is_replaced_after_the_ttl_and_not_before() {
     let cluster = Cluster::new();
@@ -193,8 +209,14 @@ fn an_error_of_the_store_is_a_problem_and_the_lead_is_kept() {
     assert_eq!(node.stats().failures, 1);
 }
 
-/// Counts its wake-ups.
-struct CountingStore(MemoryStore, Arc<AtomicU64>);
+/// Counts how often it is woken and polled.
+struct CountingStore(MemoryStore, Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    wakes: AtomicU64,
+    polls: AtomicU64,
+}
 
 impl Store for CountingStore {
     fn submit(&mut self, ticket: Ticket, request: Request) {
@@ -202,14 +224,15 @@ impl Store for CountingStore {
     }
 
     fn waker(&self) -> Waker {
-        let (inner, count) = (self.0.waker(), Arc::clone(&self.1));
+        let (inner, counts) = (self.0.waker(), Arc::clone(&self.1));
         Waker::new(move || {
-            count.fetch_add(1, Ordering::SeqCst);
+            counts.wakes.fetch_add(1, Ordering::SeqCst);
             inner.wake();
         })
     }
 
     fn poll(&mut self, until: Timestamp) -> Option<StoreEvent> {
+        self.1.polls.fetch_add(1, Ordering::SeqCst);
         self.0.poll(until)
     }
 
@@ -226,16 +249,72 @@ impl Store for CountingStore {
     }
 }
 
+/// A node whose queues hold 16 events, with its link.
+fn start_counted(cluster: &Cluster) -> (Node, MemoryLink, Arc<Counts>) {
+    let counts = Arc::<Counts>::default();
+    let store = cluster.server.connect(cluster.clock.clone());
+    let link = store.link();
+    let config = Config::without_servers("orders", "first").event_capacity(16);
+    let node = Node::builder(config.build().expect("valid"));
+    let node = node.store(CountingStore(store, Arc::clone(&counts))).start();
+    cluster.server.settle();
+    (node.expect("the store is in memory"), link, counts)
+}
+
 #[test]
 fn a_clock_wakes_the_store_of_a_node_until_the_node_has_stopped() {
     let cluster = Cluster::new();
-    let wakes = Arc::<AtomicU64>::default();
-    let store = CountingStore(cluster.server.connect(cluster.clock.clone()), Arc::clone(&wakes));
-    let config = Config::without_servers("orders", "first").build().expect("valid");
-    let node = Node::builder(config).store(store).start().expect("the store is in memory");
-    let before = wakes.load(Ordering::SeqCst);
+    let (node, _, counts) = start_counted(&cluster);
+    let before = counts.wakes.load(Ordering::SeqCst);
     cluster.jump(Duration::from_secs(1));
-    assert_eq!(wakes.load(Ordering::SeqCst), before + 1);
+    assert_eq!(counts.wakes.load(Ordering::SeqCst), before + 1);
     drop(node);
-    assert_eq!(Arc::strong_count(&wakes), 1, "the clock keeps nothing of the node");
+    assert_eq!(Arc::strong_count(&counts), 1, "the clock keeps nothing of the node");
+}
+
+/// Queues more events than the queues of `start_counted` have room for. Returns how many.
+fn overfill(cluster: &Cluster, link: &MemoryLink) -> usize {
+    for _ in 0..20 {
+        link.cut();
+        cluster.server.settle();
+        link.heal();
+        cluster.server.settle();
+    }
+    40
+}
+
+#[test]
+fn a_full_queue_that_nobody_reads_costs_no_wake_ups() {
+    let cluster = Cluster::new();
+    let (node, link, counts) = start_counted(&cluster);
+    let _never_asked = node.subscribe();
+    let asked_once = node.subscribe();
+    let _receiver = asked_once.receiver().clone();
+    let polls_in_a_minute = || {
+        let before = counts.polls.load(Ordering::SeqCst);
+        cluster.run_for(Duration::from_secs(60));
+        counts.polls.load(Ordering::SeqCst) - before
+    };
+    let normal = polls_in_a_minute();
+    overfill(&cluster, &link);
+    let full = polls_in_a_minute();
+    assert!(full <= normal + 10, "{full} turns of the loop, {normal} before");
+}
+
+/// The renewal thread has nothing to do meanwhile, as its clock stands still.
+#[test]
+fn events_that_had_no_room_come_though_the_clock_stands_still() {
+    let cluster = Cluster::new();
+    let (node, link, _) = start_counted(&cluster);
+    let (taken, received) = (node.subscribe(), node.subscribe());
+    let receiver = received.receiver().clone();
+    cluster.server.settle(); // both begin with `Connected`
+    let queued = overfill(&cluster, &link) + 1;
+    let is_link =
+        |event: &Event| matches!(event, Event::Connected { .. } | Event::Disconnected { .. });
+    let by_calls = std::iter::from_fn(|| taken.try_next()).filter(is_link).count();
+    let in_time = || receiver.recv_timeout(PATIENCE).ok();
+    let by_receiver = std::iter::from_fn(in_time).filter(is_link).take(queued).count();
+    assert_eq!((by_calls, by_receiver), (queued, queued));
+    assert_eq!((taken.missed(), received.missed()), (0, 0));
 }

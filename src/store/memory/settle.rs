@@ -85,7 +85,7 @@ impl MemoryServer {
     #[track_caller]
     pub fn run_for(&self, clock: &Clock, duration: Duration) {
         assert!(clock.is_movable(), "run_for needs a manual or a shifted clock");
-        let end = clock.now() + duration;
+        let end = (clock.now() + duration).min(Timestamp::LATEST);
         loop {
             let next = self.settled(PATIENCE).next_due(clock).unwrap_or(Timestamp::MAX);
             let now = clock.now();
@@ -161,6 +161,9 @@ mod tests {
         server.settle();
         server.run_for(&clock, secs(90));
         assert_eq!(clock.now(), Timestamp::ZERO + secs(90));
+        server.run_for(&clock, Duration::MAX);
+        server.run_for(&clock, Duration::MAX);
+        assert_eq!(clock.now(), Timestamp::LATEST, "it ends when the clock stands still");
         drop(server.connect(clock));
         server.settle();
     }
