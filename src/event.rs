@@ -106,7 +106,9 @@ pub enum Event {
         /// What is wrong with it.
         reason: String,
     },
-    /// The store reported an error. The node tries again.
+    /// The store reported an error, or keeps silent about a kind of requests. The node tries again.
+    /// Told once, and again when the error changes or comes back after a success. Until then it is
+    /// in the [status](crate::Status::problem).
     Problem(StoreError),
     /// Events were dropped here because the application did not take them: connection and leader
     /// changes first, then whole terms, never one half of a term.

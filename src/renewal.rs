@@ -378,6 +378,10 @@ fn store_is_readable(input: &Input) -> Option<Result<(), StoreError>> {
         StoreEvent::Completed { outcome: Outcome::Failed(error), .. }
         | StoreEvent::Disconnected { error }
         | StoreEvent::Problem(error) => Some(Err(error.clone())),
+        // A later attempt may succeed. If none does, this is why.
+        StoreEvent::Completed { outcome: Outcome::Unknown(error), .. } if error.may_pass() => {
+            Some(Err(error.clone()))
+        }
         _ => None,
     }
 }

@@ -9,6 +9,7 @@ use super::LONGEST_WAIT_HOLDING;
 use crate::clock::{Clock, Timestamp};
 use crate::drain::WeakDrainGuard;
 use crate::election::{Counters, Election};
+use crate::error::StoreError;
 use crate::lease::Epoch;
 use crate::sys::Line;
 
@@ -19,6 +20,7 @@ pub(crate) struct Snapshot {
     /// When this node learned of the leader.
     pub(crate) leader_since: Timestamp,
     pub(crate) leader_meta: Option<serde_json::Value>,
+    pub(crate) problem: Option<StoreError>,
     pub(crate) figures: Figures,
     /// Set when the loop has ended.
     pub(crate) stopped: Option<Stopped>,
@@ -78,7 +80,8 @@ impl Snapshot {
             self.leader_since = now;
         }
         let meta_changed = replace(&mut self.leader_meta, election.leader_meta());
-        changed || leader_changed || meta_changed
+        let problem_changed = replace(&mut self.problem, election.problem());
+        changed || leader_changed || meta_changed || problem_changed
     }
 }
 

@@ -7,6 +7,7 @@ use crate::event::Role;
 use crate::health::{Malformed, read, require_node_id, role, text};
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
+use crate::text::excerpt;
 
 /// The status of a node, as its daemon reports it. Where no daemon answers, as the lease's record
 /// shows it.
@@ -68,7 +69,8 @@ pub struct NodeStatus {
     pub version: String,
     /// The node's configured virtual IP.
     pub vip: Option<String>,
-    /// Why the status is incomplete.
+    /// What is wrong at present, as [`Status::problem`](crate::Status::problem). Without a daemon,
+    /// why the status is incomplete.
     pub problem: Option<String>,
 }
 
@@ -100,6 +102,7 @@ impl NodeStatus {
             session: node.session().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             vip: config.vip().map(ToString::to_string),
+            problem: status.problem.as_ref().map(|problem| excerpt(&problem.to_string())),
             ..Self::unknown(config.cluster_id(), config.node_id())
         }
     }

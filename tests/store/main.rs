@@ -14,4 +14,5 @@ mod contract;
 mod link;
 mod names;
 mod nats;
+mod refusals;
 mod suite;

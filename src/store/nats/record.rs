@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use super::bucket::BucketOptions;
 use super::exchange::{Exchange, Exchanges, Step};
-use super::jetstream::{self, Found, Info, malformed};
+use super::jetstream::{self, Ack, Found, Info, malformed};
 use super::notice::parse_notice;
 use super::subjects::Subjects;
 use crate::error::StoreError;
@@ -22,6 +22,8 @@ use crate::store::{
 const MAX_ROUNDS: u8 = 4;
 /// Denials that are remembered, so that each is reported once.
 const MAX_DENIALS: usize = 64;
+/// A race that is lost once more, though reads show that no other write came, is a refusal.
+const MAX_LOST_IN_VAIN: u32 = 2;
 
 /// The state of one bucket's requests.
 pub(crate) struct RecordClient {
@@ -38,6 +40,16 @@ pub(crate) struct RecordClient {
     denials: HashSet<String>,
     /// The incarnation about which a warning was logged.
     warned: Option<Incarnation>,
+    lost: Option<LostRace>,
+}
+
+/// The condition of the last write that lost its race.
+struct LostRace {
+    expect: Expect,
+    /// How often in a row it was lost, though it held.
+    times: u32,
+    /// A read has shown since that it holds.
+    holds: bool,
 }
 
 /// The next step after a response.
@@ -60,6 +72,7 @@ impl RecordClient {
             replicated: true,
             denials: HashSet::new(),
             warned: None,
+            lost: None,
         }
     }
 
@@ -77,7 +90,7 @@ impl RecordClient {
             }
             Request::Write { expect, id, value } => {
                 let headers = self.conditions(expect, id);
-                self.send(connection, ticket, Step::Write, headers, value);
+                self.send(connection, ticket, Step::Write(expect), headers, value);
             }
             Request::CreateBucket { first_seq } => {
                 let body = self.options.create_body(&self.subjects, first_seq);
@@ -179,7 +192,7 @@ impl RecordClient {
         let subject = match step {
             Step::Learn { .. } | Step::Info { .. } => &subjects.info,
             Step::Get { .. } => &subjects.get,
-            Step::Write => &subjects.write,
+            Step::Write(_) => &subjects.write,
             Step::Create => &subjects.create,
             Step::Account { .. } => &subjects.account,
         };
@@ -235,7 +248,7 @@ impl RecordClient {
 
     fn interpret(&mut self, connection: &mut Connection, step: &Step, body: &[u8]) -> Next {
         match step {
-            Step::Write => decided(jetstream::parse_ack(body, &self.subjects.stream)),
+            Step::Write(expect) => self.acknowledged(*expect, body),
             Step::Create => decided(jetstream::parse_create(body, &self.subjects.stream)),
             Step::Get { base, round } => self.got(base, *round, body),
             Step::Learn { round } => self.informed(connection, None, None, *round, body),
@@ -249,6 +262,33 @@ impl RecordClient {
                 Err(error) => Next::Finish(Outcome::Failed(error)),
             },
         }
+    }
+
+    fn acknowledged(&mut self, expect: Expect, body: &[u8]) -> Next {
+        let outcome = match jetstream::parse_ack(body, &self.subjects.stream) {
+            Ok(Ack::Stored { revision }) => {
+                self.lost = None;
+                Outcome::Stored { revision }
+            }
+            Ok(Ack::Refused(error)) => Outcome::Failed(error),
+            Ok(Ack::LostRace(error)) if self.is_lost_in_vain(expect) => Outcome::Failed(error),
+            Ok(Ack::LostRace(_)) => Outcome::LostRace,
+            Err(error) => return Next::Doubt(error),
+        };
+        Next::Finish(outcome)
+    }
+
+    /// Takes note of a lost race. True when it was lost to no other write, again and again: then
+    /// the server's reason is worth more. The write is not stored in either case.
+    fn is_lost_in_vain(&mut self, expect: Expect) -> bool {
+        // The name of a release may be forgotten, or another key written.
+        if expect.release.is_some() {
+            return false;
+        }
+        let last = self.lost.take().filter(|lost| lost.expect == expect && lost.holds);
+        let times = last.map_or(0, |lost| lost.times + 1);
+        self.lost = Some(LostRace { expect, times, holds: false });
+        times >= MAX_LOST_IN_VAIN
     }
 
     fn got(&mut self, base: &Incarnation, round: u8, body: &[u8]) -> Next {
@@ -272,8 +312,8 @@ impl RecordClient {
         body: &[u8],
     ) -> Next {
         let info = match jetstream::parse_info(body, &self.subjects.stream) {
-            Ok(Found::Some(info)) => info,
-            Ok(_) => return self.no_bucket(),
+            Ok(Some(info)) => info,
+            Ok(None) => return self.no_bucket(),
             Err(error) => return failed_read(error),
         };
         if let Err(error) = self.learn(connection, &info) {
@@ -282,6 +322,7 @@ impl RecordClient {
         let Info { incarnation, last_seq, pristine, .. } = info;
         if base == Some(&incarnation) {
             let snapshot = Snapshot { incarnation, last_seq, pristine, entry };
+            self.lost.iter_mut().for_each(|lost| lost.holds = holds(lost.expect, &snapshot));
             return Next::Finish(Outcome::Read(snapshot));
         }
         if round >= MAX_ROUNDS {
@@ -362,6 +403,12 @@ fn decided(outcome: Result<Outcome, StoreError>) -> Next {
     outcome.map_or_else(Next::Doubt, Next::Finish)
 }
 
+/// Whether a condition, as far as a read can tell, holds.
+fn holds(expect: Expect, shown: &Snapshot) -> bool {
+    let revision = shown.entry.as_ref().map_or(0, |entry| entry.revision);
+    revision == expect.revision && expect.last_seq.is_none_or(|last| last == shown.last_seq)
+}
+
 fn failed_read(error: StoreError) -> Next {
     match error {
         StoreError::Malformed(_) => Next::Doubt(error),
@@ -374,7 +421,7 @@ fn no_responders(subject: &str, step: &Step) -> Next {
     let error = StoreError::NoResponders(subject.into());
     match step {
         // This server knows no responder. Another may know one, and have passed the write on.
-        Step::Write => Next::Finish(Outcome::Unknown(error)),
+        Step::Write(_) => Next::Finish(Outcome::Unknown(error)),
         Step::Account { .. } => Next::Finish(Outcome::Failed(StoreError::JetStream(
             format!("nothing responds on {subject}; is it enabled, for this account too?").into(),
         ))),
