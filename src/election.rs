@@ -307,6 +307,8 @@ impl Election {
             StoreEvent::Connected { server } => self.on_connected(now, server),
             StoreEvent::Disconnected { error } => self.on_disconnected(now, error),
             StoreEvent::Problem(error) => self.report_problem(error),
+            // They are for people.
+            StoreEvent::Warnings(_) => {}
         }
     }
 

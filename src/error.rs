@@ -30,9 +30,9 @@ pub enum StoreError {
     /// No server could be reached. The node tries again. Check the addresses and the network.
     #[error("no connection to {servers}: {reason}")]
     Unreachable {
-        /// The configured servers, without secrets.
+        /// The configured servers, without secrets. Only their number where the reason names each.
         servers: Arc<str>,
-        /// Why the last attempt failed.
+        /// Why the last attempt failed, or the last one with each server.
         reason: Arc<str>,
     },
     /// The configuration names no server, as one for a store that needs none

@@ -138,6 +138,9 @@ impl Renewal {
     fn turn(&mut self) -> bool {
         let (input, reply) = self.next_input();
         let readable = store_is_readable(&input);
+        if let Input::Store(StoreEvent::Warnings(warnings)) = &input {
+            self.shared.set_warnings(warnings.clone());
+        }
         // After the input came and before anything is sent: the term of a write counts from here.
         let now = self.parts.clock.now();
         self.shared.heartbeat.set_last(now);

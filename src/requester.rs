@@ -30,6 +30,8 @@ pub(crate) struct Requester {
     connection: Connection,
     api_prefix: String,
     clock: Clock,
+    /// The servers, and why the last attempt with each failed since there was a connection.
+    servers: Vec<(String, Option<StoreError>)>,
 }
 
 /// Why there is no response.
@@ -78,7 +80,8 @@ impl Requester {
             keep_alive: true,
         };
         let connection = Connection::new(settings, options, clock.clone())?;
-        Ok(Self { connection, api_prefix: settings.api_prefix.clone(), clock })
+        let servers = settings.servers.iter().map(|server| (server.to_string(), None)).collect();
+        Ok(Self { connection, api_prefix: settings.api_prefix.clone(), clock, servers })
     }
 
     /// The server that is connected to.
@@ -91,15 +94,48 @@ impl Requester {
         // Waiting events are old. The present state of the connection is looked at last.
         loop {
             match self.connection.next() {
-                Some(ConnectionEvent::Disconnected { error }) if !error.may_pass() => {
-                    return Err(error);
+                Some(ConnectionEvent::Disconnected { error }) => {
+                    if self.is_hopeless(&error) {
+                        return Err(self.of_each_server(error));
+                    }
+                    problem = error;
                 }
-                Some(ConnectionEvent::Disconnected { error }) => problem = error,
+                Some(ConnectionEvent::Connected { .. }) => self.forget_reasons(),
                 Some(_) => {}
                 None if self.connection.ready().is_ok() => return Ok(()),
                 None if self.connection.wait(until) => {}
-                None => return Err(problem),
+                None => return Err(self.of_each_server(problem)),
             }
+        }
+    }
+
+    fn forget_reasons(&mut self) {
+        self.servers.iter_mut().for_each(|(_, reason)| *reason = None);
+    }
+
+    /// Takes note of a failed attempt. True when waiting cannot help: the error is that of every
+    /// server, or each has one of its own that needs an operator.
+    fn is_hopeless(&mut self, error: &StoreError) -> bool {
+        let of = self.servers.iter_mut().find(|(server, _)| is_of_server(error, server));
+        let Some((_, reason)) = of else { return !error.may_pass() };
+        *reason = Some(error.clone());
+        let refuses = |reason: &StoreError| !reason.may_pass();
+        self.servers.iter().all(|(_, reason)| reason.as_ref().is_some_and(refuses))
+    }
+
+    /// The error that says of each of several servers why it cannot be used.
+    fn of_each_server(&self, last: StoreError) -> StoreError {
+        if self.servers.len() < 2 || self.servers.iter().all(|(_, reason)| reason.is_none()) {
+            return last;
+        }
+        let reasons = self.servers.iter().map(|(server, reason)| match reason {
+            Some(StoreError::Unreachable { reason, .. }) => reason.to_string(),
+            Some(reason) => reason.to_string(),
+            None => format!("{server}: no result in time"),
+        });
+        StoreError::Unreachable {
+            servers: format!("{} servers", self.servers.len()).into(),
+            reason: reasons.collect::<Vec<_>>().join("; ").into(),
         }
     }
 
@@ -268,6 +304,19 @@ impl Requester {
                 | ConnectionEvent::HintsMissed => {}
             }
         }
+    }
+}
+
+/// Whether an error of a connection is about that server.
+fn is_of_server(error: &StoreError, server: &str) -> bool {
+    let begins = |text: &str| text.strip_prefix(server).is_some_and(|rest| rest.starts_with(": "));
+    match error {
+        StoreError::Unreachable { reason, .. } => begins(reason),
+        StoreError::Disconnected(reason) => begins(reason),
+        StoreError::Authentication { server: of, .. } | StoreError::Tls { server: of, .. } => {
+            **of == *server
+        }
+        _ => false,
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Status {
     /// node asks for. `None` once a request of that kind succeeds. A text in JSON.
     #[serde(serialize_with = "text")]
     pub problem: Option<StoreError>,
+    /// Lasting conditions that are no fault of the moment, such as a bucket with one replica in a
+    /// cluster of servers. Each is a line of text.
+    pub warnings: Vec<String>,
 }
 
 impl Status {
@@ -62,6 +65,7 @@ impl Status {
             revision: figures.revision,
             connected: figures.connected,
             problem: snapshot.problem.clone(),
+            warnings: snapshot.warnings.clone(),
         }
     }
 }

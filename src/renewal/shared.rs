@@ -21,6 +21,8 @@ pub(crate) struct Snapshot {
     pub(crate) leader_since: Timestamp,
     pub(crate) leader_meta: Option<serde_json::Value>,
     pub(crate) problem: Option<StoreError>,
+    /// The store's.
+    pub(crate) warnings: Vec<String>,
     pub(crate) figures: Figures,
     /// Set when the loop has ended.
     pub(crate) stopped: Option<Stopped>,
@@ -158,6 +160,10 @@ impl SharedState {
         if self.snapshot.lock().update(now, election) {
             self.changed.notify_all();
         }
+    }
+
+    pub(super) fn set_warnings(&self, warnings: Vec<String>) {
+        self.snapshot.lock().warnings = warnings;
     }
 
     pub(super) fn set_stopped(&self, stopped: Stopped) {

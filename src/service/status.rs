@@ -1,6 +1,6 @@
 //! The status of a node as JSON: more than its health.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::millis;
 use crate::event::Role;
@@ -8,6 +8,9 @@ use crate::health::{Malformed, read, require_node_id, role, text};
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
 use crate::text::excerpt;
+
+/// Warnings that are taken from a response.
+const MAX_WARNINGS: usize = 16;
 
 /// The status of a node, as its daemon reports it. Where no daemon answers, as the lease's record
 /// shows it.
@@ -72,6 +75,10 @@ pub struct NodeStatus {
     /// What is wrong at present, as [`Status::problem`](crate::Status::problem). Without a daemon,
     /// why the status is incomplete.
     pub problem: Option<String>,
+    /// Lasting conditions that are no fault of the moment, as
+    /// [`Status::warnings`](crate::Status::warnings): 16 at most when it is parsed.
+    #[serde(deserialize_with = "texts")]
+    pub warnings: Vec<String>,
 }
 
 impl NodeStatus {
@@ -103,6 +110,7 @@ impl NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             vip: config.vip().map(ToString::to_string),
             problem: status.problem.as_ref().map(|problem| excerpt(&problem.to_string())),
+            warnings: status.warnings.iter().map(|text| excerpt(text)).collect(),
             ..Self::unknown(config.cluster_id(), config.node_id())
         }
     }
@@ -121,6 +129,13 @@ impl NodeStatus {
     }
 }
 
+/// Texts that are not trusted, made safe for a terminal.
+fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let shown = texts.iter().map(|text| excerpt(text)).filter(|text| !text.is_empty());
+    Ok(shown.take(MAX_WARNINGS).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -133,6 +148,13 @@ mod tests {
         let text = serde_json::to_string(&status).unwrap();
         let start = r#"{"clusterId":"orders","nodeId":"node-1","role":"PRIMARY","leader":"","epoch":0,"vipHeld":false,"uptimeMs":0,"connected":false,"#;
         assert!(text.starts_with(start), "{text}");
+    }
+
+    #[test]
+    fn warnings_of_a_stranger_are_few_safe_lines() {
+        let warnings = vec!["a\u{1b}[2J\u{202e}"; 1_000];
+        let text = serde_json::json!({ "nodeId": "n", "warnings": warnings }).to_string();
+        assert_eq!(NodeStatus::parse(text.as_bytes()).unwrap().warnings, ["a [2J"; MAX_WARNINGS]);
     }
 
     #[test]
@@ -159,11 +181,12 @@ mod tests {
             node in "[a-z]{1,9}", epoch in 0..i64::MAX as u64, leads: bool, vip_held: bool,
             vip in proptest::option::of("[0-9./]{1,18}"),
             problem in proptest::option::of("[a-z ]{1,9}"),
+            warnings in proptest::collection::vec("[a-z ]{1,9}", 0..3),
         ) {
             let status = NodeStatus {
                 role: if leads { Role::Leader } else { Role::Follower },
                 leader: leads.then(|| node.clone()),
-                epoch, vip_held, vip, problem, daemon: true, session: "s".into(), terms: epoch / 2,
+                epoch, vip_held, vip, problem, warnings, daemon: true, session: "s".into(), terms: epoch / 2,
                 ..NodeStatus::unknown("c", &node)
             };
             let bytes = serde_json::to_vec(&status).unwrap();

@@ -48,6 +48,7 @@ use crate::nats::connection::{Connection, ConnectionOptions, UNANSWERED};
 use crate::store::{Outcome, Request, Store, StoreEvent, Ticket, Waker};
 
 pub use bucket::BucketOptions;
+pub(crate) use bucket::REPLICAS_SINCE;
 use record::RecordClient;
 
 /// Messages that may wait to be read on a subject; more are dropped, which is allowed for responses

@@ -18,7 +18,7 @@ fn check_command(bytes: &[u8]) {
     check_commands(parse_transfer(bytes), parse_promote(bytes));
 }
 
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "nodeId",
     "clusterId",
     "role",
@@ -32,6 +32,7 @@ const FIELDS: [&str; 14] = [
     "heartbeatAgeMs",
     "session",
     "problem",
+    "warnings",
     "unknown",
 ];
 
@@ -45,6 +46,7 @@ fn value() -> impl Strategy<Value = Value> {
         ".{0,300}".prop_map(Value::from),
         Just(Value::Null),
         Just(json!({ "a": [1.5, null, { "b": "c" }] })),
+        vec(".{0,300}", 0..20).prop_map(Value::from),
         Just(json!("PRIMARY")),
     ]
 }

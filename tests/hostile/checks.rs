@@ -66,7 +66,7 @@ pub fn check_status(parsed: Result<NodeStatus, Malformed>) {
     };
     let texts = [&status.cluster_id, &status.node_id, &status.session, &status.version];
     let others = [&status.leader, &status.vip, &status.problem];
-    for text in texts.into_iter().chain(others.into_iter().flatten()) {
+    for text in texts.into_iter().chain(others.into_iter().flatten()).chain(&status.warnings) {
         check_line(text, 1_025);
     }
     let written = serde_json::to_vec(&status).expect("writable");

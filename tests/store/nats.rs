@@ -114,6 +114,11 @@ on_both_servers!(go_clusters_bucket_is_used_with_hints_instead_of_notices, |vers
     for node in &mut nodes {
         node.create();
         assert_eq!(node.read().entry, None);
+        let warnings = node.wait("the warning about its age", |event| match event {
+            StoreEvent::Warnings(warnings) => Some(warnings.clone()),
+            _ => None,
+        });
+        assert!(matches!(&warnings[..], [warning] if warning.contains("max_age is 20s")));
         // It is subscribed to another subject from now on, and may have missed notices before.
         node.wait("the hint to read again", is_hint);
         // The answer comes after the new subscription was processed.

@@ -113,9 +113,12 @@ pub fn stream(bytes: &[u8], around: Around<'_>) {
                     && (!info.pristine || state["messages"] == 0)
             });
             let newest = Version::parse("2.15.1");
-            let checked = within(around, || options.check(&info.config, &subjects, newest));
-            if let Err(error) = checked {
-                check_error(&error);
+            let cluster = info.cluster.as_deref();
+            let checked =
+                within(around, || options.check(&info.config, cluster, &subjects, newest));
+            match checked {
+                Ok(warnings) => warnings.iter().for_each(|text| assert_eq!(*text, printable(text))),
+                Err(error) => check_error(&error),
             }
             if let Some(subject) = within(around, || info.config.notice_subject(&subjects.key)) {
                 let plain = |b: u8| b.is_ascii_graphic() && b != b'*' && b != b'>';

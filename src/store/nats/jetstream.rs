@@ -168,6 +168,8 @@ pub(super) struct Info {
     pub(super) incarnation: Incarnation,
     pub(super) last_seq: u64,
     pub(super) pristine: bool,
+    /// The name of the servers' cluster, if they have one.
+    pub(super) cluster: Option<String>,
     pub(super) config: RawConfig,
 }
 
@@ -180,6 +182,15 @@ struct RawInfo {
     state: Option<RawState>,
     #[serde(default, deserialize_with = "optional")]
     config: Option<RawConfig>,
+    #[serde(default, deserialize_with = "optional")]
+    cluster: Option<RawCluster>,
+}
+
+/// A server without a cluster names only itself here, as the leader.
+#[derive(Deserialize)]
+struct RawCluster {
+    #[serde(default)]
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -205,7 +216,9 @@ pub(super) fn parse_info(body: &[u8], stream: &str) -> Result<Option<Info>, Stor
     // Not `state.first_seq`: a purge moves it up to `last_seq + 1`, and the bucket would look new.
     let pristine = state.messages == 0 && state.last_seq == config.first_seq.max(1) - 1;
     let incarnation = Incarnation::new(&created);
-    Ok(Some(Info { incarnation, last_seq: state.last_seq, pristine, config }))
+    let cluster = raw.cluster.map(|cluster| excerpt(&cluster.name));
+    let cluster = cluster.filter(|name| !name.is_empty());
+    Ok(Some(Info { incarnation, last_seq: state.last_seq, pristine, cluster, config }))
 }
 
 /// Reads the response to `Subjects::create`. A bucket of another configuration counts as created:

@@ -38,8 +38,8 @@ pub(crate) struct RecordClient {
     replicated: bool,
     /// Denials that were reported on the present connection.
     denials: HashSet<String>,
-    /// The incarnation about which a warning was logged.
-    warned: Option<Incarnation>,
+    /// The warnings that hold now. Each was logged when it was new.
+    warnings: Vec<String>,
     lost: Option<LostRace>,
 }
 
@@ -71,7 +71,7 @@ impl RecordClient {
             known: None,
             replicated: true,
             denials: HashSet::new(),
-            warned: None,
+            warnings: Vec::new(),
             lost: None,
         }
     }
@@ -335,22 +335,33 @@ impl RecordClient {
     fn no_bucket(&mut self) -> Next {
         self.known = None;
         self.replicated = true;
+        self.warn(Vec::new());
         Next::Finish(Outcome::NoBucket)
     }
 
     /// Takes note of the bucket as it is now, and refuses it if it is unsuitable.
     fn learn(&mut self, connection: &mut Connection, info: &Info) -> Result<(), StoreError> {
-        let warning = self.options.check(&info.config, &self.subjects, connection.version())?;
+        let (cluster, server) = (info.cluster.as_deref(), connection.version());
+        let warnings = self.options.check(&info.config, cluster, &self.subjects, server)?;
         self.known = Some(info.incarnation.clone());
         self.replicated = info.config.num_replicas > 1;
-        if let Some(warning) = warning.filter(|_| self.warned.as_ref() != Some(&info.incarnation)) {
-            self.warned = Some(info.incarnation.clone());
-            log::warn!(bucket = self.options.bucket().as_str(); "{warning}");
-        }
+        self.warn(warnings);
         // Without a rule to repeat stored messages, the key itself is the subject of hints.
         let republished = info.config.notice_subject(&self.subjects.key);
         connection.set_hints(republished.as_ref().unwrap_or(&self.subjects.key));
         Ok(())
+    }
+
+    /// Reports the warnings that hold now, if they are others than before, and logs the new ones.
+    fn warn(&mut self, warnings: Vec<String>) {
+        if warnings == self.warnings {
+            return;
+        }
+        for warning in warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
+            log::warn!(bucket = self.options.bucket().as_str(); "{warning}");
+        }
+        self.warnings.clone_from(&warnings);
+        self.events.push_back(StoreEvent::Warnings(warnings));
     }
 
     /// A message on the notices' subject. On the key's own subject there are writes before they are

@@ -219,7 +219,29 @@ fn what_we_create_is_what_we_accept() {
     let subjects = Subjects::new("cluster-t", "$JS.API");
     let config: RawConfig =
         serde_json::from_slice(&options.create_body(&subjects, 8)).expect("our own JSON");
-    assert_eq!(options.check(&config, &subjects, Version::parse("2.11.0")), Ok(None));
+    let check = |version| options.check(&config, Some("c"), &subjects, Version::parse(version));
+    assert_eq!(check("2.11.0"), Ok(Vec::new()));
     assert_eq!(config.notice_subject(KEY), Some(options.notice_subject()));
-    assert!(options.check(&config, &subjects, Version::parse("2.10.29")).is_err());
+    assert!(check("2.10.29").is_err());
+}
+
+#[test]
+fn one_replica_is_worth_a_warning_only_in_a_cluster() {
+    let clustered = String::from_utf8_lossy(INFO_NEW_2_15)
+        .replace(r#""cluster":{"leader":"N"}"#, r#""cluster":{"name":"east","leader":"N"}"#);
+    assert_eq!(info(INFO_NEW_2_9).cluster, None);
+    assert_eq!(info(INFO_NEW_2_15).cluster, None, "it names itself only");
+    let clustered = info(clustered.as_bytes());
+    let options =
+        BucketOptions { cluster_id: "t".into(), replicas: 1, min_max_age: Duration::from_secs(7) };
+    let subjects = Subjects::new("cluster-t", "$JS.API");
+    let check = |cluster: Option<&str>, version| {
+        options.check(&clustered.config, cluster, &subjects, Version::parse(version)).unwrap()
+    };
+    assert_eq!(check(None, "2.15.1"), [""; 0]);
+    for (version, remedy) in [("2.15.1", "give the stream 3 replicas"), ("2.9.10", "2.11.0")] {
+        let warnings = check(clustered.cluster.as_deref(), version);
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(warning.contains("in the cluster \"east\"") && warning.contains(remedy));
+    }
 }
