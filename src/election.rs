@@ -82,7 +82,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::leadership::TermCell;
 use crate::lease::{Epoch, Lease};
-use crate::store::{Outcome, Snapshot, StoreEvent, Ticket};
+use crate::store::{Incarnation, Outcome, Snapshot, StoreEvent, Ticket};
 
 mod act;
 mod challenge;
@@ -243,6 +243,12 @@ impl Election {
         let holds = self.term().is_some();
         let newest = if holds { self.view.confirmed() } else { self.view.newest() };
         newest?.lease()?.meta.as_ref()
+    }
+
+    /// The bucket that was read last; `None` before the first read, and while there is no bucket.
+    #[must_use]
+    pub fn bucket(&self) -> Option<&Incarnation> {
+        self.view.bucket.incarnation()
     }
 
     /// The newest revision known, confirmed or noticed; 0 before the first.

@@ -175,6 +175,10 @@ impl Renewal {
                     self.add_queue(sink);
                     (Input::Tick, None)
                 }
+                Queued::Tell(event) => {
+                    self.tell_all(&event);
+                    (Input::Tick, None)
+                }
             };
         }
         let event = self.parts.store.poll(until);
@@ -245,10 +249,14 @@ impl Renewal {
 
     fn tell(&mut self, change: Change) {
         let event = self.event(change);
-        self.log(&event);
         if let Some(worker) = &self.parts.vip {
             follow_term(worker, &event);
         }
+        self.tell_all(&event);
+    }
+
+    fn tell_all(&mut self, event: &Event) {
+        self.log(event);
         for sink in &mut self.parts.sinks {
             sink.push(event.clone());
         }

@@ -134,6 +134,9 @@ typedef enum leasehold_event_kind {
   LEASEHOLD_MISSED = 11,
   // The known leader's JSON value changed; ask `leasehold_leader_meta`.
   LEASEHOLD_META_CHANGED = 12,
+  // `node_id` is in another bucket of the same name: there are two clusters, and each may have
+  // a leader. Told only if `leasehold_serve_health` was called.
+  LEASEHOLD_BUCKET_MISMATCH = 13,
   // Not known to this version of the header; `text` describes it.
   LEASEHOLD_OTHER_EVENT = 99,
 } leasehold_event_kind;

@@ -47,6 +47,9 @@ pub struct Status {
     /// node asks for. `None` once a request of that kind succeeds. A text in JSON.
     #[serde(serialize_with = "text")]
     pub problem: Option<StoreError>,
+    /// The bucket that was read last: when it was created, as its server says. `None` before the
+    /// first read, and while there is no bucket. Nodes that differ in this are two clusters.
+    pub bucket: Option<String>,
     /// Lasting conditions that are no fault of the moment, such as a bucket with one replica in a
     /// cluster of servers. Each is a line of text.
     pub warnings: Vec<String>,
@@ -65,7 +68,8 @@ impl Status {
             revision: figures.revision,
             connected: figures.connected,
             problem: snapshot.problem.clone(),
-            warnings: snapshot.warnings.clone(),
+            bucket: snapshot.bucket.as_ref().map(ToString::to_string),
+            warnings: snapshot.warnings.iter().chain(&snapshot.mismatch).cloned().collect(),
         }
     }
 }

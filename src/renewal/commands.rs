@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::election::Input;
 use crate::error::Refused;
+use crate::event::Event;
 use crate::events::{EventSink, Events, queue_of};
 use crate::sys::Line;
 use crate::wait::Waker;
@@ -21,6 +22,8 @@ pub(super) enum Queued {
     Input { input: Input, reply: Option<Reply> },
     /// Tells the present state to another queue, and all later events.
     Subscribe(EventSink),
+    /// An event that is not of the election.
+    Tell(Event),
 }
 
 pub(super) type Reply = Sender<Result<(), Refused>>;
@@ -50,6 +53,11 @@ impl Commands {
         let (sink, events) = queue_of(Arc::clone(&self.origin), capacity);
         self.queue(Queued::Subscribe(sink));
         events
+    }
+
+    /// Queues an event for all queues of events and the log. Never blocks.
+    pub(crate) fn tell(&self, event: Event) {
+        self.queue(Queued::Tell(event));
     }
 
     /// Queues a command and waits until it was carried out, for at most 5 s.

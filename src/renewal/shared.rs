@@ -11,6 +11,7 @@ use crate::drain::WeakDrainGuard;
 use crate::election::{Counters, Election};
 use crate::error::StoreError;
 use crate::lease::Epoch;
+use crate::store::Incarnation;
 use crate::sys::Line;
 
 /// The state of a node, as its loop published it last.
@@ -23,6 +24,9 @@ pub(crate) struct Snapshot {
     pub(crate) problem: Option<StoreError>,
     /// The store's.
     pub(crate) warnings: Vec<String>,
+    /// That another node is in another bucket.
+    pub(crate) mismatch: Option<String>,
+    pub(crate) bucket: Option<Incarnation>,
     pub(crate) figures: Figures,
     /// Set when the loop has ended.
     pub(crate) stopped: Option<Stopped>,
@@ -83,7 +87,8 @@ impl Snapshot {
         }
         let meta_changed = replace(&mut self.leader_meta, election.leader_meta());
         let problem_changed = replace(&mut self.problem, election.problem());
-        changed || leader_changed || meta_changed || problem_changed
+        let bucket_changed = replace(&mut self.bucket, election.bucket());
+        changed || leader_changed || meta_changed || problem_changed || bucket_changed
     }
 }
 
@@ -164,6 +169,13 @@ impl SharedState {
 
     pub(super) fn set_warnings(&self, warnings: Vec<String>) {
         self.snapshot.lock().warnings = warnings;
+    }
+
+    /// Sets what is known of another node in another bucket.
+    pub(crate) fn set_mismatch(&self, mismatch: Option<String>) {
+        if !self.is_inherited() {
+            self.snapshot.lock().mismatch = mismatch;
+        }
     }
 
     pub(super) fn set_stopped(&self, stopped: Stopped) {

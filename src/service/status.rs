@@ -75,6 +75,8 @@ pub struct NodeStatus {
     /// What is wrong at present, as [`Status::problem`](crate::Status::problem). Without a daemon,
     /// why the status is incomplete.
     pub problem: Option<String>,
+    /// The bucket that the node has read last, as [`Status::bucket`](crate::Status::bucket).
+    pub bucket: Option<String>,
     /// Lasting conditions that are no fault of the moment, as
     /// [`Status::warnings`](crate::Status::warnings): 16 at most when it is parsed.
     #[serde(deserialize_with = "texts")]
@@ -110,6 +112,7 @@ impl NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             vip: config.vip().map(ToString::to_string),
             problem: status.problem.as_ref().map(|problem| excerpt(&problem.to_string())),
+            bucket: status.bucket.as_deref().map(excerpt),
             warnings: status.warnings.iter().map(|text| excerpt(text)).collect(),
             ..Self::unknown(config.cluster_id(), config.node_id())
         }
@@ -182,11 +185,12 @@ mod tests {
             vip in proptest::option::of("[0-9./]{1,18}"),
             problem in proptest::option::of("[a-z ]{1,9}"),
             warnings in proptest::collection::vec("[a-z ]{1,9}", 0..3),
+            bucket in proptest::option::of("[0-9:Z-]{1,30}"),
         ) {
             let status = NodeStatus {
                 role: if leads { Role::Leader } else { Role::Follower },
                 leader: leads.then(|| node.clone()),
-                epoch, vip_held, vip, problem, warnings, daemon: true, session: "s".into(), terms: epoch / 2,
+                epoch, vip_held, vip, problem, warnings, bucket, daemon: true, session: "s".into(), terms: epoch / 2,
                 ..NodeStatus::unknown("c", &node)
             };
             let bytes = serde_json::to_vec(&status).unwrap();

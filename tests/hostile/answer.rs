@@ -18,7 +18,7 @@ fn check_command(bytes: &[u8]) {
     check_commands(parse_transfer(bytes), parse_promote(bytes));
 }
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "nodeId",
     "clusterId",
     "role",
@@ -33,6 +33,7 @@ const FIELDS: [&str; 15] = [
     "session",
     "problem",
     "warnings",
+    "bucket",
     "unknown",
 ];
 
