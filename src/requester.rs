@@ -125,7 +125,10 @@ impl Requester {
 
     /// The error that says of each of several servers why it cannot be used.
     fn of_each_server(&self, last: StoreError) -> StoreError {
-        if self.servers.len() < 2 || self.servers.iter().all(|(_, reason)| reason.is_none()) {
+        let of_one = self.servers.iter().any(|(server, _)| is_of_server(&last, server));
+        let told = self.servers.iter().any(|(_, reason)| reason.is_some());
+        // What no server can help must be read first.
+        if self.servers.len() < 2 || !told || !(of_one || last.may_pass()) {
             return last;
         }
         let reasons = self.servers.iter().map(|(server, reason)| match reason {

@@ -34,6 +34,7 @@ pub mod bytes;
 mod exchange;
 mod jetstream;
 mod notice;
+mod races;
 pub(crate) mod record;
 mod stream_config;
 mod subjects;

@@ -9,6 +9,7 @@ use super::bucket::BucketOptions;
 use super::exchange::{Exchange, Exchanges, Step};
 use super::jetstream::{self, Ack, Found, Info, malformed};
 use super::notice::parse_notice;
+use super::races::LostRaces;
 use super::subjects::Subjects;
 use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
@@ -22,8 +23,6 @@ use crate::store::{
 const MAX_ROUNDS: u8 = 4;
 /// Denials that are remembered, so that each is reported once.
 const MAX_DENIALS: usize = 64;
-/// A race that is lost once more, though reads show that no other write came, is a refusal.
-const MAX_LOST_IN_VAIN: u32 = 2;
 
 /// The state of one bucket's requests.
 pub(crate) struct RecordClient {
@@ -40,16 +39,7 @@ pub(crate) struct RecordClient {
     denials: HashSet<String>,
     /// The warnings that hold now. Each was logged when it was new.
     warnings: Vec<String>,
-    lost: Option<LostRace>,
-}
-
-/// The condition of the last write that lost its race.
-struct LostRace {
-    expect: Expect,
-    /// How often in a row it was lost, though it held.
-    times: u32,
-    /// A read has shown since that it holds.
-    holds: bool,
+    races: LostRaces,
 }
 
 /// The next step after a response.
@@ -72,7 +62,7 @@ impl RecordClient {
             replicated: true,
             denials: HashSet::new(),
             warnings: Vec::new(),
-            lost: None,
+            races: LostRaces::default(),
         }
     }
 
@@ -267,28 +257,15 @@ impl RecordClient {
     fn acknowledged(&mut self, expect: Expect, body: &[u8]) -> Next {
         let outcome = match jetstream::parse_ack(body, &self.subjects.stream) {
             Ok(Ack::Stored { revision }) => {
-                self.lost = None;
+                self.races.stored();
                 Outcome::Stored { revision }
             }
             Ok(Ack::Refused(error)) => Outcome::Failed(error),
-            Ok(Ack::LostRace(error)) if self.is_lost_in_vain(expect) => Outcome::Failed(error),
+            Ok(Ack::LostRace(error)) if self.races.lost(expect) => Outcome::Failed(error),
             Ok(Ack::LostRace(_)) => Outcome::LostRace,
             Err(error) => return Next::Doubt(error),
         };
         Next::Finish(outcome)
-    }
-
-    /// Takes note of a lost race. True when it was lost to no other write, again and again: then
-    /// the server's reason is worth more. The write is not stored in either case.
-    fn is_lost_in_vain(&mut self, expect: Expect) -> bool {
-        // The name of a release may be forgotten, or another key written.
-        if expect.release.is_some() {
-            return false;
-        }
-        let last = self.lost.take().filter(|lost| lost.expect == expect && lost.holds);
-        let times = last.map_or(0, |lost| lost.times + 1);
-        self.lost = Some(LostRace { expect, times, holds: false });
-        times >= MAX_LOST_IN_VAIN
     }
 
     fn got(&mut self, base: &Incarnation, round: u8, body: &[u8]) -> Next {
@@ -322,7 +299,7 @@ impl RecordClient {
         let Info { incarnation, last_seq, pristine, .. } = info;
         if base == Some(&incarnation) {
             let snapshot = Snapshot { incarnation, last_seq, pristine, entry };
-            self.lost.iter_mut().for_each(|lost| lost.holds = holds(lost.expect, &snapshot));
+            self.races.shown(&snapshot);
             return Next::Finish(Outcome::Read(snapshot));
         }
         if round >= MAX_ROUNDS {
@@ -412,12 +389,6 @@ impl RecordClient {
 
 fn decided(outcome: Result<Outcome, StoreError>) -> Next {
     outcome.map_or_else(Next::Doubt, Next::Finish)
-}
-
-/// Whether a condition, as far as a read can tell, holds.
-fn holds(expect: Expect, shown: &Snapshot) -> bool {
-    let revision = shown.entry.as_ref().map_or(0, |entry| entry.revision);
-    revision == expect.revision && expect.last_seq.is_none_or(|last| last == shown.last_seq)
 }
 
 fn failed_read(error: StoreError) -> Next {
