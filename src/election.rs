@@ -82,13 +82,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::leadership::TermCell;
 use crate::lease::{Epoch, Lease};
-use crate::store::{Outcome, Snapshot, StoreEvent, Ticket};
+use crate::store::{Incarnation, Outcome, Snapshot, StoreEvent, Ticket};
 
 mod act;
 mod challenge;
 mod interface;
 mod notice;
 mod phase;
+mod problems;
 mod record;
 mod reports;
 mod requests;
@@ -102,6 +103,7 @@ mod view;
 pub use interface::{Change, Command, Counters, Input, Settings, Step};
 use notice::NoticeVerdict;
 use phase::{Leftover, Phase};
+use problems::Problems;
 use reports::Reported;
 use requests::{Kind, Requests};
 use schedule::Schedule;
@@ -139,6 +141,7 @@ pub struct Election {
     schedule: Schedule,
     leftover: Leftover,
     reported: Reported,
+    problems: Problems,
     counters: Counters,
     connected: bool,
     healthy: bool,
@@ -161,6 +164,7 @@ impl Election {
             phase: Phase::Following,
             leftover: Leftover::default(),
             reported: Reported::default(),
+            problems: Problems::default(),
             counters: Counters::default(),
             connected: false,
             healthy: true,
@@ -241,6 +245,12 @@ impl Election {
         newest?.lease()?.meta.as_ref()
     }
 
+    /// The bucket that was read last; `None` before the first read, and while there is no bucket.
+    #[must_use]
+    pub fn bucket(&self) -> Option<&Incarnation> {
+        self.view.bucket.incarnation()
+    }
+
     /// The newest revision known, confirmed or noticed; 0 before the first.
     #[must_use]
     pub fn revision(&self) -> u64 {
@@ -305,6 +315,8 @@ impl Election {
             // Told when the other servers have failed as well.
             StoreEvent::AttemptFailed { .. } => {}
             StoreEvent::Problem(error) => self.report_problem(error),
+            // They are for people.
+            StoreEvent::Warnings(_) => {}
         }
     }
 
@@ -316,20 +328,20 @@ impl Election {
         self.requests.answered();
         self.schedule.not_before = now;
         self.schedule.next_read_at = Some(now);
-        self.reported.problem = None;
+        self.problems.connected();
         self.out.changes.push(Change::Connected { server });
     }
 
     fn on_disconnected(&mut self, now: Timestamp, error: StoreError) {
-        let new =
-            std::mem::take(&mut self.connected) || self.reported.problem.as_ref() != Some(&error);
+        let new = std::mem::take(&mut self.connected)
+            || self.problems.connection.as_ref() != Some(&error);
         self.view.bucket.disconnected();
         self.schedule.read_first = true;
         if let Some(pending) = self.requests.abandon() {
             self.on_unknown(now, pending.kind);
         }
         if new {
-            self.reported.problem = Some(error.clone());
+            self.problems.connection = Some(error.clone());
             self.out.changes.push(Change::Disconnected { error });
         }
     }
@@ -348,6 +360,7 @@ impl Election {
 
     fn on_completed(&mut self, now: Timestamp, ticket: Ticket, outcome: Outcome) {
         let pending = self.requests.close(ticket);
+        self.report_outcome(ticket, pending, &outcome);
         if !matches!(outcome, Outcome::Unknown(_)) {
             self.requests.answered();
         }
@@ -362,7 +375,7 @@ impl Election {
             (Outcome::Read(shown), Some(read)) => self.on_read(now, read.sent, &shown),
             (Outcome::NoBucket, Some(read)) => self.on_no_bucket(now, read.sent),
             (Outcome::Created, Some(_)) => self.schedule.next_read_at = Some(now),
-            (Outcome::Failed(error), Some(request)) => self.on_failed(now, request.kind, error),
+            (Outcome::Failed(_), Some(request)) => self.on_failed(now, request.kind),
             (Outcome::Unknown(_), Some(request)) => {
                 self.schedule.not_before = now + self.settings.timing.retry_wait();
                 self.on_unknown(now, request.kind);
@@ -376,6 +389,7 @@ impl Election {
         if verdict != ReadVerdict::Unchanged {
             self.report_record();
         }
+        self.problems.record_shown(self.view.confirmed().map_or(0, |shown| shown.revision));
         if !matches!(verdict, ReadVerdict::Unchanged | ReadVerdict::Behind) {
             self.report_corruption();
         }
@@ -387,9 +401,8 @@ impl Election {
         }
     }
 
-    fn on_failed(&mut self, now: Timestamp, kind: Kind, error: StoreError) {
+    fn on_failed(&mut self, now: Timestamp, kind: Kind) {
         self.counters.failures += 1;
-        self.report_problem(error);
         let timing = &self.settings.timing;
         // A holder has to renew before its deadline and retries often. A follower has time.
         let held = self.term().is_some();
@@ -413,13 +426,16 @@ impl Election {
 
     fn check_timeouts(&mut self, now: Timestamp) {
         let timeout = self.settings.timing.request_timeout();
-        if let Some(overdue) = self.requests.overdue(now, timeout) {
+        let overdue = self.requests.overdue(now, timeout);
+        if let Some(overdue) = overdue {
             self.on_unknown(now, overdue.kind);
         }
         if self.requests.gives_up_connection() {
             self.connected = false;
             self.counters.abandoned_connections += 1;
             self.out.command = Some(Command::Reconnect);
+        } else if let Some(overdue) = overdue {
+            self.report_silence(overdue.kind);
         }
         self.end_overdue_phase(now);
     }

@@ -100,6 +100,17 @@ pub enum Event {
         /// The TTL in the configuration of this node.
         ours: Duration,
     },
+    /// Another node of the cluster is in another bucket of the same name, as far as it says: there
+    /// are two clusters, and each may have a leader. A leaf node without `nats.domain` makes a
+    /// bucket of its own, for one. Told by a node that answers [health](crate::health) requests.
+    BucketMismatch {
+        /// The other node's id.
+        node_id: String,
+        /// When its bucket was created, as its server says.
+        theirs: String,
+        /// When this node's bucket was created.
+        ours: String,
+    },
     /// The record was overwritten with something that is no record. The election goes on after a
     /// full TTL.
     CorruptRecord {
@@ -108,7 +119,9 @@ pub enum Event {
         /// What is wrong with it.
         reason: String,
     },
-    /// The store reported an error. The node tries again.
+    /// The store reported an error, or keeps silent about a kind of requests. The node tries again.
+    /// Told once, and again when the error changes or comes back after a success. Until then it is
+    /// in the [status](crate::Status::problem).
     Problem(StoreError),
     /// Something happened to a virtual IP that the node has.
     VirtualIp(VipEvent),
@@ -134,7 +147,9 @@ impl Event {
     /// The level at which the node logs it.
     pub(crate) fn level(&self) -> Level {
         match self {
-            Self::DuplicateNodeId { .. } | Self::CorruptRecord { .. } => Level::Error,
+            Self::DuplicateNodeId { .. }
+            | Self::BucketMismatch { .. }
+            | Self::CorruptRecord { .. } => Level::Error,
             Self::Disconnected { .. }
             | Self::TtlMismatch { .. }
             | Self::Problem(_)
@@ -167,6 +182,11 @@ impl fmt::Display for Event {
             Self::TtlMismatch { theirs, ours } => {
                 write!(f, "has a TTL of {ours:?}, the record one of {theirs:?}")
             }
+            Self::BucketMismatch { node_id, theirs, ours } => write!(
+                f,
+                "finds two clusters: {node_id} uses a bucket created at {theirs}, and this node \
+                 one created at {ours}"
+            ),
             Self::CorruptRecord { revision, reason } => {
                 write!(f, "finds revision {revision} corrupt: {reason}")
             }

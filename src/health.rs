@@ -20,6 +20,11 @@
 //! # }
 //! ```
 //!
+//! # Two buckets
+//! A responder of a node also asks the health of all nodes, once per TTL or 30 s, whichever is
+//! longer, and compares their buckets with its own. Another one is told as
+//! [`Event::BucketMismatch`](crate::Event::BucketMismatch): there are two clusters then.
+//!
 //! # Beside go-cluster
 //! The subject of a node and the names in the JSON are those of go-cluster v1: its checker can ask
 //! our nodes, and our clients can ask its checker. go-cluster v1 does not know the subject that
@@ -31,6 +36,7 @@
 //! therefore go to inboxes only: subjects whose first token begins with `_` or is that of the
 //! node's inbox prefix. The body of a request is ignored.
 
+mod buckets;
 mod check;
 mod client;
 mod responder;

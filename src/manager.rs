@@ -43,6 +43,7 @@ mod daemon;
 mod error;
 mod hooks;
 mod operation;
+mod survey;
 mod view;
 mod watch;
 
@@ -62,6 +63,7 @@ use crate::vip;
 pub use crate::service::NodeStatus;
 pub use error::ManagerError;
 pub use hooks::DaemonHooks;
+pub use survey::ReplicaAdvice;
 pub use view::{ClusterView, NodeView};
 pub use watch::{ClusterWatch, WatchEvent};
 

@@ -100,7 +100,7 @@ impl Renewal {
         let shared = Arc::<SharedState>::default();
         if let Some(worker) = &parts.vip {
             let commands = commands.clone();
-            worker.forward(move |event| commands.tell(event));
+            worker.forward(move |event| commands.tell(Event::VirtualIp(event)));
         }
         let drain = TermDrain::new(&commands);
         shared.set_drain(drain.guard.downgrade());
@@ -140,6 +140,9 @@ impl Renewal {
     fn turn(&mut self) -> bool {
         let (input, reply) = self.next_input();
         let readable = store_is_readable(&input);
+        if let Input::Store(StoreEvent::Warnings(warnings)) = &input {
+            self.shared.set_warnings(warnings.clone());
+        }
         // After the input came and before anything is sent: the term of a write counts from here.
         let now = self.parts.clock.now();
         self.shared.heartbeat.set_last(now);
@@ -174,8 +177,8 @@ impl Renewal {
                     self.add_queue(sink);
                     (Input::Tick, None)
                 }
-                Queued::VirtualIp(event) => {
-                    self.publish(&Event::VirtualIp(event));
+                Queued::Tell(event) => {
+                    self.tell_all(&event);
                     (Input::Tick, None)
                 }
             };
@@ -245,10 +248,10 @@ impl Renewal {
         if let Some(worker) = &self.parts.vip {
             follow_term(worker, &event);
         }
-        self.publish(&event);
+        self.tell_all(&event);
     }
 
-    fn publish(&mut self, event: &Event) {
+    fn tell_all(&mut self, event: &Event) {
         self.log(event);
         for sink in &mut self.parts.sinks {
             sink.push(event.clone());
@@ -383,6 +386,10 @@ fn store_is_readable(input: &Input) -> Option<Result<(), StoreError>> {
         | StoreEvent::Disconnected { error }
         | StoreEvent::AttemptFailed { error }
         | StoreEvent::Problem(error) => Some(Err(error.clone())),
+        // A later attempt may succeed. If none does, this is why.
+        StoreEvent::Completed { outcome: Outcome::Unknown(error), .. } if error.may_pass() => {
+            Some(Err(error.clone()))
+        }
         _ => None,
     }
 }

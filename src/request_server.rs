@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::connection::ConnectionSettings;
 use crate::error::{StartError, StoreError};
 use crate::nats::connection::{Connection, ConnectionEvent, ConnectionOptions};
@@ -36,6 +36,18 @@ pub(crate) trait Handler: Send {
 
     /// The response to a request; `None` when the request is for another handler.
     fn respond(&mut self, message: &Message) -> Option<Response>;
+
+    /// The subject of a request of its own, if one is due. Asked for at least every
+    /// [`LONGEST_WAIT`] while there is a connection.
+    fn question(&mut self, now: Timestamp) -> Option<String> {
+        let _ = now;
+        None
+    }
+
+    /// Takes a response to its last request. There may be any number, from anyone.
+    fn take_response(&mut self, message: &Message) {
+        let _ = message;
+    }
 }
 
 /// A response to a request.
@@ -88,6 +100,7 @@ impl RequestServer {
             state: Arc::default(),
             stopped: Arc::default(),
             warned: false,
+            questions: Vec::new(),
         };
         let (stopping, state) = (Arc::clone(&server.stopped), Arc::clone(&server.state));
         let task = Task::spawn("leasehold-answer", CLOSE_TIMEOUT * 2, || server.run())
@@ -124,12 +137,27 @@ struct ServerLoop {
     stopped: Arc<AtomicBool>,
     /// A request asked for a response where none may be sent, and this was logged.
     warned: bool,
+    /// The last request of each handler.
+    questions: Vec<Question>,
+}
+
+/// A request of a handler.
+struct Question {
+    /// The number that its responses carry.
+    number: u64,
+    /// The index of the handler.
+    handler: usize,
+    subject: String,
+    /// The server does not permit it on this connection.
+    denied: bool,
 }
 
 impl ServerLoop {
     fn run(mut self) {
         while !self.stopped.load(Ordering::SeqCst) {
-            let until = self.clock.now() + LONGEST_WAIT;
+            let now = self.clock.now();
+            self.ask(now);
+            let until = now + LONGEST_WAIT;
             if let Some(event) = self.connection.poll(until) {
                 self.handle(event);
             }
@@ -138,21 +166,59 @@ impl ServerLoop {
         self.connection.close(until);
     }
 
+    /// Sends the requests that are due.
+    fn ask(&mut self, now: Timestamp) {
+        if self.connection.ready().is_err() {
+            return;
+        }
+        for (index, handler) in self.handlers.iter_mut().enumerate() {
+            let last = self.questions.iter().position(|question| question.handler == index);
+            if last.is_some_and(|last| self.questions[last].denied) {
+                continue;
+            }
+            let Some(subject) = handler.question(now) else { continue };
+            last.map(|last| self.questions.swap_remove(last));
+            // If it cannot be sent now, it is due again later.
+            let request = self.connection.request(&subject, Headers::default(), Vec::new());
+            let new = |number| Question { number, handler: index, subject, denied: false };
+            self.questions.extend(request.ok().map(new));
+        }
+    }
+
+    fn take_response(&mut self, request: u64, message: &Message) {
+        let asked = self.questions.iter().find(|question| question.number == request);
+        if let Some(question) = asked {
+            self.handlers[question.handler].take_response(message);
+        }
+    }
+
+    /// Does not ask again on this connection what the server does not permit.
+    fn denied(&mut self, subject: &str) {
+        for question in self.questions.iter_mut().filter(|question| question.subject == subject) {
+            question.denied = true;
+        }
+    }
+
     fn handle(&mut self, event: ConnectionEvent) {
         match event {
             ConnectionEvent::Message(message) => self.respond(message),
             ConnectionEvent::Connected { server } => {
+                self.questions.clear();
                 *self.state.lock() = ConnectionState { server: Some(server), problem: None };
             }
             ConnectionEvent::Disconnected { error } => {
                 log::debug!("no requests can be answered: {error}");
                 *self.state.lock() = ConnectionState { server: None, problem: Some(error) };
             }
-            ConnectionEvent::Denied { error, .. } => {
+            ConnectionEvent::Denied { subject, error, .. } => {
+                self.denied(&subject);
                 log::warn!("requests or their responses are not permitted: {error}");
                 self.state.lock().problem = Some(error);
             }
-            ConnectionEvent::Response { .. } | ConnectionEvent::HintsMissed => {}
+            ConnectionEvent::Response { request, message } => {
+                self.take_response(request, &message);
+            }
+            ConnectionEvent::HintsMissed => {}
         }
     }
 

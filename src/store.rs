@@ -360,6 +360,9 @@ pub enum StoreEvent {
     },
     /// A problem that belongs to no request, for example a denied permission.
     Problem(StoreError),
+    /// Lasting conditions of the bucket that are no error and worth a warning, each a line of text.
+    /// They replace those before. A node shows them in its [status](crate::Status::warnings).
+    Warnings(Vec<String>),
 }
 
 /// A record under compare-and-set; see the [module](self) for what it promises.

@@ -43,6 +43,9 @@ pub enum leasehold_event_kind {
     LEASEHOLD_META_CHANGED = 12,
     /// Something happened to a virtual IP of the node; `text` describes it.
     LEASEHOLD_VIRTUAL_IP = 13,
+    /// `node_id` is in another bucket of the same name: there are two clusters, and each may have
+    /// a leader. Told only if `leasehold_serve_health` was called.
+    LEASEHOLD_BUCKET_MISMATCH = 14,
     /// Not known to this version of the header; `text` describes it.
     LEASEHOLD_OTHER_EVENT = 99,
 }
@@ -165,6 +168,9 @@ impl leasehold_event {
             Event::TtlMismatch { theirs, .. } => {
                 Self { number: millis(*theirs), ..new(kind::LEASEHOLD_TTL_MISMATCH) }
             }
+            Event::BucketMismatch { node_id, .. } => {
+                Self { node_id: cut(node_id), ..new(kind::LEASEHOLD_BUCKET_MISMATCH) }
+            }
             Event::CorruptRecord { revision, .. } => {
                 Self { number: *revision, ..new(kind::LEASEHOLD_CORRUPT_RECORD) }
             }
@@ -207,5 +213,21 @@ impl leasehold_event {
             Reason::HookPanicked => (why::LEASEHOLD_OTHER_REASON, ""),
         };
         Self { reason, node_id: cut(to), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_in_another_bucket_is_named() {
+        let [node_id, theirs, ours] = ["node-2", "then", "now"].map(str::to_owned);
+        let event = leasehold_event::of(&Event::BucketMismatch { node_id, theirs, ours });
+        assert_eq!(event.kind, leasehold_event_kind::LEASEHOLD_BUCKET_MISMATCH);
+        assert_eq!(event.node_id, cut::<LEASEHOLD_NODE_ID_SIZE>("node-2"));
+        let text = "finds two clusters: node-2 uses a bucket created at then, and this node one \
+                    created at now";
+        assert_eq!(event.text, cut::<LEASEHOLD_TEXT_SIZE>(text));
     }
 }

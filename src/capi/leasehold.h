@@ -136,6 +136,9 @@ typedef enum leasehold_event_kind {
   LEASEHOLD_META_CHANGED = 12,
   // Something happened to a virtual IP of the node; `text` describes it.
   LEASEHOLD_VIRTUAL_IP = 13,
+  // `node_id` is in another bucket of the same name: there are two clusters, and each may have
+  // a leader. Told only if `leasehold_serve_health` was called.
+  LEASEHOLD_BUCKET_MISMATCH = 14,
   // Not known to this version of the header; `text` describes it.
   LEASEHOLD_OTHER_EVENT = 99,
 } leasehold_event_kind;

@@ -1,6 +1,7 @@
 //! Challenges: the writes that are to begin a term of this node.
 
 use super::phase::{Challenge, EndedTerm, Phase};
+use super::requests::Kind;
 use super::view::ReadVerdict;
 use super::{Election, Timestamp};
 use crate::error::StoreError;
@@ -15,7 +16,7 @@ impl Election {
     pub(super) fn challenge(&mut self, now: Timestamp) {
         let Some(newest) = self.view.newest() else { return };
         let Some(epoch) = self.view.next_epoch(newest) else {
-            return self.report_problem(StoreError::EpochsExhausted);
+            return self.report_failure(Kind::Write, StoreError::EpochsExhausted);
         };
         let (expect, revision) = (newest.expect(), newest.revision);
         if newest.lease().is_some_and(|lease| lease.session == Some(self.settings.session)) {

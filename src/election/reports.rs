@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::record::Record;
 use super::{Change, Election, Timestamp};
-use crate::error::StoreError;
 use crate::lease::{Epoch, SessionId};
 
 /// The last report of each kind.
@@ -13,7 +12,6 @@ pub(super) struct Reported {
     pub(super) leader: Option<(String, Epoch)>,
     pub(super) meta: Option<serde_json::Value>,
     ttl: Option<Duration>,
-    pub(super) problem: Option<StoreError>,
     duplicate: Option<SessionId>,
     /// Another session of this node's id, and the revision at which it was first seen.
     namesake: Option<(SessionId, u64)>,
@@ -58,13 +56,6 @@ impl Election {
         if alive && self.reported.duplicate != Some(session) {
             self.reported.duplicate = Some(session);
             self.out.changes.push(Change::DuplicateNodeId(session));
-        }
-    }
-
-    pub(super) fn report_problem(&mut self, error: StoreError) {
-        if self.reported.problem.as_ref() != Some(&error) {
-            self.reported.problem = Some(error.clone());
-            self.out.changes.push(Change::Problem(error));
         }
     }
 

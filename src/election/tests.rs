@@ -12,6 +12,7 @@ use crate::timing::Timing;
 
 mod challenge;
 mod forgery;
+mod problems;
 mod reports;
 mod resign;
 mod term;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::buckets::BucketCheck;
 use super::response::Health;
 use super::{subject, subject_of_all};
 use crate::clock::{Clock, Timestamp, millis};
@@ -17,6 +18,7 @@ use crate::lease::Epoch;
 use crate::nats::message::Message;
 use crate::node::NodeHandle;
 use crate::request_server::{Handler, RequestServer, Response};
+use crate::text::excerpt;
 use crate::utc;
 
 /// The most that all custom values together may take as JSON, in bytes.
@@ -216,6 +218,8 @@ pub(crate) struct HealthHandler {
     subject_of_all: String,
     source: Source,
     custom: Custom,
+    /// Of a node only.
+    buckets: Option<BucketCheck>,
 }
 
 impl HealthHandler {
@@ -225,12 +229,17 @@ impl HealthHandler {
     }
 
     fn new(config: &Config, source: Source, custom: Custom) -> Self {
+        let buckets = match &source {
+            Source::Node(node) => Some(BucketCheck::new(node.clone())),
+            Source::Standalone { .. } => None,
+        };
         Self {
             node_id: config.node_id().to_owned(),
             subject: subject(config.cluster_id(), config.node_id()),
             subject_of_all: subject_of_all(config.cluster_id()),
             source,
             custom,
+            buckets,
         }
     }
 
@@ -262,6 +271,7 @@ fn of_node(node: &NodeHandle) -> Health {
         stuck: thread.stuck,
         heartbeat_age_ms: Some(millis(thread.age)),
         session: Some(node.session().to_string()),
+        bucket: status.bucket.as_deref().map(excerpt),
         ..Health::default()
     }
 }
@@ -278,6 +288,17 @@ impl Handler for HealthHandler {
         }
         let body = serde_json::to_vec(&self.health()).expect("invariant: keys are texts");
         Some(Response { body, error: None })
+    }
+
+    fn question(&mut self, now: Timestamp) -> Option<String> {
+        let due = self.buckets.as_mut()?.is_due(now);
+        due.then(|| self.subject_of_all.clone())
+    }
+
+    fn take_response(&mut self, message: &Message) {
+        if let Some(buckets) = &mut self.buckets {
+            buckets.compare(&message.body);
+        }
     }
 }
 

@@ -56,6 +56,10 @@ pub struct Health {
     /// The session of the node's start. It tells two nodes with the same node id apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// The bucket that the node has read last: when it was created, as its server says. Unknown
+    /// before the first read, and in the cases of `connected`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
 }
 
 /// A response that cannot be parsed.
@@ -208,7 +212,7 @@ mod tests {
             let custom = Map::from_iter([("k".to_owned(), json!({ "v": epoch }))]);
             let health = Health {
                 node_id: node, role, leader, epoch, uptime_ms: 1, timestamp: 2, custom, connected,
-                stuck, heartbeat_age_ms: age, session: None,
+                stuck, heartbeat_age_ms: age, session: None, bucket: None,
             };
             let bytes = serde_json::to_vec(&health).unwrap();
             prop_assert_eq!(Health::parse(&bytes).unwrap(), health);

@@ -143,6 +143,7 @@ fn of_health(cluster_id: &str, health: Health) -> NodeStatus {
         stuck: health.stuck,
         heartbeat_age_ms: health.heartbeat_age_ms.unwrap_or_default(),
         session: health.session.unwrap_or_default(),
+        bucket: health.bucket,
         ..NodeStatus::unknown(cluster_id, &health.node_id)
     }
 }

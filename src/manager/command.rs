@@ -75,6 +75,7 @@ impl Manager {
                 leader: record.leader,
                 epoch: record.epoch,
                 revision: record.revision,
+                bucket: record.bucket,
                 connected: true,
                 ..unknown
             },

@@ -1,5 +1,6 @@
 //! A cluster at one moment: the lease's record, and the statuses of the daemons.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::Error;
@@ -13,6 +14,10 @@ use crate::health::{Malformed, read, text};
 use crate::lease::{Epoch, Lease};
 use crate::node::Status;
 use crate::store::{Content, Snapshot};
+use crate::text::excerpt;
+
+/// Nodes that are named of one bucket, where there are several buckets.
+const NAMED: usize = 5;
 
 /// A node that answered.
 ///
@@ -91,10 +96,13 @@ pub struct ClusterView {
     /// How long the lease lasts without another renewal, in milliseconds: the value of the holder's
     /// status less the time since. Unknown when the holder does not answer.
     pub lease_remaining_ms: Option<u64>,
+    /// The bucket of the record: when it was created, as the server says. Unknown without a bucket.
+    pub bucket: Option<String>,
     /// Every node that answers, by node id.
     #[serde(deserialize_with = "nodes")]
     pub nodes: Vec<NodeView>,
-    /// Why the view is incomplete.
+    /// Why the view is incomplete, or that the nodes use several buckets: two clusters then, each
+    /// with its own leader.
     pub problem: Option<String>,
 }
 
@@ -126,6 +134,7 @@ impl ClusterView {
         self.leader.clone_from(&record.leader);
         self.epoch = record.epoch;
         self.revision = record.revision;
+        self.bucket.clone_from(&record.bucket);
     }
 
     /// Takes the nodes that answered. Leader and epoch come from them only when no record was read.
@@ -139,6 +148,41 @@ impl ClusterView {
         }
         let holder = leading.filter(|node| Some(&node.status.node_id) == self.leader.as_ref());
         self.lease_remaining_ms = holder.and_then(|node| node.status.lease_remaining_ms);
+        let others = self.problem.iter().cloned();
+        let problems: Vec<_> = self.several_clusters().into_iter().chain(others).collect();
+        self.problem = Some(problems.join("; ")).filter(|problem| !problem.is_empty());
+    }
+
+    /// Says which nodes use which bucket, if there are several.
+    fn several_clusters(&self) -> Option<String> {
+        let mut buckets = BTreeMap::<&str, Vec<&str>>::new();
+        for node in self.nodes.iter().filter(|node| node.missed == 0) {
+            if let Some(bucket) = &node.status.bucket {
+                buckets.entry(bucket).or_default().push(&node.status.node_id);
+            }
+        }
+        if let Some(bucket) = &self.bucket {
+            buckets.entry(bucket).or_default();
+        }
+        let count = match buckets.len() {
+            0 | 1 => return None,
+            2 => "two".to_owned(),
+            count => count.to_string(),
+        };
+        let users = buckets
+            .iter()
+            .map(|(bucket, nodes)| format!("the bucket created at {bucket} has {}", names(nodes)));
+        Some(format!("{count} clusters: {}", users.collect::<Vec<_>>().join(", ")))
+    }
+}
+
+/// The users of a bucket, in words.
+fn names(nodes: &[&str]) -> String {
+    let shown = nodes[..nodes.len().min(NAMED)].join(" and ");
+    match nodes.len() {
+        0 => "no node that answers, and is the one read here".to_owned(),
+        1..=NAMED => shown,
+        count => format!("{shown} and {} more", count - NAMED),
     }
 }
 
@@ -147,11 +191,14 @@ pub(super) struct RecordView {
     pub(super) leader: Option<String>,
     pub(super) epoch: u64,
     pub(super) revision: u64,
+    /// The bucket that it is in.
+    pub(super) bucket: Option<String>,
 }
 
 impl RecordView {
     /// From a read of the record; `None` when there is no bucket.
     pub(super) fn of(snapshot: Option<Snapshot>) -> Self {
+        let bucket = snapshot.as_ref().map(|shown| excerpt(&shown.incarnation.to_string()));
         let entry = snapshot.and_then(|snapshot| snapshot.entry);
         let lease = entry.as_ref().and_then(|entry| match &entry.content {
             Content::Value(bytes) => Lease::decode(bytes).ok(),
@@ -161,6 +208,7 @@ impl RecordView {
             revision: entry.map_or(0, |entry| entry.revision),
             epoch: lease.as_ref().map_or(0, |lease| lease.epoch.as_u64()),
             leader: lease.filter(|lease| !lease.is_released()).map(|lease| lease.node_id),
+            bucket,
         }
     }
 
@@ -170,6 +218,7 @@ impl RecordView {
             leader: status.leader.clone(),
             epoch: status.epoch.map_or(0, Epoch::as_u64),
             revision: status.revision,
+            bucket: status.bucket.as_deref().map(excerpt),
         }
     }
 }
@@ -187,6 +236,41 @@ fn nodes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<NodeView>, D::Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn view(bucket: Option<&str>, nodes: &[(&str, Option<&str>)]) -> ClusterView {
+        let bucket = bucket.map(str::to_owned);
+        let mut view = ClusterView { bucket, ..ClusterView::default() };
+        let node = |(node, bucket): &(&str, Option<&str>)| {
+            let bucket = bucket.map(str::to_owned);
+            let status = NodeStatus { bucket, ..NodeStatus::unknown("orders", node) };
+            NodeView { status, round_trip: Duration::ZERO, missed: 0 }
+        };
+        view.set_nodes(nodes.iter().map(node).collect());
+        view
+    }
+
+    #[test]
+    fn nodes_in_several_buckets_are_several_clusters() {
+        for same in [
+            view(None, &[("a", Some("1")), ("b", Some("1")), ("c", None)]),
+            view(Some("1"), &[("a", Some("1")), ("c", None)]),
+            view(Some("1"), &[]),
+        ] {
+            assert_eq!(same.problem, None);
+        }
+        let two = view(Some("1"), &[("a", Some("1")), ("b", Some("2")), ("c", Some("1"))]);
+        let says =
+            "two clusters: the bucket created at 1 has a and c, the bucket created at 2 has b";
+        assert_eq!(two.problem.as_deref(), Some(says));
+        let read = view(Some("1"), &[("b", Some("2"))]).problem.unwrap();
+        assert!(read.contains("the bucket created at 1 has no node that answers"), "{read}");
+        let names: Vec<_> = (0..9).map(|number| format!("n{number}")).collect();
+        let mut nodes: Vec<_> = names.iter().map(|name| (name.as_str(), Some("1"))).collect();
+        nodes.extend([("x", Some("2")), ("y", Some("3"))]);
+        let three = view(None, &nodes).problem.unwrap();
+        assert!(three.starts_with("3 clusters: the bucket created at 1 has n0 and "), "{three}");
+        assert!(three.contains("n4 and 4 more, "), "{three}");
+    }
 
     #[test]
     fn a_written_view_parses_to_the_same() {

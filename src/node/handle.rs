@@ -9,7 +9,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, InvalidId, check_meta, check_node_id};
 use crate::election::Input;
 use crate::error::{Refused, WaitError};
-use crate::event::{Reason, Role};
+use crate::event::{Event, Reason, Role};
 use crate::events::{Events, MissedCounter};
 use crate::leadership::{Leadership, TermCell};
 use crate::lease::{Epoch, SessionId};
@@ -448,6 +448,16 @@ impl NodeHandle {
 
     pub(super) fn resign(&self, reason: Reason) -> Result<(), Refused> {
         self.commands.call(Input::Resign(reason))
+    }
+
+    /// Sets what the status says of another node in another bucket.
+    pub(crate) fn set_mismatch(&self, mismatch: Option<String>) {
+        self.shared.set_mismatch(mismatch);
+    }
+
+    /// Queues an event for every queue, the hooks and the log. Never blocks.
+    pub(crate) fn tell(&self, event: Event) {
+        self.commands.tell(event);
     }
 
     /// Carries out `command`, and waits for the renewal thread for at most `timeout`.

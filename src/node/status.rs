@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::NodeHandle;
 use crate::clock::Timestamp;
+use crate::error::StoreError;
 use crate::event::Role;
 use crate::lease::Epoch;
 use crate::renewal::Snapshot;
@@ -42,6 +43,16 @@ pub struct Status {
     pub revision: u64,
     /// Whether the node is connected.
     pub connected: bool,
+    /// What is wrong at present: why there is no connection, or why the server refuses what the
+    /// node asks for. `None` once a request of that kind succeeds. A text in JSON.
+    #[serde(serialize_with = "text")]
+    pub problem: Option<StoreError>,
+    /// The bucket that was read last: when it was created, as its server says. `None` before the
+    /// first read, and while there is no bucket. Nodes that differ in this are two clusters.
+    pub bucket: Option<String>,
+    /// Lasting conditions that are no fault of the moment, such as a bucket with one replica in a
+    /// cluster of servers. Each is a line of text.
+    pub warnings: Vec<String>,
 }
 
 impl Status {
@@ -56,6 +67,9 @@ impl Status {
             epoch: figures.highest_epoch,
             revision: figures.revision,
             connected: figures.connected,
+            problem: snapshot.problem.clone(),
+            bucket: snapshot.bucket.as_ref().map(ToString::to_string),
+            warnings: snapshot.warnings.iter().chain(&snapshot.mismatch).cloned().collect(),
         }
     }
 }
@@ -157,4 +171,9 @@ impl Stats {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
+}
+
+#[allow(clippy::ref_option, reason = "serde calls it")]
+fn text<S: Serializer>(error: &Option<StoreError>, serializer: S) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(ToString::to_string).serialize(serializer)
 }

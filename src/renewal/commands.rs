@@ -7,9 +7,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::election::Input;
 use crate::error::Refused;
+use crate::event::Event;
 use crate::events::{EventSink, Events, queue_of};
 use crate::sys::Line;
-use crate::vip::VipEvent;
 use crate::wait::Waker;
 
 /// How long a caller waits for the loop, which replies within one turn unless it hangs.
@@ -22,8 +22,8 @@ pub(super) enum Queued {
     Input { input: Input, reply: Option<Reply> },
     /// Tells the present state to another queue, and all later events.
     Subscribe(EventSink),
-    /// An event of a virtual IP, to be told.
-    VirtualIp(VipEvent),
+    /// An event that is not of the election.
+    Tell(Event),
 }
 
 pub(super) type Reply = Sender<Result<(), Refused>>;
@@ -55,9 +55,9 @@ impl Commands {
         events
     }
 
-    /// Has an event of a virtual IP told. Never blocks.
-    pub(super) fn tell(&self, event: VipEvent) {
-        self.queue(Queued::VirtualIp(event));
+    /// Queues an event for all queues of events and the log. Never blocks.
+    pub(crate) fn tell(&self, event: Event) {
+        self.queue(Queued::Tell(event));
     }
 
     /// Queues a command and waits until it was carried out, for at most 5 s.

@@ -9,7 +9,9 @@ use super::LONGEST_WAIT_HOLDING;
 use crate::clock::{Clock, Timestamp};
 use crate::drain::WeakDrainGuard;
 use crate::election::{Counters, Election};
+use crate::error::StoreError;
 use crate::lease::Epoch;
+use crate::store::Incarnation;
 use crate::sys::Line;
 
 /// The state of a node, as its loop published it last.
@@ -19,6 +21,12 @@ pub(crate) struct Snapshot {
     /// When this node learned of the leader.
     pub(crate) leader_since: Timestamp,
     pub(crate) leader_meta: Option<serde_json::Value>,
+    pub(crate) problem: Option<StoreError>,
+    /// The store's.
+    pub(crate) warnings: Vec<String>,
+    /// That another node is in another bucket.
+    pub(crate) mismatch: Option<String>,
+    pub(crate) bucket: Option<Incarnation>,
     pub(crate) figures: Figures,
     /// Set when the loop has ended.
     pub(crate) stopped: Option<Stopped>,
@@ -78,7 +86,9 @@ impl Snapshot {
             self.leader_since = now;
         }
         let meta_changed = replace(&mut self.leader_meta, election.leader_meta());
-        changed || leader_changed || meta_changed
+        let problem_changed = replace(&mut self.problem, election.problem());
+        let bucket_changed = replace(&mut self.bucket, election.bucket());
+        changed || leader_changed || meta_changed || problem_changed || bucket_changed
     }
 }
 
@@ -154,6 +164,17 @@ impl SharedState {
     pub(super) fn publish(&self, now: Timestamp, election: &Election) {
         if self.snapshot.lock().update(now, election) {
             self.changed.notify_all();
+        }
+    }
+
+    pub(super) fn set_warnings(&self, warnings: Vec<String>) {
+        self.snapshot.lock().warnings = warnings;
+    }
+
+    /// Sets what is known of another node in another bucket.
+    pub(crate) fn set_mismatch(&self, mismatch: Option<String>) {
+        if !self.is_inherited() {
+            self.snapshot.lock().mismatch = mismatch;
         }
     }
 

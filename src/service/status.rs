@@ -1,15 +1,19 @@
 //! The status of a node as JSON: more than its health.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::millis;
 use crate::config::MAX_VIPS;
+use crate::error::StoreError;
 use crate::event::Role;
 use crate::health::{Malformed, read, require_node_id, role, text};
 use crate::lease::Epoch;
 use crate::node::NodeHandle;
 use crate::text::excerpt;
 use crate::vip::VipState;
+
+/// Warnings that are taken from a response.
+const MAX_WARNINGS: usize = 16;
 
 /// The status of a node, as its daemon reports it. Where no daemon answers, as the lease's record
 /// shows it.
@@ -73,8 +77,15 @@ pub struct NodeStatus {
     pub vips: Vec<VipState>,
     /// Whether the links of all held virtual IPs are up; unknown while none is held.
     pub vip_link_up: Option<bool>,
-    /// What is wrong, or why the status is incomplete.
+    /// What is wrong at present: [`Status::problem`](crate::Status::problem), and the problems of
+    /// virtual IPs. Without a daemon, why the status is incomplete.
     pub problem: Option<String>,
+    /// The bucket that the node has read last, as [`Status::bucket`](crate::Status::bucket).
+    pub bucket: Option<String>,
+    /// Lasting conditions that are no fault of the moment, as
+    /// [`Status::warnings`](crate::Status::warnings): 16 at most when it is parsed.
+    #[serde(deserialize_with = "texts")]
+    pub warnings: Vec<String>,
 }
 
 impl NodeStatus {
@@ -105,8 +116,10 @@ impl NodeStatus {
             session: node.session().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             vip_link_up: vips.iter().filter_map(|vip| vip.link_up).reduce(|all, up| all && up),
-            problem: problem(&vips),
+            problem: problem(status.problem.as_ref(), &vips),
             vips,
+            bucket: status.bucket.as_deref().map(excerpt),
+            warnings: status.warnings.iter().map(|text| excerpt(text)).collect(),
             ..Self::unknown(config.cluster_id(), config.node_id())
         }
     }
@@ -126,13 +139,14 @@ impl NodeStatus {
     }
 }
 
-/// What is wrong with virtual IPs.
-fn problem(vips: &[VipState]) -> Option<String> {
-    let problem = |vip: &VipState| {
+/// What is wrong with the store and with virtual IPs.
+fn problem(error: Option<&StoreError>, vips: &[VipState]) -> Option<String> {
+    let of_store = error.map(|error| excerpt(&error.to_string()));
+    let of_vip = |vip: &VipState| {
         let problem = vip.problem.as_ref()?;
         Some(format!("virtual IP {} on {}: {problem}", vip.address, vip.interface))
     };
-    let problems: Vec<_> = vips.iter().filter_map(problem).collect();
+    let problems: Vec<_> = of_store.into_iter().chain(vips.iter().filter_map(of_vip)).collect();
     (!problems.is_empty()).then(|| problems.join("; "))
 }
 
@@ -143,6 +157,13 @@ fn printable_state(vip: VipState) -> VipState {
         *text = excerpt(text);
     }
     vip
+}
+
+/// Texts that are not trusted, made safe for a terminal.
+fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let shown = texts.iter().map(|text| excerpt(text)).filter(|text| !text.is_empty());
+    Ok(shown.take(MAX_WARNINGS).collect())
 }
 
 #[cfg(test)]
@@ -157,6 +178,13 @@ mod tests {
         let text = serde_json::to_string(&status).unwrap();
         let start = r#"{"clusterId":"orders","nodeId":"node-1","role":"PRIMARY","leader":"","epoch":0,"vipHeld":false,"uptimeMs":0,"connected":false,"#;
         assert!(text.starts_with(start), "{text}");
+    }
+
+    #[test]
+    fn warnings_of_a_stranger_are_few_safe_lines() {
+        let warnings = vec!["a\u{1b}[2J\u{202e}"; 1_000];
+        let text = serde_json::json!({ "nodeId": "n", "warnings": warnings }).to_string();
+        assert_eq!(NodeStatus::parse(text.as_bytes()).unwrap().warnings, ["a [2J"; MAX_WARNINGS]);
     }
 
     #[test]
@@ -183,13 +211,16 @@ mod tests {
             node in "[a-z]{1,9}", epoch in 0..i64::MAX as u64, leads: bool, vip_held: bool,
             vip_address in proptest::option::of("[0-9./]{1,18}"), link_up: Option<bool>,
             problem in proptest::option::of("[a-z ]{1,9}"),
+            warnings in proptest::collection::vec("[a-z ]{1,9}", 0..3),
+            bucket in proptest::option::of("[0-9:Z-]{1,30}"),
         ) {
             let vip = |address| VipState { address, link_up, ..VipState::default() };
             let vips = vip_address.map(vip).into_iter().collect();
             let status = NodeStatus {
                 role: if leads { Role::Leader } else { Role::Follower },
                 leader: leads.then(|| node.clone()),
-                epoch, vip_held, vips, problem, daemon: true, session: "s".into(), terms: epoch / 2,
+                epoch, vip_held, vips, problem, warnings, bucket, daemon: true,
+                session: "s".into(), terms: epoch / 2,
                 ..NodeStatus::unknown("c", &node)
             };
             let bytes = serde_json::to_vec(&status).unwrap();

@@ -34,6 +34,7 @@ pub mod bytes;
 mod exchange;
 mod jetstream;
 mod notice;
+mod races;
 pub(crate) mod record;
 mod stream_config;
 mod subjects;
@@ -48,6 +49,7 @@ use crate::nats::connection::{Connection, ConnectionOptions, UNANSWERED};
 use crate::store::{Outcome, Request, Store, StoreEvent, Ticket, Waker};
 
 pub use bucket::BucketOptions;
+pub(crate) use bucket::REPLICAS_SINCE;
 use record::RecordClient;
 
 /// Messages that may wait to be read on a subject; more are dropped, which is allowed for responses

@@ -11,6 +11,8 @@ use leasehold::guide::TOPICS;
 use rustix::process::Signal;
 
 use crate::site::{PATIENCE, PROGRAM, Site};
+use crate::support::cluster::Cluster;
+use crate::support::port::Port;
 use crate::support::process::{Process, bound_command};
 use crate::support::version::Version;
 
@@ -27,7 +29,8 @@ fn init_writes_a_valid_file_and_replaces_none_without_force() {
     let output = site.run(&line).succeeded().stdout;
     assert_eq!(
         output,
-        "wrote deep/er/cluster.json; next: leasehold -c deep/er/cluster.json daemon\n"
+        "wrote deep/er/cluster.json; no server answered, so 1 replica is assumed: see --replicas; \
+         next: leasehold -c deep/er/cluster.json daemon\n"
     );
     let config = Config::load(site.path("deep/er/cluster.json")).expect("it loads");
     assert_eq!((config.cluster_id(), config.node_id()), ("orders", "node-1"));
@@ -38,6 +41,77 @@ fn init_writes_a_valid_file_and_replaces_none_without_force() {
     let json = site.run(&[&line[..], &["--force", "--json"]].concat()).succeeded().json();
     assert_eq!((&json["ok"], &json["nodeId"]), (&true.into(), &"node-1".into()));
 }
+
+/// `init` for these servers: the file that it wrote, and what it printed.
+fn init_for(site: &Site, urls: &[String], more: &[&str]) -> (Config, String) {
+    let urls = urls.join(",");
+    let line = ["init", "--force", "--cluster-id", "orders", "--node-id", "n1", "--nats-url"];
+    let output = site.run(&[&line[..], &[&urls], more].concat()).succeeded().stdout;
+    (Config::load(site.path("cluster.json")).expect("it loads"), output)
+}
+
+on_both_servers!(init_asks_a_cluster_how_many_replicas_it_can_have, |version| {
+    let cluster = Cluster::start(version);
+    let site = Site::new(version);
+    let (config, output) = init_for(&site, &cluster.urls(), &[]);
+    let (replicas, says) = match version {
+        Version::Oldest => (1, "with 1 replica: 3 replicas need nats-server 2.11.0, and cluster "),
+        Version::Newest => (3, "with 3 replicas: cluster \"test\" has 3 servers of nats-server 2."),
+    };
+    assert_eq!(config.replicas(), replicas);
+    assert!(output.contains(&format!("wrote cluster.json {says}")), "{output}");
+    let connections = || cluster.server(0).monitor().varz()["total_connections"].clone();
+    let before = connections();
+    for count in ["1", "3", "5"] {
+        let (config, output) = init_for(&site, &cluster.urls(), &["--replicas", count]);
+        assert_eq!(config.replicas().to_string(), count);
+        assert_eq!(output, "wrote cluster.json; next: leasehold -c cluster.json daemon\n");
+    }
+    assert_eq!(connections(), before, "nothing was asked");
+    let (config, output) = init_for(&site, &cluster.urls()[..2], &[]);
+    assert_eq!(config.replicas(), 1);
+    assert!(output.contains("2 with JetStream answered of the servers of cluster"), "{output}");
+});
+
+on_both_servers!(init_says_what_it_assumes_and_nothing_where_there_is_no_choice, |version| {
+    let site = Site::new(version);
+    let (config, output) = init_for(&site, &[site.server.url()], &[]);
+    assert_eq!(config.replicas(), 1);
+    assert_eq!(output, "wrote cluster.json; next: leasehold -c cluster.json daemon\n");
+    // One refuses, and one keeps silent.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let unused = Port::reserve();
+    let urls = [silent.local_addr().unwrap(), unused.address()].map(|url| url.to_string());
+    let begun = Instant::now();
+    let (config, output) = init_for(&site, &urls, &[]);
+    assert_eq!(config.replicas(), 1);
+    assert!(output.contains("no server answered, so 1 replica is assumed"), "{output}");
+    // The survey takes a second; the rest is for a loaded machine.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    site.run(&["init", "--replicas", "2", "--cluster-id", "c", "--node-id", "n"])
+        .failed(2, "invalid value '2' for '--replicas <COUNT>'");
+});
+
+on_both_servers!(one_replica_in_a_cluster_is_warned_about_once, |version| {
+    let cluster = Cluster::start(version);
+    let site = Site::new(version);
+    let names = ["--cluster-id", "orders", "--node-id", "n1", "--replicas", "1"];
+    let urls = cluster.urls().join(",");
+    let line = [&["init", "-c", "n1.json", "--nats-url", &urls], &names[..]].concat();
+    site.run(&line).succeeded();
+    let daemon = site.daemon("n1", &[]);
+    let status = site.wait_for_lead("n1");
+    let [warning] = &status["warnings"].as_array().expect("a list")[..] else { panic!("{status}") };
+    let warning = warning.as_str().expect("a text");
+    let begins = "KV_cluster-orders has one replica in the cluster \"test\": no node leads while";
+    assert!(warning.starts_with(begins) && status["problem"].is_null(), "{status}");
+    let text = site.of("n1", &["status"]).succeeded().stdout;
+    assert!(text.contains(&format!("warning     {warning}\n")), "{text}");
+    let all = site.of("n1", &["status", "--all"]).succeeded().stdout;
+    assert!(all.contains(&format!("warning: {warning}\n")), "{all}");
+    let log = daemon.transcript();
+    assert_eq!(log.matches(warning).count(), 1, "{log}");
+});
 
 #[test]
 fn a_wrong_configuration_is_one_line_and_exit_code_2() {

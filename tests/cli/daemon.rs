@@ -10,6 +10,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::site::{PATIENCE, Site, processes_with};
+use crate::support::bucket::Bucket;
+use crate::support::nats::Client;
 use crate::support::process::Process;
 use crate::support::version::Version;
 use crate::support::wait::eventually;
@@ -316,4 +318,29 @@ fn systemd_gets_readiness_watchdog_reload_and_stop() {
         notified(&socket, "STOPPING=1");
         assert!(daemon.exited(PATIENCE).success());
     }
+}
+
+/// A stream that is too small for a record.
+#[test]
+fn a_refusal_of_the_server_is_logged_and_shown_until_it_is_over() {
+    let site = Site::new(Version::Newest);
+    site.init("n1");
+    let client = Client::connect(&site.server.url());
+    let bucket = Bucket::of_cluster(&client, "orders");
+    let mut config = bucket.usual_config();
+    config["max_bytes"] = 100.into();
+    bucket.create(&config).expect("created");
+    let daemon = site.daemon("n1", &[]);
+    let status = site.wait("n1", "the problem", |status| !status["problem"].is_null());
+    let problem = status["problem"].as_str().expect("a text").to_owned();
+    assert!(problem.starts_with("the server said 10077: "), "{problem}");
+    let text = site.of("n1", &["status"]).succeeded().stdout;
+    assert!(text.contains(&format!("problem     {problem}\n")), "{text}");
+    let all = site.of("n1", &["status", "--all"]).succeeded().stdout;
+    assert!(all.contains(&problem), "{all}");
+    bucket.update(&bucket.usual_config()).expect("updated");
+    let status = site.wait_for_lead("n1");
+    assert!(status["problem"].is_null(), "{status}");
+    let told = format!("WARN  n1 has a problem: {problem}");
+    assert_eq!(daemon.transcript().matches(&told).count(), 1, "{}", daemon.transcript());
 }

@@ -18,7 +18,7 @@ fn check_command(bytes: &[u8]) {
     check_commands(parse_transfer(bytes), parse_promote(bytes));
 }
 
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 16] = [
     "nodeId",
     "clusterId",
     "role",
@@ -32,6 +32,8 @@ const FIELDS: [&str; 14] = [
     "heartbeatAgeMs",
     "session",
     "problem",
+    "warnings",
+    "bucket",
     "unknown",
 ];
 
@@ -45,6 +47,7 @@ fn value() -> impl Strategy<Value = Value> {
         ".{0,300}".prop_map(Value::from),
         Just(Value::Null),
         Just(json!({ "a": [1.5, null, { "b": "c" }] })),
+        vec(".{0,300}", 0..20).prop_map(Value::from),
         Just(json!("PRIMARY")),
     ]
 }

@@ -51,6 +51,7 @@ pub fn check_health(parsed: Result<Health, Malformed>) {
     check_line(&health.node_id, 1_025);
     check_line(health.leader.as_deref().unwrap_or_default(), 1_025);
     check_line(health.session.as_deref().unwrap_or_default(), 1_025);
+    check_line(health.bucket.as_deref().unwrap_or_default(), 1_025);
     let written = serde_json::to_vec(&health).expect("writable");
     // Escapes may make it longer than it came.
     if written.len() <= MAX_RESPONSE_BYTES {
@@ -65,13 +66,13 @@ pub fn check_status(parsed: Result<NodeStatus, Malformed>) {
         Err(error) => return check_line(&error.to_string(), 2_000),
     };
     let texts = [&status.cluster_id, &status.node_id, &status.session, &status.version];
-    let others = [&status.leader, &status.problem].into_iter().flatten();
+    let others = [&status.leader, &status.problem, &status.bucket].into_iter().flatten();
     assert!(status.vips.len() <= MAX_VIPS);
     let of_vips = status
         .vips
         .iter()
         .flat_map(|vip| [&vip.address, &vip.interface].into_iter().chain(&vip.problem));
-    for text in texts.into_iter().chain(others).chain(of_vips) {
+    for text in texts.into_iter().chain(others).chain(of_vips).chain(&status.warnings) {
         check_line(text, 1_025);
     }
     let written = serde_json::to_vec(&status).expect("writable");

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::daemons::{Daemon, PATIENCE, config, operator, telling};
 use crate::support::bucket::Bucket;
 use crate::support::nats::Client;
+use crate::support::port::Port;
 use crate::support::proxy::Proxy;
 use crate::support::server::NatsServer;
 use crate::support::version::Version;
@@ -91,6 +92,44 @@ fn without_a_server_a_status_says_why_and_commands_fail() {
         _ => None,
     });
     assert!(!view.connected && view.nodes.is_empty() && view.problem.is_some());
+}
+
+/// One refuses connections, one keeps silent, one refuses the credentials.
+#[test]
+fn a_failure_names_each_server_with_its_reason() {
+    let [refusing, silent] = [Port::reserve(), Port::reserve()];
+    let listener = std::net::TcpListener::bind(silent.address()).unwrap();
+    let guarded = NatsServer::builder(Version::Newest).user("ada", "secret").start();
+    let urls = [refusing.address(), silent.address()].map(|address| format!("nats://{address}"));
+    let urls = [&urls[..], &[guarded.url()]].concat();
+    let config = config(&urls[0], "node-1").servers(urls.clone());
+    let manager = Manager::new(config.connect_timeout(Duration::from_secs(1)).build().unwrap());
+    let reasons = ["refused", "it stayed silent", "refused the credentials: Authorization"];
+    let text = manager.query_all(LISTEN, 3 * LISTEN + PATIENCE / 10).unwrap_err().to_string();
+    assert!(text.starts_with("no connection to 3 servers: "), "{text}");
+    for (url, reason) in urls.iter().zip(reasons) {
+        let part = text.split("; ").find(|part| part.contains(url));
+        assert!(part.is_some_and(|part| part.contains(reason)), "{url}: {text}");
+    }
+    drop(listener);
+}
+
+/// Another server may have other users.
+#[test]
+fn a_server_that_refuses_the_credentials_does_not_end_a_command() {
+    let guarded = NatsServer::builder(Version::Newest).user("ada", "secret").start();
+    let open = NatsServer::start(Version::Newest);
+    let config = config(&open.url(), "node-1").servers([guarded.url(), open.url()]);
+    let manager = Manager::new(config.build().unwrap());
+    let view = manager.query_all(LISTEN, LIMIT).unwrap();
+    assert_eq!(view.server.as_deref(), Some(open.url().as_str()));
+    // Each of them refuses: waiting does not help.
+    let other = NatsServer::builder(Version::Newest).user("ada", "secret").start();
+    let config = manager.config().to_builder().servers([guarded.url(), other.url()]);
+    let begun = Instant::now();
+    let error = Manager::new(config.build().unwrap()).query_all(LISTEN, PATIENCE).unwrap_err();
+    assert!(begun.elapsed() < PATIENCE / 2, "{error}");
+    assert_eq!(error.to_string().matches("refused the credentials").count(), 2, "{error}");
 }
 
 on_both_servers!(a_daemon_leads_calls_its_hooks_and_stops_in_time, |version| {

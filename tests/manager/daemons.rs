@@ -132,8 +132,10 @@ impl Hooks for Telling {
     }
 
     fn on_other(&mut self, event: Event) {
-        if let Event::DuplicateNodeId { .. } = event {
-            self.say("duplicate");
+        match event {
+            Event::DuplicateNodeId { .. } => self.say("duplicate"),
+            Event::BucketMismatch { node_id, .. } => self.say(format!("mismatch {node_id}")),
+            _ => {}
         }
     }
 

@@ -5,6 +5,7 @@ mod daemons;
 #[macro_use]
 mod support;
 
+mod clusters;
 mod daemon;
 mod health;
 #[cfg(target_os = "linux")]

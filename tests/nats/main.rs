@@ -10,6 +10,7 @@ mod damage;
 mod election;
 mod hostile;
 mod outages;
+mod refusals;
 mod scale;
 mod start;
 mod v1;

@@ -14,5 +14,6 @@ mod contract;
 mod link;
 mod names;
 mod nats;
+mod refusals;
 mod suite;
 mod tls;

@@ -16,9 +16,9 @@ use crate::support::server::NatsServer;
 use crate::support::version::Version;
 use crate::support::wait::{eventually, eventually_some};
 
-const WRITES: &str = "$KV.cluster-test.lease";
-const GETS: &str = "$JS.API.STREAM.MSG.GET.KV_cluster-test";
-const INFOS: &str = "$JS.API.STREAM.INFO.KV_cluster-test";
+pub(crate) const WRITES: &str = "$KV.cluster-test.lease";
+pub(crate) const GETS: &str = "$JS.API.STREAM.MSG.GET.KV_cluster-test";
+pub(crate) const INFOS: &str = "$JS.API.STREAM.INFO.KV_cluster-test";
 const NANOS: u64 = 1_000_000_000;
 
 /// A server with a bucket that another program made.
@@ -114,6 +114,11 @@ on_both_servers!(go_clusters_bucket_is_used_with_hints_instead_of_notices, |vers
     for node in &mut nodes {
         node.create();
         assert_eq!(node.read().entry, None);
+        let warnings = node.wait("the warning about its age", |event| match event {
+            StoreEvent::Warnings(warnings) => Some(warnings.clone()),
+            _ => None,
+        });
+        assert!(matches!(&warnings[..], [warning] if warning.contains("max_age is 20s")));
         // It is subscribed to another subject from now on, and may have missed notices before.
         node.wait("the hint to read again", is_hint);
         // The answer comes after the new subscription was processed.
@@ -225,34 +230,45 @@ on_both_servers!(the_server_sees_one_connection_by_its_name, |version| {
 });
 
 /// A client that responds instead of JetStream.
-struct Impostor {
+pub(crate) struct Impostor {
     server: NatsServer,
     client: Client,
 }
 
 impl Impostor {
-    fn new(version: Version) -> Self {
+    pub(crate) fn new(version: Version) -> Self {
         let server = NatsServer::builder(version).without_jetstream().start();
         let client = Client::connect(&server.url());
         Self { server, client }
     }
 
-    fn listen(&self, subject: &str) -> Subscription {
+    pub(crate) fn listen(&self, subject: &str) -> Subscription {
         self.client.subscribe(subject)
     }
 
-    fn driver(&self) -> Driver {
+    pub(crate) fn driver(&self) -> Driver {
         connected(&[self.server.url()])
     }
 
-    fn answer(&self, request: &Message, body: &str) {
+    pub(crate) fn answer(&self, request: &Message, body: &str) {
         self.client.publish(request.reply.as_deref().expect("a reply subject"), body);
+    }
+
+    /// Answers the next request, which comes while the store is polled.
+    #[track_caller]
+    pub(crate) fn turn(&self, driver: &mut Driver, from: &Subscription, answer: &str) {
+        let found = eventually_some(PATIENCE, "a request", || {
+            let event = driver.fresh(Duration::from_millis(1));
+            assert_eq!(event, None, "no outcome yet");
+            from.next(Duration::from_millis(1))
+        });
+        self.answer(&found, answer);
     }
 }
 
 /// Lets the store send; requests leave it at once, but only its own thread takes answers in.
 #[track_caller]
-fn request(subscription: &Subscription) -> Message {
+pub(crate) fn request(subscription: &Subscription) -> Message {
     subscription.next(PATIENCE).expect("a request")
 }
 
@@ -290,7 +306,7 @@ on_both_servers!(an_unreadable_response_leaves_the_request_open, |version| {
     assert_eq!(driver.next(SILENCE), None, "a definite outcome is the last one");
 });
 
-fn info(created: &str, last_seq: u64) -> String {
+pub(crate) fn info(created: &str, last_seq: u64) -> String {
     json!({
         "config": {
             "name": "KV_cluster-test", "subjects": ["$KV.cluster-test.>"], "storage": "file",
@@ -303,7 +319,7 @@ fn info(created: &str, last_seq: u64) -> String {
     .to_string()
 }
 
-fn message(revision: u64, data: &str) -> String {
+pub(crate) fn message(revision: u64, data: &str) -> String {
     json!({ "message": { "subject": WRITES, "seq": revision, "data": data } }).to_string()
 }
 
@@ -311,16 +327,8 @@ on_both_servers!(a_read_counts_only_within_one_incarnation, |version| {
     let impostor = Impostor::new(version);
     let (gets, infos) = (impostor.listen(GETS), impostor.listen(INFOS));
     let mut driver = impostor.driver();
-    // Each answer comes while the store is polled.
     let turn = |driver: &mut Driver, from: &Subscription, answer: &str| {
-        let mut found = None;
-        eventually(PATIENCE, "a request", || {
-            let event = driver.fresh(Duration::from_millis(1));
-            assert_eq!(event, None, "no outcome yet");
-            found = from.next(Duration::from_millis(1));
-            found.is_some()
-        });
-        impostor.answer(&found.expect("just found"), answer);
+        impostor.turn(driver, from, answer);
     };
     let ticket = driver.submit(Request::Read);
     turn(&mut driver, &infos, &info("first", 5));

@@ -92,6 +92,11 @@ impl<'a> Bucket<'a> {
         self.api("CREATE", config)
     }
 
+    /// Changes the stream's configuration to `config`.
+    pub fn update(&self, config: &Value) -> Result<Value, Refused> {
+        self.api("UPDATE", config)
+    }
+
     /// What JetStream says of the stream: `config`, `created`, `state`, `cluster`.
     pub fn info(&self) -> Result<Value, Refused> {
         self.api("INFO", &json!({}))

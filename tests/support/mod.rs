@@ -11,6 +11,7 @@ pub mod version;
 pub mod alone;
 pub mod bucket;
 pub mod cluster;
+pub mod codes;
 pub mod disk;
 pub mod monitor;
 pub mod nats;

@@ -138,6 +138,10 @@ pub(super) struct Init {
     /// How often the leader renews its lease [default: 3s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) renew_interval: Option<Duration>,
+    /// Replicas of the bucket: 1, 3 or 5 [default: the servers are asked, for a second; 3 in a
+    /// cluster of three or more of nats-server 2.11, else 1]
+    #[arg(long, value_name = "COUNT", value_parser = replicas())]
+    pub(super) replicas: Option<u64>,
     /// Replace an existing file
     #[arg(long)]
     pub(super) force: bool,
@@ -191,6 +195,10 @@ pub(super) fn parser() -> clap::Command {
     });
     let names = PossibleValuesParser::new(commands.chain(topics).collect::<Vec<_>>());
     parser.mut_subcommand("help", |help| help.mut_arg("name", |name| name.value_parser(names)))
+}
+
+fn replicas() -> impl TypedValueParser<Value = u64> {
+    PossibleValuesParser::new(["1", "3", "5"]).try_map(|count| count.parse::<u64>())
 }
 
 fn level_parser() -> impl TypedValueParser<Value = LevelFilter> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leasehold::Manager;
 use leasehold::config::{Config, VipConfig};
-use leasehold::manager::{ClusterView, NodeStatus, NodeView};
+use leasehold::manager::{ClusterView, NodeStatus, NodeView, ReplicaAdvice};
 use leasehold::text::printable;
 use serde_json::json;
 
@@ -16,6 +16,8 @@ use super::text;
 
 /// How long all nodes have to answer.
 const LISTEN: Duration = Duration::from_secs(1);
+/// How long `init` asks the servers about their cluster.
+const SURVEY: Duration = Duration::from_secs(1);
 
 pub(super) fn load(args: &Args) -> Result<Config, Failure> {
     Config::load(&args.config).map_err(|error| Failure::config(&args.config, error))
@@ -37,12 +39,40 @@ pub(super) fn init(args: &Args, wanted: &args::Init) -> Result<(), Failure> {
     if let Some(missing) = folder.filter(|folder| !folder.is_dir()) {
         return Err(Failure::Usage(format!("there is no folder {}", missing.display())));
     }
+    let (config, advice) = with_replicas(config, wanted)?;
     config.save(file)?;
+    let (replicas, count) = (advice.as_ref().map(replicas).unwrap_or_default(), config.replicas());
     output::done(
         args.json,
-        &format!("wrote {0}; next: leasehold -c {0} daemon", file.display()),
-        &json!({ "file": file, "clusterId": wanted.cluster_id, "nodeId": wanted.node_id }),
+        &format!("wrote {0}{replicas}; next: leasehold -c {0} daemon", file.display()),
+        &json!({
+            "file": file, "clusterId": wanted.cluster_id, "nodeId": wanted.node_id,
+            "replicas": count, "replicasReason": advice.map(|advice| advice.reason),
+        }),
     )
+}
+
+/// The configuration with the wanted replicas, or else with as many as the servers suggest.
+fn with_replicas(
+    config: Config,
+    wanted: &args::Init,
+) -> Result<(Config, Option<ReplicaAdvice>), Failure> {
+    if let Some(count) = wanted.replicas {
+        return Ok((config.to_builder().replicas(count).build()?, None));
+    }
+    let advice = Manager::new(config.clone()).advise_replicas(SURVEY);
+    Ok((config.to_builder().replicas(advice.replicas).build()?, Some(advice)))
+}
+
+/// What `init` says about the replicas; nothing where there is no choice.
+fn replicas(advice: &ReplicaAdvice) -> String {
+    let reason = &advice.reason;
+    match advice.replicas {
+        _ if advice.assumed => format!("; {reason}, so 1 replica is assumed: see --replicas"),
+        _ if !advice.clustered => String::new(),
+        1 => format!(" with 1 replica: {reason}"),
+        count => format!(" with {count} replicas: {reason}"),
+    }
 }
 
 fn configuration(wanted: &args::Init) -> Result<Config, Failure> {
@@ -171,6 +201,7 @@ fn describe(status: &NodeStatus, view: Option<&NodeView>) -> String {
     if let Some(problem) = &status.problem {
         lines.push(("problem", problem.clone()));
     }
+    lines.extend(status.warnings.iter().map(|warning| ("warning", warning.clone())));
     lines
         .iter()
         .flat_map(|(name, value)| [format!("{name:<11} "), printable(value), "\n".into()])

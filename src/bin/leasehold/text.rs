@@ -1,5 +1,6 @@
 //! Numbers for people to read, and a cluster as a table.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use leasehold::Role;
@@ -68,6 +69,11 @@ pub(super) fn cluster(view: &ClusterView) -> String {
         text.push_str("problem: ");
         text.push_str(&printable(problem));
         text.push('\n');
+    }
+    // A condition of the bucket is told by every node.
+    let warnings: BTreeSet<_> = view.nodes.iter().flat_map(|node| &node.status.warnings).collect();
+    for warning in warnings {
+        text.extend(["warning: ", &printable(warning), "\n"]);
     }
     if view.nodes.is_empty() {
         text.push_str("no daemon answers\n");

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::nats::version::Version;
 
 /// Replicated compare-and-set is atomic from this server version on.
-const REPLICAS_SINCE: Version = Version(2, 11, 0);
+pub(crate) const REPLICAS_SINCE: Version = Version(2, 11, 0);
 
 /// The bucket of a cluster, and the lease's requirements for it.
 ///
@@ -104,21 +104,26 @@ impl BucketOptions {
         )))
     }
 
-    /// Whether an existing bucket can hold a lease; if so, with a warning where one is due.
+    /// Whether an existing bucket can hold a lease; if so, with the warnings that are due. `cluster`
+    /// is the name of the servers' cluster, if they have one.
     ///
     /// # Errors
     /// [`StoreError::Bucket`], with the reason and with what would be accepted.
     pub(super) fn check(
         &self,
         config: &RawConfig,
+        cluster: Option<&str>,
         subjects: &Subjects,
         server: Version,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         self.check_replicas(config.num_replicas, server)?;
         if let Some(reason) = config.unsuitable(&subjects.key) {
             return Err(self.refuse(reason));
         }
-        self.check_max_age(config.max_age)
+        let age = self.check_max_age(config.max_age)?;
+        let single = cluster.filter(|_| config.num_replicas <= 1);
+        let single = single.map(|cluster| single_replica(cluster, &subjects.stream, server));
+        Ok(age.into_iter().chain(single).collect())
     }
 
     fn check_max_age(&self, nanos: i64) -> Result<Option<String>, StoreError> {
@@ -135,6 +140,18 @@ impl BucketOptions {
         }
         Ok(Some(format!("max_age is {age:?}: a record left alone that long is removed")))
     }
+}
+
+fn single_replica(cluster: &str, stream: &str, server: Version) -> String {
+    let remedy = if server >= REPLICAS_SINCE {
+        "stop all nodes, give the stream 3 replicas, and start them again".to_owned()
+    } else {
+        format!("more replicas need nats-server {REPLICAS_SINCE}, and this is {server}")
+    };
+    format!(
+        "{stream} has one replica in the cluster {cluster:?}: no node leads while the server that \
+         has it is down; {remedy}"
+    )
 }
 
 #[cfg(test)]

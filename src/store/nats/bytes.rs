@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::bucket::BucketOptions;
-use super::jetstream::{self, Found};
+use super::jetstream::{self, Ack, Found};
 use super::notice::parse_notice;
 use super::subjects::Subjects;
 use crate::config::Config;
@@ -66,16 +66,18 @@ fn has_code(json: &Value, codes: &[u32]) -> bool {
 pub fn acknowledgement(bytes: &[u8], around: Around<'_>) {
     let subjects = subjects();
     match within(around, || jetstream::parse_ack(bytes, &subjects.stream)) {
-        Ok(Outcome::Stored { revision }) => {
+        Ok(Ack::Stored { revision }) => {
             assert!(revision > 0);
             compare(bytes, |json| {
                 let stored = json["seq"] == revision && json["stream"] == subjects.stream;
                 stored && json["error"].is_null()
             });
         }
-        Ok(Outcome::LostRace) => compare(bytes, |json| has_code(json, &jetstream::code::LOST_RACE)),
-        Ok(Outcome::Failed(error)) | Err(error) => check_error(&error),
-        Ok(outcome) => panic!("{outcome:?}"),
+        Ok(Ack::LostRace(error)) => {
+            compare(bytes, |json| has_code(json, &jetstream::code::LOST_RACE));
+            check_error(&error);
+        }
+        Ok(Ack::Refused(error)) | Err(error) => check_error(&error),
     }
 }
 
@@ -103,7 +105,7 @@ pub fn stream(bytes: &[u8], around: Around<'_>) {
     let options =
         BucketOptions { cluster_id: "t".into(), replicas: 1, min_max_age: Duration::from_secs(7) };
     match within(around, || jetstream::parse_info(bytes, &subjects.stream)) {
-        Ok(Found::Some(info)) => {
+        Ok(Some(info)) => {
             compare(bytes, |json| {
                 let state = &json["state"];
                 json["config"]["name"] == subjects.stream
@@ -111,16 +113,19 @@ pub fn stream(bytes: &[u8], around: Around<'_>) {
                     && (!info.pristine || state["messages"] == 0)
             });
             let newest = Version::parse("2.15.1");
-            let checked = within(around, || options.check(&info.config, &subjects, newest));
-            if let Err(error) = checked {
-                check_error(&error);
+            let cluster = info.cluster.as_deref();
+            let checked =
+                within(around, || options.check(&info.config, cluster, &subjects, newest));
+            match checked {
+                Ok(warnings) => warnings.iter().for_each(|text| assert_eq!(*text, printable(text))),
+                Err(error) => check_error(&error),
             }
             if let Some(subject) = within(around, || info.config.notice_subject(&subjects.key)) {
                 let plain = |b: u8| b.is_ascii_graphic() && b != b'*' && b != b'>';
                 assert!(subject.len() <= 256 && subject.bytes().all(plain), "{subject:?}");
             }
         }
-        Ok(Found::NoMessage | Found::NoBucket) => {}
+        Ok(None) => {}
         Err(error) => check_error(&error),
     }
     match within(around, || jetstream::parse_create(bytes, &subjects.stream)) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::StoreError;
-use crate::store::{Entry, Incarnation, Ticket};
+use crate::store::{Entry, Expect, Incarnation, Ticket};
 
 /// Requests that are remembered. With more, the oldest is forgotten and a late response to it
 /// ignored.
@@ -27,7 +27,8 @@ pub(super) enum Step {
         entry: Option<Entry>,
         round: u8,
     },
-    Write,
+    /// Was it stored under that condition?
+    Write(Expect),
     Create,
     /// Nothing responded to the other question: is there any JetStream?
     Account {
@@ -100,7 +101,8 @@ mod tests {
     use super::*;
 
     fn exchange(ticket: u64, doubted: bool) -> Exchange {
-        Exchange { ticket: Ticket(ticket), step: Step::Write, subject: "s".into(), doubted }
+        let step = Step::Write(Expect::revision(1));
+        Exchange { ticket: Ticket(ticket), step, subject: "s".into(), doubted }
     }
 
     #[test]

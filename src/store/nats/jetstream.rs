@@ -73,6 +73,18 @@ struct RawAck {
     duplicate: bool,
 }
 
+/// The acknowledgement of a write.
+#[derive(Debug, PartialEq)]
+pub(super) enum Ack {
+    Stored {
+        revision: u64,
+    },
+    /// A condition of the write did not hold, by this error.
+    LostRace(StoreError),
+    /// The write was not stored, and will not be.
+    Refused(StoreError),
+}
+
 /// Reads the acknowledgement of a write to `stream`.
 ///
 /// A lost race carries `stream` and `seq` beside `error` (seen with code 10164), so the error is
@@ -80,12 +92,14 @@ struct RawAck {
 ///
 /// # Errors
 /// The write may have been stored, or may be stored later.
-pub(super) fn parse_ack(body: &[u8], stream: &str) -> Result<Outcome, StoreError> {
+pub(super) fn parse_ack(body: &[u8], stream: &str) -> Result<Ack, StoreError> {
     let raw: RawAck = parse(body)?;
     match raw.error {
-        Some(error) if code::LOST_RACE.contains(&error.err_code) => return Ok(Outcome::LostRace),
+        Some(error) if code::LOST_RACE.contains(&error.err_code) => {
+            return Ok(Ack::LostRace(error.into_error()));
+        }
         Some(error) if error.is_doubtful() => return Err(error.into_error()),
-        Some(error) => return Ok(Outcome::Failed(error.into_error())),
+        Some(error) => return Ok(Ack::Refused(error.into_error())),
         None => {}
     }
     match raw.seq {
@@ -94,14 +108,14 @@ pub(super) fn parse_ack(body: &[u8], stream: &str) -> Result<Outcome, StoreError
         }
         0 => Err(malformed("an acknowledgement without a revision")),
         _ if raw.duplicate => Err(malformed("an acknowledgement of a duplicate")),
-        revision => Ok(Outcome::Stored { revision }),
+        revision => Ok(Ack::Stored { revision }),
     }
 }
 
-/// The response to a request about the bucket, when it is no other error.
+/// The response to the question for the message under the key, when it is no other error.
 #[derive(Debug, PartialEq)]
-pub(super) enum Found<T> {
-    Some(T),
+pub(super) enum Found {
+    Some(Entry),
     /// There is a bucket, but nothing under the key.
     NoMessage,
     NoBucket,
@@ -126,10 +140,14 @@ struct RawMessage<'a> {
 }
 
 /// Reads the response to `Subjects::get`.
-pub(super) fn parse_get(body: &[u8], key: &str) -> Result<Found<Entry>, StoreError> {
+pub(super) fn parse_get(body: &[u8], key: &str) -> Result<Found, StoreError> {
     let raw: RawGet<'_> = parse(body)?;
     if let Some(error) = raw.error {
-        return not_found(error);
+        return match error.err_code {
+            code::NO_MESSAGE => Ok(Found::NoMessage),
+            code::NO_STREAM => Ok(Found::NoBucket),
+            _ => Err(error.into_error()),
+        };
     }
     let message = raw.message.ok_or_else(|| malformed("neither message nor error"))?;
     if message.subject != key || message.seq == 0 {
@@ -150,6 +168,8 @@ pub(super) struct Info {
     pub(super) incarnation: Incarnation,
     pub(super) last_seq: u64,
     pub(super) pristine: bool,
+    /// The name of the servers' cluster, if they have one.
+    pub(super) cluster: Option<String>,
     pub(super) config: RawConfig,
 }
 
@@ -162,6 +182,15 @@ struct RawInfo {
     state: Option<RawState>,
     #[serde(default, deserialize_with = "optional")]
     config: Option<RawConfig>,
+    #[serde(default, deserialize_with = "optional")]
+    cluster: Option<RawCluster>,
+}
+
+/// A server without a cluster names only itself here, as the leader.
+#[derive(Deserialize)]
+struct RawCluster {
+    #[serde(default)]
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -170,11 +199,13 @@ struct RawState {
     last_seq: u64,
 }
 
-/// Reads the response to `Subjects::info`.
-pub(super) fn parse_info(body: &[u8], stream: &str) -> Result<Found<Info>, StoreError> {
+/// Reads the response to `Subjects::info`; `None` when there is no bucket.
+pub(super) fn parse_info(body: &[u8], stream: &str) -> Result<Option<Info>, StoreError> {
     let raw: RawInfo = parse(body)?;
-    if let Some(error) = raw.error {
-        return not_found(error);
+    match raw.error {
+        Some(error) if error.err_code == code::NO_STREAM => return Ok(None),
+        Some(error) => return Err(error.into_error()),
+        None => {}
     }
     let (Some(created), Some(state), Some(config)) = (raw.created, raw.state, raw.config) else {
         return Err(malformed("neither a stream nor an error"));
@@ -185,7 +216,9 @@ pub(super) fn parse_info(body: &[u8], stream: &str) -> Result<Found<Info>, Store
     // Not `state.first_seq`: a purge moves it up to `last_seq + 1`, and the bucket would look new.
     let pristine = state.messages == 0 && state.last_seq == config.first_seq.max(1) - 1;
     let incarnation = Incarnation::new(&created);
-    Ok(Found::Some(Info { incarnation, last_seq: state.last_seq, pristine, config }))
+    let cluster = raw.cluster.map(|cluster| excerpt(&cluster.name));
+    let cluster = cluster.filter(|name| !name.is_empty());
+    Ok(Some(Info { incarnation, last_seq: state.last_seq, pristine, cluster, config }))
 }
 
 /// Reads the response to `Subjects::create`. A bucket of another configuration counts as created:
@@ -213,14 +246,6 @@ pub(super) fn parse_account(body: &[u8]) -> Result<(), StoreError> {
         error: Option<RawError>,
     }
     parse::<RawResponse>(body)?.error.map_or(Ok(()), |error| Err(error.into_error()))
-}
-
-fn not_found<T>(error: RawError) -> Result<Found<T>, StoreError> {
-    match error.err_code {
-        code::NO_MESSAGE => Ok(Found::NoMessage),
-        code::NO_STREAM => Ok(Found::NoBucket),
-        _ => Err(error.into_error()),
-    }
 }
 
 /// Whether a message's headers mark the key as deleted, purged, or expired by the server.

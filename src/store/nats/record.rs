@@ -7,8 +7,9 @@ use std::collections::{HashSet, VecDeque};
 
 use super::bucket::BucketOptions;
 use super::exchange::{Exchange, Exchanges, Step};
-use super::jetstream::{self, Found, Info, malformed};
+use super::jetstream::{self, Ack, Found, Info, malformed};
 use super::notice::parse_notice;
+use super::races::LostRaces;
 use super::subjects::Subjects;
 use crate::error::StoreError;
 use crate::lease::MAX_RECORD_BYTES;
@@ -36,8 +37,9 @@ pub(crate) struct RecordClient {
     replicated: bool,
     /// Denials that were reported on the present connection.
     denials: HashSet<String>,
-    /// The incarnation about which a warning was logged.
-    warned: Option<Incarnation>,
+    /// The warnings that hold now. Each was logged when it was new.
+    warnings: Vec<String>,
+    races: LostRaces,
 }
 
 /// The next step after a response.
@@ -59,7 +61,8 @@ impl RecordClient {
             known: None,
             replicated: true,
             denials: HashSet::new(),
-            warned: None,
+            warnings: Vec::new(),
+            races: LostRaces::default(),
         }
     }
 
@@ -77,7 +80,7 @@ impl RecordClient {
             }
             Request::Write { expect, id, value } => {
                 let headers = self.conditions(expect, id);
-                self.send(connection, ticket, Step::Write, headers, value);
+                self.send(connection, ticket, Step::Write(expect), headers, value);
             }
             Request::CreateBucket { first_seq } => {
                 let body = self.options.create_body(&self.subjects, first_seq);
@@ -179,7 +182,7 @@ impl RecordClient {
         let subject = match step {
             Step::Learn { .. } | Step::Info { .. } => &subjects.info,
             Step::Get { .. } => &subjects.get,
-            Step::Write => &subjects.write,
+            Step::Write(_) => &subjects.write,
             Step::Create => &subjects.create,
             Step::Account { .. } => &subjects.account,
         };
@@ -235,7 +238,7 @@ impl RecordClient {
 
     fn interpret(&mut self, connection: &mut Connection, step: &Step, body: &[u8]) -> Next {
         match step {
-            Step::Write => decided(jetstream::parse_ack(body, &self.subjects.stream)),
+            Step::Write(expect) => self.acknowledged(*expect, body),
             Step::Create => decided(jetstream::parse_create(body, &self.subjects.stream)),
             Step::Get { base, round } => self.got(base, *round, body),
             Step::Learn { round } => self.informed(connection, None, None, *round, body),
@@ -249,6 +252,20 @@ impl RecordClient {
                 Err(error) => Next::Finish(Outcome::Failed(error)),
             },
         }
+    }
+
+    fn acknowledged(&mut self, expect: Expect, body: &[u8]) -> Next {
+        let outcome = match jetstream::parse_ack(body, &self.subjects.stream) {
+            Ok(Ack::Stored { revision }) => {
+                self.races.stored();
+                Outcome::Stored { revision }
+            }
+            Ok(Ack::Refused(error)) => Outcome::Failed(error),
+            Ok(Ack::LostRace(error)) if self.races.lost(expect) => Outcome::Failed(error),
+            Ok(Ack::LostRace(_)) => Outcome::LostRace,
+            Err(error) => return Next::Doubt(error),
+        };
+        Next::Finish(outcome)
     }
 
     fn got(&mut self, base: &Incarnation, round: u8, body: &[u8]) -> Next {
@@ -272,8 +289,8 @@ impl RecordClient {
         body: &[u8],
     ) -> Next {
         let info = match jetstream::parse_info(body, &self.subjects.stream) {
-            Ok(Found::Some(info)) => info,
-            Ok(_) => return self.no_bucket(),
+            Ok(Some(info)) => info,
+            Ok(None) => return self.no_bucket(),
             Err(error) => return failed_read(error),
         };
         if let Err(error) = self.learn(connection, &info) {
@@ -282,6 +299,7 @@ impl RecordClient {
         let Info { incarnation, last_seq, pristine, .. } = info;
         if base == Some(&incarnation) {
             let snapshot = Snapshot { incarnation, last_seq, pristine, entry };
+            self.races.shown(&snapshot);
             return Next::Finish(Outcome::Read(snapshot));
         }
         if round >= MAX_ROUNDS {
@@ -294,22 +312,33 @@ impl RecordClient {
     fn no_bucket(&mut self) -> Next {
         self.known = None;
         self.replicated = true;
+        self.warn(Vec::new());
         Next::Finish(Outcome::NoBucket)
     }
 
     /// Takes note of the bucket as it is now, and refuses it if it is unsuitable.
     fn learn(&mut self, connection: &mut Connection, info: &Info) -> Result<(), StoreError> {
-        let warning = self.options.check(&info.config, &self.subjects, connection.version())?;
+        let (cluster, server) = (info.cluster.as_deref(), connection.version());
+        let warnings = self.options.check(&info.config, cluster, &self.subjects, server)?;
         self.known = Some(info.incarnation.clone());
         self.replicated = info.config.num_replicas > 1;
-        if let Some(warning) = warning.filter(|_| self.warned.as_ref() != Some(&info.incarnation)) {
-            self.warned = Some(info.incarnation.clone());
-            log::warn!(bucket = self.options.bucket().as_str(); "{warning}");
-        }
+        self.warn(warnings);
         // Without a rule to repeat stored messages, the key itself is the subject of hints.
         let republished = info.config.notice_subject(&self.subjects.key);
         connection.set_hints(republished.as_ref().unwrap_or(&self.subjects.key));
         Ok(())
+    }
+
+    /// Reports the warnings that hold now, if they are others than before, and logs the new ones.
+    fn warn(&mut self, warnings: Vec<String>) {
+        if warnings == self.warnings {
+            return;
+        }
+        for warning in warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
+            log::warn!(bucket = self.options.bucket().as_str(); "{warning}");
+        }
+        self.warnings.clone_from(&warnings);
+        self.events.push_back(StoreEvent::Warnings(warnings));
     }
 
     /// A message on the notices' subject. On the key's own subject there are writes before they are
@@ -374,7 +403,7 @@ fn no_responders(subject: &str, step: &Step) -> Next {
     let error = StoreError::NoResponders(subject.into());
     match step {
         // This server knows no responder. Another may know one, and have passed the write on.
-        Step::Write => Next::Finish(Outcome::Unknown(error)),
+        Step::Write(_) => Next::Finish(Outcome::Unknown(error)),
         Step::Account { .. } => Next::Finish(Outcome::Failed(StoreError::JetStream(
             format!("nothing responds on {subject}; is it enabled, for this account too?").into(),
         ))),

@@ -27,10 +27,10 @@ const NAME_IN_USE: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.stream_create_r
 
 #[test]
 fn only_a_revision_of_the_right_stream_without_an_error_is_a_success() {
-    assert_eq!(parse_ack(STORED_2_9, STREAM), Ok(Outcome::Stored { revision: 1 }));
-    assert_eq!(parse_ack(STORED_2_15, STREAM), Ok(Outcome::Stored { revision: 8 }));
+    assert_eq!(parse_ack(STORED_2_9, STREAM), Ok(Ack::Stored { revision: 1 }));
+    assert_eq!(parse_ack(STORED_2_15, STREAM), Ok(Ack::Stored { revision: 8 }));
     let domain = br#"{"stream":"KV_cluster-t","domain":"hub","seq":5}"#;
-    assert_eq!(parse_ack(domain, STREAM), Ok(Outcome::Stored { revision: 5 }));
+    assert_eq!(parse_ack(domain, STREAM), Ok(Ack::Stored { revision: 5 }));
     for doubtful in [
         &br#"{"stream":"KV_cluster-t","seq":0}"#[..],
         br#"{"stream":"KV_cluster-t"}"#,
@@ -55,8 +55,10 @@ fn only_a_revision_of_the_right_stream_without_an_error_is_a_success() {
 
 #[test]
 fn a_lost_race_is_recognised() {
-    assert_eq!(parse_ack(LOST, STREAM), Ok(Outcome::LostRace));
-    assert_eq!(parse_ack(LOST_IN_FLIGHT, STREAM), Ok(Outcome::LostRace));
+    for body in [LOST, LOST_IN_FLIGHT] {
+        let ack = parse_ack(body, STREAM);
+        assert!(matches!(ack, Ok(Ack::LostRace(StoreError::Server { .. }))), "{ack:?}");
+    }
 }
 
 #[test]
@@ -64,7 +66,7 @@ fn an_error_beside_a_revision_is_no_success() {
     let both = br#"{"error":{"code":400,"err_code":10999,"description":"?"},"stream":"KV_cluster-t","seq":7}"#;
     assert!(matches!(
         parse_ack(both, STREAM),
-        Ok(Outcome::Failed(StoreError::Server { code: 10999, .. }))
+        Ok(Ack::Refused(StoreError::Server { code: 10999, .. }))
     ));
 }
 
@@ -119,7 +121,7 @@ fn a_huge_value_stays_undecodable_and_becomes_small() {
 
 fn info(body: &[u8]) -> Info {
     match parse_info(body, STREAM) {
-        Ok(Found::Some(info)) => info,
+        Ok(Some(info)) => info,
         other => panic!("{other:?}"),
     }
 }
@@ -140,7 +142,9 @@ fn what_is_not_the_stream_is_refused() {
     assert!(parse_info(INFO_NEW_2_9, "KV_cluster-u").is_err());
     assert!(parse_info(br#"{"config":{"name":"KV_cluster-t"}}"#, STREAM).is_err());
     assert!(parse_info(b"{}", STREAM).is_err());
-    assert_eq!(parse_info(NO_STREAM, STREAM), Ok(Found::NoBucket));
+    assert_eq!(parse_info(NO_STREAM, STREAM), Ok(None));
+    let error = parse_info(NO_MESSAGE, STREAM).unwrap_err();
+    assert!(matches!(error, StoreError::Server { code: 10037, .. }), "a stream is no message");
 }
 
 #[test]
@@ -188,11 +192,7 @@ fn damaged_responses_never_become_a_success() {
                 }
             }
             let ack = parse_ack(&body, STREAM);
-            assert!(
-                !matches!(ack, Ok(Outcome::Stored { .. })),
-                "{}",
-                String::from_utf8_lossy(&body)
-            );
+            assert!(!matches!(ack, Ok(Ack::Stored { .. })), "{}", String::from_utf8_lossy(&body));
             let _ = parse_get(&body, KEY);
             let _ = parse_info(&body, STREAM);
             let _ = parse_create(&body, STREAM);
@@ -219,7 +219,29 @@ fn what_we_create_is_what_we_accept() {
     let subjects = Subjects::new("cluster-t", "$JS.API");
     let config: RawConfig =
         serde_json::from_slice(&options.create_body(&subjects, 8)).expect("our own JSON");
-    assert_eq!(options.check(&config, &subjects, Version::parse("2.11.0")), Ok(None));
+    let check = |version| options.check(&config, Some("c"), &subjects, Version::parse(version));
+    assert_eq!(check("2.11.0"), Ok(Vec::new()));
     assert_eq!(config.notice_subject(KEY), Some(options.notice_subject()));
-    assert!(options.check(&config, &subjects, Version::parse("2.10.29")).is_err());
+    assert!(check("2.10.29").is_err());
+}
+
+#[test]
+fn one_replica_is_worth_a_warning_only_in_a_cluster() {
+    let clustered = String::from_utf8_lossy(INFO_NEW_2_15)
+        .replace(r#""cluster":{"leader":"N"}"#, r#""cluster":{"name":"east","leader":"N"}"#);
+    assert_eq!(info(INFO_NEW_2_9).cluster, None);
+    assert_eq!(info(INFO_NEW_2_15).cluster, None, "it names itself only");
+    let clustered = info(clustered.as_bytes());
+    let options =
+        BucketOptions { cluster_id: "t".into(), replicas: 1, min_max_age: Duration::from_secs(7) };
+    let subjects = Subjects::new("cluster-t", "$JS.API");
+    let check = |cluster: Option<&str>, version| {
+        options.check(&clustered.config, cluster, &subjects, Version::parse(version)).unwrap()
+    };
+    assert_eq!(check(None, "2.15.1"), [""; 0]);
+    for (version, remedy) in [("2.15.1", "give the stream 3 replicas"), ("2.9.10", "2.11.0")] {
+        let warnings = check(clustered.cluster.as_deref(), version);
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(warning.contains("in the cluster \"east\"") && warning.contains(remedy));
+    }
 }
