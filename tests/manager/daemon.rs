@@ -106,9 +106,10 @@ fn a_failure_names_each_server_with_its_reason() {
     let manager = Manager::new(config.connect_timeout(Duration::from_secs(1)).build().unwrap());
     let reasons = ["refused", "it stayed silent", "refused the credentials: Authorization"];
     let text = manager.query_all(LISTEN, 3 * LISTEN + PATIENCE / 10).unwrap_err().to_string();
-    assert!(text.starts_with("no connection to 3 servers: "), "{text}");
+    assert!(text.starts_with("no connection to "), "{text}");
     for (url, reason) in urls.iter().zip(reasons) {
-        let part = text.split("; ").find(|part| part.contains(url));
+        let part =
+            text.split("nats://").find(|part| url.ends_with(part.split(' ').next().unwrap()));
         assert!(part.is_some_and(|part| part.contains(reason)), "{url}: {text}");
     }
     drop(listener);
