@@ -59,12 +59,18 @@ on_both_servers!(init_asks_a_cluster_how_many_replicas_it_can_have, |version| {
         Version::Newest => (3, "with 3 replicas: cluster \"test\" has 3 servers of nats-server 2."),
     };
     assert_eq!(config.replicas(), replicas);
+    let seconds = if replicas == 3 { 20 } else { 10 };
+    assert_eq!(config.lease_ttl(), Duration::from_secs(seconds), "{output}");
+    assert_eq!(output.contains("and a lease TTL of 20 s, so that a lease "), replicas == 3);
     assert!(output.contains(&format!("wrote cluster.json {says}")), "{output}");
     let connections = || cluster.server(0).monitor().varz()["total_connections"].clone();
     let before = connections();
     for count in ["1", "3", "5"] {
-        let (config, output) = init_for(&site, &cluster.urls(), &["--replicas", count]);
+        let (config, _) = init_for(&site, &cluster.urls(), &["--replicas", count]);
         assert_eq!(config.replicas().to_string(), count);
+        let timers = ["--lease-ttl", "10s", "--replicas", count];
+        let (config, output) = init_for(&site, &cluster.urls(), &timers);
+        assert_eq!(config.lease_ttl(), Duration::from_secs(10), "as given");
         assert_eq!(output, "wrote cluster.json; next: leasehold -c cluster.json daemon\n");
     }
     assert_eq!(connections(), before, "nothing was asked");

@@ -132,7 +132,7 @@ pub(super) struct Init {
     #[arg(long, value_name = "NAME", requires = "vip_address")]
     pub(super) vip_interface: Vec<String>,
     /// Lease TTL: how long other nodes wait before they replace a dead leader; set --renew-interval
-    /// as well, to a third of it [default: 10s]
+    /// as well, to a third of it [default: 10s, with three or more replicas 20s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) lease_ttl: Option<Duration>,
     /// How often the leader renews its lease [default: 3s]

@@ -18,6 +18,10 @@ use super::text;
 const LISTEN: Duration = Duration::from_secs(1);
 /// How long `init` asks the servers about their cluster.
 const SURVEY: Duration = Duration::from_secs(1);
+/// The lease TTL with several replicas. Servers elect another leader of a stream within 4 to 9
+/// seconds, after which one renewal and the margin of a virtual IP must still fit: see the page
+/// `timers` of the guide.
+const REPLICATED_TTL: Duration = Duration::from_secs(20);
 
 pub(super) fn load(args: &Args) -> Result<Config, Failure> {
     Config::load(&args.config).map_err(|error| Failure::config(&args.config, error))
@@ -40,14 +44,16 @@ pub(super) fn init(args: &Args, wanted: &args::Init) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("there is no folder {}", missing.display())));
     }
     let (config, advice) = with_replicas(config, wanted)?;
+    let (config, timers) = with_timers(config, wanted)?;
     config.save(file)?;
     let (replicas, count) = (advice.as_ref().map(replicas).unwrap_or_default(), config.replicas());
     output::done(
         args.json,
-        &format!("wrote {0}{replicas}; next: leasehold -c {0} daemon", file.display()),
+        &format!("wrote {0}{replicas}{timers}; next: leasehold -c {0} daemon", file.display()),
         &json!({
             "file": file, "clusterId": wanted.cluster_id, "nodeId": wanted.node_id,
             "replicas": count, "replicasReason": advice.map(|advice| advice.reason),
+            "leaseTtlMs": u64::try_from(config.lease_ttl().as_millis()).unwrap_or(u64::MAX),
         }),
     )
 }
@@ -62,6 +68,19 @@ fn with_replicas(
     }
     let advice = Manager::new(config.clone()).advise_replicas(SURVEY);
     Ok((config.to_builder().replicas(advice.replicas).build()?, Some(advice)))
+}
+
+/// With several replicas, unless the timers were given, a lease that outlasts the election of
+/// another server as the leader of the stream; and what `init` says about it.
+fn with_timers(config: Config, wanted: &args::Init) -> Result<(Config, String), Failure> {
+    let given = wanted.lease_ttl.is_some() || wanted.renew_interval.is_some();
+    if given || config.replicas() < 3 {
+        return Ok((config, String::new()));
+    }
+    let config = config.to_builder().lease_ttl(REPLICATED_TTL).build()?;
+    let ttl = REPLICATED_TTL.as_secs();
+    let why = "so that a lease outlasts the loss of the server that leads its stream";
+    Ok((config, format!(", and a lease TTL of {ttl} s, {why}")))
 }
 
 /// What `init` says about the replicas; nothing where there is no choice.
