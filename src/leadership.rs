@@ -172,14 +172,14 @@ pub struct Leadership {
     drain: WeakDrainGuard,
 }
 
-/// The term, and whether it is in force now: `Leadership { epoch: 7, session: …, valid: true }`.
+/// The term, and whether it is in force now: `Leadership { epoch: 7, session: …, valid: true, .. }`.
 impl fmt::Debug for Leadership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leadership")
             .field("epoch", &format_args!("{}", self.epoch))
             .field("session", &format_args!("{}", self.session))
             .field("valid", &self.is_valid())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,9 +1,9 @@
 //! Compares the bucket of a node with those of the other nodes of its cluster.
 //!
-//! A cluster has one bucket. Where its servers do not share their JetStream, two buckets of one name
-//! can exist, and each has its own leader. A leaf node without `nats.domain` makes one of its own,
-//! for example, while requests between nodes still pass. So each node asks the health of all once
-//! in a while, and reports a node whose bucket is another one.
+//! A cluster has one bucket. Where its servers do not share their JetStream, two buckets of one
+//! name can exist, and each has its own leader. A leaf node without `nats.domain` makes one of its
+//! own, for example, while requests between nodes still pass. So each node asks the health of all
+//! once in a while, and reports a node whose bucket is another one.
 //!
 //! Anyone may answer. What is forged causes one report in each round at most. It reaches no part of
 //! the election.

@@ -1,8 +1,8 @@
 //! How many replicas a bucket should have, by what the servers say of themselves.
 //!
 //! A NATS server greets every client with INFO, before the client logs in: its id, its version, the
-//! name of its cluster, and the addresses of the other servers if they are advertised. So nothing is
-//! sent, and no credentials are needed. Servers of one cluster are counted by their ids, as one
+//! name of its cluster, and the addresses of the other servers if they are advertised. So nothing
+//! is sent, and no credentials are needed. Servers of one cluster are counted by their ids, as one
 //! server can have many addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,7 +128,9 @@ impl Survey {
                     let named = info.connect_urls.iter().filter_map(|url| parse_address(url));
                     let named: Vec<_> = named.collect();
                     self.asked.insert(server, Some(info));
-                    named.into_iter().for_each(|server| self.ask(server));
+                    for server in named {
+                        self.ask(server);
+                    }
                 }
                 Err(error) => log::debug!("{}:{}: {error}", server.0, server.1),
             }

@@ -57,7 +57,8 @@ pub(crate) struct Connection {
     requests: u64,
     /// The server's last error, and when it came, for the case that the connection ends.
     last_error: Option<(Timestamp, String)>,
-    /// An attempt to connect has failed, and [`failures`](Self::take_failures) were not taken since.
+    /// An attempt to connect has failed, and [`failures`](Self::take_failures) were not taken
+    /// since.
     failed: bool,
 }
 
@@ -167,8 +168,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The error of the servers that were tried since the last [`ConnectionEvent::Disconnected`], if
-    /// one of them has failed since the last call. Others are still to be tried.
+    /// The error of the servers that were tried since the last [`ConnectionEvent::Disconnected`],
+    /// if one of them has failed since the last call. Others are still to be tried.
     pub(crate) fn take_failures(&mut self) -> Option<StoreError> {
         std::mem::take(&mut self.failed).then(|| self.connector.failures())?
     }

@@ -217,8 +217,8 @@ impl Wire {
         Ok(None)
     }
 
-    /// How many bytes were read. `None` after much that was nothing but messages of TLS itself; more
-    /// may have arrived.
+    /// How many bytes were read. `None` after much that was nothing but messages of TLS itself;
+    /// more may have arrived.
     fn read(&mut self) -> io::Result<Option<usize>> {
         let Some(tls) = &mut self.tls else {
             return retry(|| self.socket.read(&mut self.input)).map(Some);

@@ -100,8 +100,8 @@ pub struct NatsStore {
 impl NatsStore {
     /// Starts to connect in the background and returns at once.
     ///
-    /// The outcome comes out of [`poll`](Store::poll): `Connected`, or `Disconnected` after each round
-    /// of the servers that failed. `clock` times pauses and waits.
+    /// The outcome comes out of [`poll`](Store::poll): `Connected`, or `Disconnected` after each
+    /// round of the servers that failed. `clock` times pauses and waits.
     ///
     /// # Errors
     /// [`StoreError::NoServers`] when the settings name none; [`StoreError::System`] when the

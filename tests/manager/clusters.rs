@@ -1,5 +1,5 @@
-//! Two buckets of one name: a leaf node without a domain makes one of its own. Its daemons and those
-//! of the hub hear each other, and say that there are two clusters.
+//! Two buckets of one name: a leaf node without a domain makes one of its own. Its daemons and
+//! those of the hub hear each other, and say that there are two clusters.
 
 use std::time::Duration;
 

@@ -32,7 +32,8 @@ impl Certificates {
         })
     }
 
-    /// A server on loopback whose certificate is its own authority, as `openssl req -x509` makes it.
+    /// A server on loopback whose certificate is its own authority, as `openssl req -x509` makes
+    /// it.
     pub fn self_signed() -> Self {
         let certificates = Self::empty();
         let names = ["localhost", "127.0.0.1"].map(str::to_owned);

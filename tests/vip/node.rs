@@ -126,10 +126,10 @@ fn a_link_that_goes_down_is_told_and_shown() {
         let node = leading([vip(V4)]);
         for (word, up) in [("down", false), ("up", true)] {
             ip(&format!("link set eth1 {word}"));
-            told(
-                &node,
-                |event| matches!(event, VipEvent::InterfaceChanged { running, .. } if *running == up),
-            );
+            told(&node, |event| match event {
+                VipEvent::InterfaceChanged { running, .. } => *running == up,
+                _ => false,
+            });
             eventually("the state shows it", LIMIT, || state(&node, 0).link_up == Some(up));
             let problem = (!up).then_some("the link of the interface is down");
             assert_eq!(state(&node, 0).problem.as_deref(), problem);

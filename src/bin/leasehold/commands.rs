@@ -43,7 +43,7 @@ pub(super) fn init(args: &Args, wanted: &args::Init) -> Result<(), Failure> {
     if let Some(missing) = folder.filter(|folder| !folder.is_dir()) {
         return Err(Failure::Usage(format!("there is no folder {}", missing.display())));
     }
-    let (config, advice) = with_replicas(config, wanted)?;
+    let (config, advice) = with_replicas(&config, wanted)?;
     let (config, timers) = with_timers(config, wanted)?;
     config.save(file)?;
     let (replicas, count) = (advice.as_ref().map(replicas).unwrap_or_default(), config.replicas());
@@ -60,7 +60,7 @@ pub(super) fn init(args: &Args, wanted: &args::Init) -> Result<(), Failure> {
 
 /// The configuration with the wanted replicas, or else with as many as the servers suggest.
 fn with_replicas(
-    config: Config,
+    config: &Config,
     wanted: &args::Init,
 ) -> Result<(Config, Option<ReplicaAdvice>), Failure> {
     if let Some(count) = wanted.replicas {

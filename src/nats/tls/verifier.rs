@@ -2,8 +2,9 @@
 //!
 //! A certificate that an authority has signed is verified by the rules of webpki. Those refuse a
 //! self-signed one that says of itself that it is an authority, as `openssl req -x509` makes them.
-//! Here it is accepted if it is, byte for byte, one that `nats.tls.ca` names: an operator who trusts
-//! a certificate to sign others trusts it for itself. Its name and its dates are checked as well.
+//! Here it is accepted if it is, byte for byte, one that `nats.tls.ca` names: an operator who
+//! trusts a certificate to sign others trusts it for itself. Its name and its dates are checked as
+//! well.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -104,8 +104,8 @@ impl BucketOptions {
         )))
     }
 
-    /// Whether an existing bucket can hold a lease; if so, with the warnings that are due. `cluster`
-    /// is the name of the servers' cluster, if they have one.
+    /// Whether an existing bucket can hold a lease; if so, with the warnings that are due.
+    /// `cluster` is the name of the servers' cluster, if they have one.
     ///
     /// # Errors
     /// [`StoreError::Bucket`], with the reason and with what would be accepted.
