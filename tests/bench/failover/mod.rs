@@ -27,7 +27,7 @@ use crate::support::server::NatsServer;
 use crate::support::version::Version;
 use busy::Busy;
 use handover::Way;
-use options::{Options, Part};
+use options::{Options, Part, What};
 use progress::Progress;
 use report::{Report, Row};
 use stats::{Dice, Series};
@@ -131,12 +131,10 @@ pub(crate) fn run() {
             report,
             progress: Progress::new(),
         };
-        if options.smallest_ttl {
-            smallest::measure(&mut bench);
-        } else if options.stream_leader {
-            stream_leader::measure(&mut bench);
-        } else {
-            measure(&mut bench);
+        match options.what {
+            What::Parts => measure(&mut bench),
+            What::SmallestTtl => smallest::measure(&mut bench),
+            What::StreamLeader => stream_leader::measure(&mut bench),
         }
         report = bench.report;
     }

@@ -30,10 +30,17 @@ const PARTS: [(&str, Part); 8] = [
     ("process", Part::Process),
 ];
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Parts,
+    SmallestTtl,
+    StreamLeader,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub(crate) smallest_ttl: bool,
-    pub(crate) stream_leader: bool,
+    pub(crate) what: What,
     /// Empty for all.
     only: Vec<Part>,
     /// Endless loops beside, one run each.
@@ -53,8 +60,7 @@ impl Options {
     /// Reads the arguments, or ends the process with what is wrong with them.
     pub(crate) fn parse() -> Self {
         let mut options = Self {
-            smallest_ttl: false,
-            stream_leader: false,
+            what: What::Parts,
             only: Vec::new(),
             busy: vec![0],
             rounds: None,
@@ -75,8 +81,7 @@ impl Options {
     }
 
     pub(crate) fn wants(&self, part: Part) -> bool {
-        let single = self.smallest_ttl || self.stream_leader;
-        !single && (self.only.is_empty() || self.only.contains(&part))
+        self.what == What::Parts && (self.only.is_empty() || self.only.contains(&part))
     }
 
     fn take(
@@ -94,8 +99,8 @@ impl Options {
             }
             "--json" => self.json = true,
             "--guide" => self.guide = true,
-            "--smallest-ttl" => self.smallest_ttl = true,
-            "--stream-leader" => self.stream_leader = true,
+            "--smallest-ttl" => self.what = What::SmallestTtl,
+            "--stream-leader" => self.what = What::StreamLeader,
             "--only" => self.only = list(&value()?, part)?,
             "--busy" => self.busy = list(&value()?, number)?,
             "--rounds" => self.rounds = Some(number::<usize>(&value()?)?.max(1)),
