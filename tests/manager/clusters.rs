@@ -87,10 +87,11 @@ fn forged_answers_cause_a_report_and_nothing_else() {
     let question = questions.next(PATIENCE).expect("it asks once it knows its bucket");
     let reply = question.reply.expect("a reply subject");
     assert_eq!(question.body, b"");
-    let forged = |node: &str, bucket: &str| json!({ "nodeId": node, "bucket": bucket }).to_string();
+    let health_of =
+        |node: &str, bucket: &str| json!({ "nodeId": node, "bucket": bucket }).to_string();
     for round in 0..100 {
         forger.publish(&reply, "garbage");
-        forger.publish(&reply, forged("evil", &format!("bucket {round}")));
+        forger.publish(&reply, health_of("evil", &format!("bucket {round}")));
         forger.publish(&reply, vec![b'['; 100_000]);
     }
     told_of(&told, "evil");
@@ -103,8 +104,8 @@ fn forged_answers_cause_a_report_and_nothing_else() {
     let next = questions.next(TWO_ROUNDS).and_then(|question| question.reply);
     let next = next.expect("the next question");
     assert_ne!(next, reply);
-    forger.publish(&reply, forged("late", "another"));
-    forger.publish(&next, forged("new", "another"));
+    forger.publish(&reply, health_of("late", "another"));
+    forger.publish(&next, health_of("new", "another"));
     let lines = eventually_some(PATIENCE, "the next report", || {
         let lines: Vec<_> = told.try_iter().filter(|line| line.starts_with("mismatch")).collect();
         Some(lines).filter(|lines| !lines.is_empty())
