@@ -229,6 +229,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::config::connection::ServerAddress;
+    use crate::nats::version::Version;
     use crate::wait::Waker;
 
     /// Servers that refuse every connection, but for that of one attempt.
@@ -260,7 +261,7 @@ mod tests {
             self.tried.push(server.clone());
             if self.succeed == Some(self.tried.len()) {
                 let inbox_prefix = "_INBOX".to_owned();
-                return Some(Ok(Peer { server, version: Default::default(), inbox_prefix }));
+                return Some(Ok(Peer { server, version: Version::default(), inbox_prefix }));
             }
             let servers = server.into();
             Some(Err(StoreError::Unreachable { servers, reason: "refused".into() }))

@@ -133,13 +133,15 @@ mod tests {
         now: u64,
     ) -> Result<(), String> {
         let mut roots = RootCertStore::empty();
-        named.iter().for_each(|one| roots.add(one.clone()).unwrap());
+        for one in named {
+            roots.add(one.clone()).unwrap();
+        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Verifier::new(roots, named.to_vec(), &provider).unwrap();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let name = name.try_into().unwrap();
-        let verified = verifier.verify_server_cert(certificate, &[], &name, &[], now);
-        verified.map(drop).map_err(|error| explain(&error))
+        let accepted = verifier.verify_server_cert(certificate, &[], &name, &[], now);
+        accepted.map(drop).map_err(|error| explain(&error))
     }
 
     #[track_caller]
@@ -193,7 +195,7 @@ mod tests {
         let named = [authority.der().clone()];
         let below = signed(IsCa::Ca(BasicConstraints::Unconstrained), &authority);
         refused(verify(&named, &below, "a.example", NOT_BEFORE), "CA:TRUE");
-        assert_eq!(verify(&[below.clone()], &below, "a.example", NOT_BEFORE), Ok(()));
+        assert_eq!(verify(std::slice::from_ref(&below), &below, "a.example", NOT_BEFORE), Ok(()));
     }
 
     #[test]
