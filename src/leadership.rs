@@ -172,7 +172,7 @@ pub struct Leadership {
     drain: WeakDrainGuard,
 }
 
-/// The term, and whether it is in force now: `Leadership { epoch: 7, session: …, valid: true, .. }`.
+/// The term, and whether it is in force: `Leadership { epoch: 7, session: …, valid: true, .. }`
 impl fmt::Debug for Leadership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leadership")
@@ -365,7 +365,7 @@ mod tests {
         let (_cell, clock, token) = leading(5);
         let shown = |valid| {
             let session = "00000000000000000000000000000001";
-            format!("Leadership {{ epoch: 4, session: {session}, valid: {valid} }}")
+            format!("Leadership {{ epoch: 4, session: {session}, valid: {valid}, .. }}")
         };
         assert_eq!(format!("{token:?}"), shown(true));
         clock.advance(Duration::from_secs(4));

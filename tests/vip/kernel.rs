@@ -370,7 +370,7 @@ fn an_address_of_the_loopback_interface_stays_where_that_is_allowed() {
     isolated(|| {
         cable();
         for ip_text in [V4, V6] {
-            ip(&format!("addr add {} dev lo", cidr(ip_text)));
+            ip(&format!("addr add {} dev lo nodad", cidr(ip_text)));
             let before = (shown(ip_text, "lo"), ip("route get 10.0.0.10"));
             let refused = fault(holder(&[ip_text]).acquire(ending_in(30)));
             assert!(matches!(refused, Fault::AlreadyAssigned { interface: 1, .. }), "{refused}");

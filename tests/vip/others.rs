@@ -47,15 +47,19 @@ impl Case {
         format!("e{}", self.number)
     }
 
+    fn metric(self) -> usize {
+        100 + self.number
+    }
+
     fn vip(self) -> String {
         let n = self.number;
-        if self.v6 { format!("fd{n:02}::50") } else { format!("{}.0.0.50", 11 + n) }
+        if self.v6 { format!("fd00:{n:x}::50") } else { format!("{}.0.0.50", 11 + n) }
     }
 
     fn host(self) -> Host {
         let (n, p) = (self.number, self.prefix);
         let (own, gateway, neighbour) = if self.v6 {
-            (format!("fd{n:02}::2/{p}"), format!("fd{n:02}::1"), format!("fd{n:02}::7"))
+            (format!("fd00:{n:x}::2/{p}"), format!("fd00:{n:x}::1"), format!("fd00:{n:x}::7"))
         } else {
             let net = 11 + n;
             (format!("{net}.0.0.2/{p}"), format!("{net}.0.0.1"), format!("{net}.0.0.7"))
@@ -87,11 +91,11 @@ struct Host {
 impl Host {
     fn up(&self) {
         let (name, family) = (self.case.interface(), if self.case.v6 { "-6" } else { "-4" });
-        let metric = 100 + self.case.number;
+        let metric = self.case.metric();
         let nodad = if self.case.v6 { "nodad" } else { "" };
         ip(&format!("addr add {} dev {name} {nodad}", self.own));
         ip(&format!(
-            "{family} route add default via {} dev {name} onlink metric {metric}",
+            "{family} route replace default via {} dev {name} onlink metric {metric}",
             self.gateway
         ));
         ip(&format!(
@@ -203,6 +207,8 @@ fn nothing_of_others_changes_in_any_order_of_boot_restart_and_release() {
             case.host().up();
             wanted.push(settled(*case));
             case.host().flush();
+            // What a restart of the network leaves.
+            ip(&format!("-6 route flush dev {} metric {}", case.interface(), case.metric()));
             ip(&format!("neigh flush dev {} nud permanent", case.interface()));
         }
         let holders: Vec<_> = cases.iter().map(|case| (run(*case), case.end)).collect();

@@ -49,10 +49,13 @@ impl Verifier {
 }
 
 /// Whether a certificate is refused only because no authority that is trusted has signed it, or
-/// because it is one of an authority.
+/// because it is one of an authority. The signature is that of its signer: the one of the handshake
+/// is verified by other methods.
 fn is_about_its_signer(error: &Error) -> bool {
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => true,
         Error::InvalidCertificate(CertificateError::Other(other)) => {
             other.to_string() == IS_AUTHORITY
         }
