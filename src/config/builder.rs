@@ -1,6 +1,6 @@
 //! The builder: collects settings, and checks them at the end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Config;
 use super::connection::{Secret, Tls, TransportChoice};
 use super::error::ConfigError;
-use super::nats::connection;
+use super::nats::{connection, folder};
 use super::options::{self, Row, row_doc};
 use super::settings::{LIST, Setting, Settings, in_entry};
 use super::vip::{self, MAX_VIPS, VipConfig};
@@ -39,6 +39,8 @@ pub struct ConfigBuilder {
     pub(super) settings: Settings,
     /// The node has a store that needs no servers.
     pub(super) servers_are_optional: bool,
+    /// The folder that relative paths count from, once there was one when it was built.
+    pub(super) folder: Option<PathBuf>,
 }
 
 /// Methods that set one row of the option table.
@@ -182,7 +184,9 @@ impl ConfigBuilder {
         Ok(())
     }
 
-    /// Checks the settings.
+    /// Checks the settings, and makes relative paths of files absolute. They count from the current
+    /// folder. In a builder of a configuration that has such a path, they count from the folder that
+    /// was current when that was built.
     ///
     /// # Errors
     /// The first field at fault, with what would be accepted. Reads one file, when everything else
@@ -196,9 +200,11 @@ impl ConfigBuilder {
         if !vips.is_empty() {
             timing.check_virtual_ip()?;
         }
-        let given = self.vips(vips.iter().cloned());
+        let mut given = self.vips(vips.iter().cloned());
         given.settings.check_values()?;
-        Ok(Config { connection: connection(&given.settings)?, given, timing, vips })
+        given.folder = folder(&given.settings, given.folder)?;
+        let connection = connection(&given.settings, given.folder.as_deref())?;
+        Ok(Config { connection, given, timing, vips })
     }
 
     fn timing(&self) -> Result<Timing, ConfigError> {

@@ -1,6 +1,7 @@
 //! The section `nats`: checks of its texts, and the connection that it describes.
 
-use std::path::PathBuf;
+use std::env;
+use std::path::{Path, PathBuf};
 
 use super::connection::{Auth, ConnectionSettings, Secret, Tls, TransportChoice};
 use super::error::{ConfigError, quoted};
@@ -13,16 +14,20 @@ use super::settings::Settings;
 use super::{file, servers};
 
 /// How to reach the servers, from settings that were checked. Reads the file of an nkey's seed.
-pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, ConfigError> {
+pub(super) fn connection(
+    settings: &Settings,
+    folder: Option<&Path>,
+) -> Result<ConnectionSettings, ConfigError> {
     let id = |row| settings.required_text(row);
+    let file = |row| named_file(settings, row, folder);
     Ok(ConnectionSettings {
         servers: settings.servers().map_or(Ok(Vec::new()), servers::parse_all)?,
         tls: Tls {
             required: settings.flag(&TLS_REQUIRED),
             handshake_first: settings.flag(&TLS_FIRST),
-            ca_file: named_file(settings, &TLS_CA)?,
-            cert_file: named_file(settings, &TLS_CERT)?,
-            key_file: named_file(settings, &TLS_KEY)?,
+            ca_file: file(&TLS_CA),
+            cert_file: file(&TLS_CERT),
+            key_file: file(&TLS_KEY),
         },
         transport: settings.text(&TRANSPORT).and_then(TransportChoice::of).unwrap_or_default(),
         api_prefix: api_prefix(settings),
@@ -31,23 +36,36 @@ pub(super) fn connection(settings: &Settings) -> Result<ConnectionSettings, Conf
         reconnect_wait: settings.duration(&RECONNECT_WAIT),
         name: format!("leasehold/{}/{}", id(&CLUSTER_ID), id(&NODE_ID)),
         // The last step, as it may read a file.
-        auth: auth(settings)?,
+        auth: auth(settings, folder)?,
     })
 }
 
-/// The file that a setting names. A relative path is one of the current folder of this moment: a
-/// daemon may change to another folder before it connects again.
-fn named_file(settings: &Settings, row: &Row) -> Result<Option<PathBuf>, ConfigError> {
-    let Some(file) = settings.text(row) else { return Ok(None) };
-    std::path::absolute(file).map(Some).map_err(|why| {
-        let file = quoted(file);
-        let problem =
-            format!("is {file}, must be absolute, as the current folder is unknown: {why}");
+/// Settings that name a file.
+static FILES: [&Row; 5] = [&CREDENTIALS, &NKEY_FILE, &TLS_CA, &TLS_CERT, &TLS_KEY];
+
+/// The folder that relative paths count from: the one that was `known` before, or else the current
+/// one, if there is such a path.
+pub(super) fn folder(
+    settings: &Settings,
+    known: Option<PathBuf>,
+) -> Result<Option<PathBuf>, ConfigError> {
+    let relative =
+        |row: &&Row| settings.text(row).is_some_and(|file| Path::new(file).is_relative());
+    let row = FILES.iter().copied().find(relative).filter(|_| known.is_none());
+    let Some(row) = row else { return Ok(known) };
+    env::current_dir().map(Some).map_err(|why| {
+        let problem = format!("must be absolute, as the current folder cannot be found: {why}");
         ConfigError::invalid(row.path, problem)
     })
 }
 
-fn auth(settings: &Settings) -> Result<Auth, ConfigError> {
+/// The file that a setting names, by an absolute path.
+fn named_file(settings: &Settings, row: &Row, folder: Option<&Path>) -> Option<PathBuf> {
+    // Joined, an absolute path stays as it is.
+    Some(folder.unwrap_or(Path::new("")).join(settings.text(row)?))
+}
+
+fn auth(settings: &Settings, folder: Option<&Path>) -> Result<Auth, ConfigError> {
     let user = settings.text(&USER).zip(settings.secret(&PASSWORD));
     let user = user.map(|(user, password)| Auth::UserPassword {
         user: user.to_owned(),
@@ -55,19 +73,20 @@ fn auth(settings: &Settings) -> Result<Auth, ConfigError> {
     });
     let token = settings.secret(&TOKEN).cloned().map(Auth::Token);
     let seed = settings.secret(&NKEY).cloned().map(Auth::NkeySeed);
-    let file = named_file(settings, &CREDENTIALS)?.map(Auth::CredentialsFile);
-    match settings.text(&NKEY_FILE) {
-        Some(file) => seed_in(file),
+    let file = named_file(settings, &CREDENTIALS, folder).map(Auth::CredentialsFile);
+    match named_file(settings, &NKEY_FILE, folder) {
+        Some(file) => seed_in(&file, settings.required_text(&NKEY_FILE)),
         None => Ok(user.or(token).or(seed).or(file).unwrap_or_default()),
     }
 }
 
-fn seed_in(file: &str) -> Result<Auth, ConfigError> {
+/// The seed in a file, which errors name as it was given.
+fn seed_in(file: &Path, given: &str) -> Result<Auth, ConfigError> {
     let unreadable = |why| {
-        let problem = format!("names {}, which cannot be read: {why}", quoted(file));
+        let problem = format!("names {}, which cannot be read: {why}", quoted(given));
         ConfigError::invalid(NKEY_FILE.path, problem)
     };
-    let text = file::read_text(file.as_ref(), file::MAX_FILE_BYTES).map_err(unreadable)?;
+    let text = file::read_text(file, file::MAX_FILE_BYTES).map_err(unreadable)?;
     check_seed(NKEY_FILE.path, text.trim())?;
     Ok(Auth::NkeySeed(Secret::new(text.trim())))
 }

@@ -247,6 +247,7 @@ fn relative_paths_are_absolute_in_a_built_configuration_and_saved_as_they_were_g
         assert!(saved.contains(&format!("{given:?}")), "{saved}");
     }
     assert_eq!(Config::from_json(&saved).unwrap(), config);
+    assert_eq!(config.to_builder().build().unwrap(), config);
 }
 
 #[test]

@@ -17,6 +17,9 @@ use super::parser::{Operation, ParseError, Parser};
 const READ_BYTES: usize = 16 * 1024;
 /// Reads in a row.
 const MAX_READS: usize = 16;
+/// Reads in a row that give no data, as they are of messages of TLS itself, or of a part of a
+/// record. A whole record takes five.
+const MAX_TLS_READS: usize = 8;
 /// Bytes of a message's body that are kept. The largest that is of use is a JetStream response; a
 /// response that is cut cannot be parsed, and counts as none.
 const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -223,7 +226,7 @@ impl Wire {
         let Some(tls) = &mut self.tls else {
             return retry(|| self.socket.read(&mut self.input)).map(Some);
         };
-        for _ in 0..MAX_READS {
+        for _ in 0..MAX_TLS_READS {
             match tls.reader().read(&mut self.input) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 result => return result.map(Some),
@@ -282,8 +285,9 @@ mod tests {
 
     use super::*;
 
-    /// Messages of TLS that carry nothing: many more bytes than are read in a row.
-    const TICKETS: usize = 2_000;
+    /// Messages of TLS that carry nothing: more bytes than are read in a row, and fewer than
+    /// `rustls` takes.
+    const TICKETS: usize = 500;
 
     /// A server that makes TLS, sends tickets, and then PING. The thread ends when all is sent.
     fn server_with_tickets() -> (StdStream, CertificateDer<'static>, JoinHandle<StdStream>) {

@@ -152,8 +152,13 @@ fn relative_paths_outlive_a_change_of_folder() {
             ..tls
         };
         env::set_current_dir(&folder).expect("it exists");
-        let mut driver = on_nats(&[proxy.url()], |config| config.tls(tls));
-        env::set_current_dir("/").expect("it exists");
+        let elsewhere = |config: ConfigBuilder| {
+            let config = config.tls(tls).build().expect("valid");
+            env::set_current_dir("/").expect("it exists");
+            assert_eq!(config.to_builder().build().expect("valid"), config);
+            config.to_builder()
+        };
+        let mut driver = on_nats(&[proxy.url()], elsewhere);
         for _ in 0..2 {
             driver.wait_connected();
             proxy.cut();

@@ -111,7 +111,7 @@ impl ServerCertVerifier for Verifier {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
     use rustls::pki_types::pem::PemObject;
 
     use super::*;
@@ -153,8 +153,12 @@ mod tests {
         assert!(refusal.contains(why), "{refusal}");
     }
 
-    fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    /// Without a name, it has the one of all certificates here that have none.
+    fn authority(name: Option<&str>) -> CertifiedIssuer<'static, KeyPair> {
         let mut params = CertificateParams::new([]).unwrap();
+        if let Some(name) = name {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
     }
@@ -169,7 +173,7 @@ mod tests {
     #[test]
     fn a_self_signed_certificate_is_accepted_where_it_is_named() {
         let certificate = by_openssl();
-        let named = [authority().der().clone(), certificate.clone()];
+        let named = [authority(None).der().clone(), certificate.clone()];
         for name in ["a.example", "10.0.0.1"] {
             for now in [NOT_BEFORE, NOT_AFTER] {
                 assert_eq!(verify(&named, &certificate, name, now), Ok(()));
@@ -194,7 +198,7 @@ mod tests {
 
     #[test]
     fn another_certificate_of_an_authority_is_no_servers() {
-        let authority = authority();
+        let authority = authority(None);
         let named = [authority.der().clone()];
         let below = signed(IsCa::Ca(BasicConstraints::Unconstrained), &authority);
         refused(verify(&named, &below, "a.example", NOT_BEFORE), "CA:TRUE");
@@ -203,15 +207,17 @@ mod tests {
 
     #[test]
     fn a_servers_certificate_passes_by_its_authority_or_by_being_named() {
-        let authority = authority();
-        let server = signed(IsCa::NoCa, &authority);
-        let by_authority = [authority.der().clone()];
-        let itself = [server.clone()];
-        for named in [&by_authority, &itself] {
-            assert_eq!(verify(named, &server, "a.example", NOT_BEFORE), Ok(()));
-            refused(verify(named, &server, "b.example", NOT_BEFORE), "is for a.example, and not");
-            refused(verify(named, &server, "a.example", 0), "valid from");
+        for name in [None, Some("an authority")] {
+            let authority = authority(name);
+            let server = signed(IsCa::NoCa, &authority);
+            for named in [authority.der(), &server] {
+                let verify = |name, now| verify(&[named.clone()], &server, name, now);
+                assert_eq!(verify("a.example", NOT_BEFORE), Ok(()));
+                refused(verify("b.example", NOT_BEFORE), "is for a.example, and not");
+                refused(verify("a.example", 0), "valid from");
+            }
+            let stranger = verify(&[by_openssl()], &server, "a.example", NOT_BEFORE);
+            refused(stranger, "nats.tls.ca");
         }
-        refused(verify(&[by_openssl()], &server, "a.example", NOT_BEFORE), "nats.tls.ca");
     }
 }
