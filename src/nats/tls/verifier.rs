@@ -211,7 +211,7 @@ mod tests {
             let authority = authority(name);
             let server = signed(IsCa::NoCa, &authority);
             for named in [authority.der(), &server] {
-                let verify = |name, now| verify(&[named.clone()], &server, name, now);
+                let verify = |name, now| verify(std::slice::from_ref(named), &server, name, now);
                 assert_eq!(verify("a.example", NOT_BEFORE), Ok(()));
                 refused(verify("b.example", NOT_BEFORE), "is for a.example, and not");
                 refused(verify("a.example", 0), "valid from");
