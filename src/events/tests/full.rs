@@ -1,5 +1,7 @@
 //! Queues without room.
 
+use std::time::Instant;
+
 use super::*;
 
 #[test]
@@ -23,25 +25,36 @@ fn every_way_to_take_moves_the_events_on_that_had_no_room() {
     for take in ways {
         let (mut sink, events) = queue(1);
         push_terms(&mut sink, 1..=10);
+        let begun = Instant::now();
         let taken: Vec<_> = (0..20).map(|_| take(&events).map(|event| short(&event))).collect();
         assert_eq!(taken.into_iter().flatten().collect::<Vec<_>>(), terms(1..=10));
         assert!(!is_backed_up(&sink) && events.receiver().is_empty());
+        assert!(begun.elapsed() < PATIENCE, "no wait has ended by its timeout");
     }
 }
 
-/// Two threads block, and the channel has room for one event.
+/// Two threads block, and the channel has room for one event. What one of them takes makes room for
+/// the event of the other.
 #[test]
 fn a_receiver_that_blocks_gets_an_event_that_had_no_room() {
-    for _ in 0..200 {
+    type Take = fn(&Events) -> Option<Event>;
+    let ways: [Take; 3] = [
+        |events| events.next_timeout(PATIENCE),
+        |events| events.iter().next(),
+        |events| std::iter::repeat_with(|| events.try_next()).flatten().next(),
+    ];
+    for (one, other) in (0..50).flat_map(|_| [(0, 0), (0, 1), (1, 1), (2, 0), (2, 1)]) {
+        let begun = Instant::now();
         let (mut sink, events) = queue(1);
         let events = Arc::new(events);
-        let takers = [(); 2].map(|()| {
+        let takers = [ways[one], ways[other]].map(|take| {
             let events = Arc::clone(&events);
-            std::thread::spawn(move || events.next_timeout(PATIENCE).is_some())
+            std::thread::spawn(move || take(&events).is_some())
         });
         sink.push(changed());
         sink.push(changed());
         assert!(takers.map(|taker| taker.join().unwrap()).iter().all(|taken| *taken));
+        assert!(begun.elapsed() < PATIENCE, "no wait has ended by its timeout");
     }
 }
 
