@@ -181,8 +181,8 @@ impl ConfigBuilder {
     }
 
     /// Checks the settings, and makes relative paths of files absolute. They count from the current
-    /// folder. In a builder of a configuration that has such a path, they count from the folder that
-    /// was current when that was built.
+    /// folder. In a builder of a configuration with such a path, they count from the folder that was
+    /// current when that was built.
     ///
     /// # Errors
     /// The first field at fault, with what would be accepted. Reads one file, when everything else
@@ -203,7 +203,7 @@ impl ConfigBuilder {
         given.settings.check_values()?;
         given.folder = folder(&given.settings, given.folder)?;
         let connection = connection(&given.settings, given.folder.as_deref())?;
-        Ok(Config { connection, given, timing, vip })
+        Ok(Config { given, timing, connection, vip })
     }
 
     fn timing(&self) -> Result<Timing, ConfigError> {

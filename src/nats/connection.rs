@@ -57,7 +57,7 @@ pub(crate) struct Connection {
     requests: u64,
     /// The server's last error, and when it came, for the case that the connection ends.
     last_error: Option<(Timestamp, String)>,
-    /// An attempt to connect has failed, and [`failures`](Self::take_failures) were not taken since.
+    /// An attempt to connect has failed since [failures](Self::take_failures) were last taken.
     failed: bool,
 }
 

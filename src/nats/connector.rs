@@ -226,6 +226,7 @@ fn random_half() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::transport::{Incoming, Outgoing, Sent};
+    use super::super::version::Version;
     use super::*;
     use crate::config::Config;
     use crate::config::connection::ServerAddress;
@@ -259,8 +260,8 @@ mod tests {
             let server = self.trying.take()?;
             self.tried.push(server.clone());
             if self.succeed == Some(self.tried.len()) {
-                let inbox_prefix = "_INBOX".to_owned();
-                return Some(Ok(Peer { server, version: Default::default(), inbox_prefix }));
+                let (version, inbox_prefix) = (Version::default(), "_INBOX".to_owned());
+                return Some(Ok(Peer { server, version, inbox_prefix }));
             }
             let servers = server.into();
             Some(Err(StoreError::Unreachable { servers, reason: "refused".into() }))

@@ -40,23 +40,19 @@ pub(super) fn client_config(tls: &Tls) -> io::Result<ClientConfig> {
 /// What verifies servers, with the authorities to trust.
 pub(super) fn verifier(tls: &Tls, provider: &Arc<CryptoProvider>) -> io::Result<Verifier> {
     let mut roots = RootCertStore::empty();
-    let named = match &tls.ca_file {
-        Some(path) => {
-            let certificates = certificates("nats.tls.ca", path)?;
-            for certificate in &certificates {
-                let unusable = |error| format!("a certificate in it cannot be used ({error})");
-                let added = roots.add(certificate.clone()).map_err(unusable);
-                added.map_err(|why| bad("nats.tls.ca", path, &why))?;
-            }
-            certificates
+    let mut named = Vec::new();
+    if let Some(path) = &tls.ca_file {
+        named = certificates("nats.tls.ca", path)?;
+        for certificate in &named {
+            let unusable = |error| format!("a certificate in it cannot be used ({error})");
+            let added = roots.add(certificate.clone()).map_err(unusable);
+            added.map_err(|why| bad("nats.tls.ca", path, &why))?;
         }
-        None => {
-            // Errors about single files, and unreadable certificates in old stores of systems: the
-            // others still count.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            Vec::new()
-        }
-    };
+    } else {
+        // Errors about single files, and unreadable certificates in old stores of systems: the
+        // others still count.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
     if roots.is_empty() {
         return Err(io::Error::other("there is no authority to trust: name one in nats.tls.ca"));
     }

@@ -109,6 +109,8 @@ impl ServerCertVerifier for Verifier {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
     use rustls::pki_types::pem::PemObject;
 
@@ -134,13 +136,15 @@ mod tests {
         now: u64,
     ) -> Result<(), String> {
         let mut roots = RootCertStore::empty();
-        named.iter().for_each(|one| roots.add(one.clone()).unwrap());
+        for one in named {
+            roots.add(one.clone()).unwrap();
+        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Verifier::new(roots, named.to_vec(), &provider).unwrap();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let name = name.try_into().unwrap();
-        let verified = verifier.verify_server_cert(certificate, &[], &name, &[], now);
-        verified.map(drop).map_err(|error| explain(&error))
+        let result = verifier.verify_server_cert(certificate, &[], &name, &[], now);
+        result.map(drop).map_err(|error| explain(&error))
     }
 
     #[track_caller]
@@ -198,7 +202,7 @@ mod tests {
         let named = [authority.der().clone()];
         let below = signed(IsCa::Ca(BasicConstraints::Unconstrained), &authority);
         refused(verify(&named, &below, "a.example", NOT_BEFORE), "CA:TRUE");
-        assert_eq!(verify(&[below.clone()], &below, "a.example", NOT_BEFORE), Ok(()));
+        assert_eq!(verify(from_ref(&below), &below, "a.example", NOT_BEFORE), Ok(()));
     }
 
     #[test]
@@ -207,7 +211,7 @@ mod tests {
             let authority = authority(name);
             let server = signed(IsCa::NoCa, &authority);
             for named in [authority.der(), &server] {
-                let verify = |name, now| verify(&[named.clone()], &server, name, now);
+                let verify = |name, now| verify(from_ref(named), &server, name, now);
                 assert_eq!(verify("a.example", NOT_BEFORE), Ok(()));
                 refused(verify("b.example", NOT_BEFORE), "is for a.example, and not");
                 refused(verify("a.example", 0), "valid from");
