@@ -65,7 +65,7 @@ fn transport(
         let reason =
             "this program was built without a transport: the feature direct or nats-client";
         let servers: Vec<_> = settings.servers.iter().map(ToString::to_string).collect();
-        drop((options, clock));
+        drop((settings, options, clock));
         Err(StoreError::Unreachable { servers: servers.join(", ").into(), reason: reason.into() })
     }
 }
