@@ -11,6 +11,8 @@ pub const DEFAULT_NETMASK_V4: u8 = 24;
 pub const DEFAULT_NETMASK_V6: u8 = 128;
 /// Most virtual IPs of a node.
 pub const MAX_VIPS: usize = 64;
+/// Most virtual IPs that are probed: each takes 300 ms, one after the other, of the term.
+const MAX_PROBES: usize = 4;
 /// Longest alternative name of an interface, in bytes (the kernel's `ALTIFNAMSIZ` less its final
 /// zero). A name proper has at most 15.
 const MAX_INTERFACE_LENGTH: usize = 127;
@@ -147,8 +149,13 @@ fn check_usable(address: IpAddr) -> Result<(), ConfigError> {
     })
 }
 
-/// Checks that no address is given twice.
+/// Checks that no address is given twice, and that not too many are to be probed.
 pub(super) fn check_set(vips: &[VipConfig]) -> Result<(), ConfigError> {
+    let mut probed = vips.iter().enumerate().filter(|(_, vip)| vip.probe);
+    if let Some((index, _)) = probed.nth(MAX_PROBES) {
+        let why = format!("is set for more than {MAX_PROBES} virtual IPs, which is the limit");
+        return Err(ConfigError::invalid("vip.probe", why).in_list(SECTION, index));
+    }
     for (index, vip) in vips.iter().enumerate() {
         if vips[..index].iter().any(|earlier| earlier.address == vip.address) {
             let why = format!("is {}, which is given twice", vip.address);

@@ -303,9 +303,9 @@ impl Small {
     }
 
     /// As a receiver of the application. The thread that waits for room fills the channel up.
-    fn receive_watched(self: &Arc<Self>) {
-        if self.place.pop().is_some() {
-            let small = Arc::clone(self);
+    fn receive_watched(this: &Arc<Self>) {
+        if this.place.pop().is_some() {
+            let small = Arc::clone(this);
             thread::spawn(move || small.fill()).join().unwrap();
         }
     }
@@ -347,7 +347,7 @@ fn no_event_is_left_behind_by_a_receiver_that_blocked() {
 
 #[test]
 fn no_event_is_left_behind_by_a_receiver_of_the_application() {
-    explore_small([|small| small.receive_watched(), |small| _ = small.take()]);
+    explore_small([Small::receive_watched, |small| _ = small.take()]);
 }
 
 #[test]

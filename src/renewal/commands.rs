@@ -55,9 +55,10 @@ impl Commands {
         events
     }
 
-    /// Queues an event for all queues of events and the log. Never blocks.
-    pub(crate) fn tell(&self, event: Event) {
-        self.queue(Queued::Tell(event));
+    /// Queues an event for all queues of events and the log. Never blocks. False when the loop has
+    /// ended.
+    pub(crate) fn tell(&self, event: Event) -> bool {
+        self.queue(Queued::Tell(event))
     }
 
     /// Queues a command and waits until it was carried out, for at most 5 s.

@@ -91,7 +91,7 @@ impl Worker {
         match *self {}
     }
 
-    pub(crate) fn forward(&self, _: impl Fn(VipEvent) + Send + 'static) {
+    pub(crate) fn forward(&self, _: impl Fn(VipEvent) -> bool + Send + 'static) {
         match *self {}
     }
 

@@ -15,7 +15,7 @@ const SHORTEST_PROBE: Duration = Duration::from_millis(10);
 const LONGEST_PROBE: Duration = Duration::from_secs(3);
 
 /// The index of the loopback interface in every network namespace: the kernel's `LOOPBACK_IFINDEX`.
-const LOOPBACK: u32 = 1;
+pub(super) const LOOPBACK: u32 = 1;
 
 /// The name of a network interface, or an alternative name of it (`ip link property add altname`).
 ///

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::{MacAddress, VirtualAddress};
+use super::address::{LOOPBACK, MacAddress, VirtualAddress};
 
 /// A Linux capability that a virtual IP needs (`capabilities(7)`).
 ///
@@ -139,8 +139,9 @@ pub enum VipError {
 pub enum Fault {
     /// The host has this address already, and the holder does not own it. Nothing was changed.
     #[error(
-        "the host has this address already on interface {interface} ({}); remove it there",
-        if *.marked { "added by a virtual-IP holder" } else { "not added by this library" }
+        "the host has this address already on interface {interface} ({}); remove it there{}",
+        if *.marked { "added by a virtual-IP holder" } else { "not added by this library" },
+        if *.interface == LOOPBACK { ", or allow it with vip.allowOnLoopback" } else { "" }
     )]
     AlreadyAssigned {
         /// Index of the interface that has it.

@@ -137,7 +137,12 @@ impl Holder {
     /// The first address that could not be held. [`extend`](Self::extend) tries again, and
     /// [`release`](Self::release) gives all up.
     pub fn acquire(&mut self, deadline: Timestamp) -> Result<(), VipError> {
-        self.context.deadline = Some(deadline);
+        let was_released = self.context.deadline.replace(deadline).is_none();
+        self.remove_after_suspend();
+        if was_released {
+            // One may be left of which the removal failed.
+            self.withdraw()?;
+        }
         // Frames received so far come from the previous holder, and are no conflict.
         self.look_for_rivals();
         self.hold_all()
@@ -156,8 +161,7 @@ impl Holder {
             self.review_all(true)
         } else {
             // One may be left of which the removal failed.
-            self.withdraw();
-            self.hold_all().map(|()| true)
+            self.withdraw().and_then(|()| self.hold_all()).map(|()| true)
         };
         match recreated {
             Err(error) => Extension::Lost(error),
@@ -184,7 +188,7 @@ impl Holder {
             // Faults are events, and the next tick tries again.
             let _ = self.review_all(false);
         } else {
-            self.withdraw();
+            let _ = self.withdraw();
         }
         self.look_for_rivals();
         let announcements = self
@@ -285,9 +289,9 @@ impl Holder {
     /// each has shown that it can be made, and none is announced before all are there.
     fn hold_all(&mut self) -> Result<(), VipError> {
         let prepared = self.each(ManagedAddress::prepare);
-        let placed = prepared.and_then(|()| self.each(ManagedAddress::place));
+        let placed = prepared.and_then(|()| self.place_all());
         if placed.is_err() {
-            self.withdraw();
+            let _ = self.withdraw();
             return placed;
         }
         self.each(|managed, context| {
@@ -295,6 +299,19 @@ impl Holder {
             managed.recovered();
             Ok(())
         })
+    }
+
+    /// Those that failed before come first: if they fail again, no other is there for a moment.
+    fn place_all(&mut self) -> Result<(), VipError> {
+        let failed: Vec<_> = self.addresses.iter().map(ManagedAddress::has_failed).collect();
+        for turn in [true, false] {
+            let mut failed = failed.iter();
+            self.each(|managed, context| match failed.next() {
+                Some(has_failed) if *has_failed == turn => managed.place(context),
+                _ => Ok(()),
+            })?;
+        }
+        Ok(())
     }
 
     /// Checks and repairs every address. True when one was gone.
@@ -308,15 +325,15 @@ impl Holder {
             Ok(())
         });
         if !self.holds_all() {
-            self.withdraw();
+            let _ = self.withdraw();
         }
         reviewed.map(|()| recreated)
     }
 
-    /// Removes what is there of addresses that cannot all be held. Faults are events, and the next
-    /// look tries again.
-    fn withdraw(&mut self) {
-        let _ = self.remove_all(|address| VipEvent::Withdrawn { address });
+    /// Removes what is there of addresses that cannot all be held. After an error the next look
+    /// tries again.
+    fn withdraw(&mut self) -> Result<(), VipError> {
+        self.remove_all(|address| VipEvent::Withdrawn { address })
     }
 
     /// Does something with every address. Reports the faults, and returns the first.

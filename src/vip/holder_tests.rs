@@ -396,80 +396,6 @@ fn a_recreated_interface_gets_its_address_again() {
     assert_eq!(bench.holder.stats().recreated, 1);
 }
 
-fn second() -> VirtualAddress {
-    VirtualAddress::new("fd00::10".parse().unwrap(), "eth1").unwrap()
-}
-
-#[test]
-fn all_addresses_are_held_or_none() {
-    let mut bench = Bench::with(Policy::default(), vec![vip(), second()]);
-    bench.host.delete_interface("eth1");
-    for _ in 0..3 {
-        assert_eq!(lost(bench.extend(8)), Fault::NoSuchInterface);
-        assert!(bench.holder.is_released());
-    }
-    assert_eq!(bench.host.log(), Vec::<String>::new(), "a look shows it, and nothing is changed");
-    bench.host.create_interface("eth1");
-    assert!(matches!(bench.extend(8), Extension::Recreated));
-    assert!(bench.host.has(vip().ip()) && bench.host.has(second().ip()));
-    assert!(bench.holder.is_acquired());
-}
-
-#[test]
-fn an_address_is_not_announced_when_another_one_is_refused() {
-    let mut bench = Bench::with(Policy::default(), vec![second(), vip()]);
-    bench.host.pass_next();
-    bench.host.fail_next(Fault::Ipv6Disabled);
-    assert_eq!(fault(bench.acquire(8)), Fault::Ipv6Disabled);
-    assert!(bench.holder.is_released() && !bench.host.has(second().ip()));
-    assert_eq!(bench.holder.stats().announced, 0);
-    assert!(bench.events().contains(&VipEvent::Withdrawn { address: second() }));
-    bench.extend(8).map_lost();
-    assert_eq!(bench.holder.stats().announced, 2);
-}
-
-#[test]
-fn when_one_address_is_lost_the_others_are_withdrawn() {
-    let mut bench = Bench::with(Policy::default(), vec![vip(), second()]);
-    bench.acquire(30).unwrap();
-    bench.host.unassign(second().ip());
-    bench.host.assign(&second());
-    bench.holder.tick();
-    assert!(!bench.has(), "another program has the second one");
-    assert!(bench.host.has(second().ip()), "which is left alone");
-    assert!(bench.events().ends_with(&[VipEvent::Withdrawn { address: vip() }]));
-    bench.host.unassign(second().ip());
-    assert!(matches!(bench.extend(30), Extension::Recreated));
-    assert!(bench.has() && bench.host.has(second().ip()));
-}
-
-#[test]
-fn a_state_says_of_each_address_whether_it_is_held_and_why_not() {
-    let mut bench = Bench::with(Policy::default(), vec![vip(), second()]);
-    bench.host.delete_interface("eth1");
-    assert!(bench.acquire(8).is_err());
-    let states = bench.holder.states();
-    let problems: Vec<_> = states.iter().map(|state| state.problem.as_deref()).collect();
-    assert_eq!(problems, [None, Some("there is no such interface")]);
-    assert_eq!(
-        (states[0].address.as_str(), states[1].interface.as_str()),
-        ("10.0.0.10/32", "eth1")
-    );
-    bench.host.create_interface("eth1");
-    bench.extend(8).map_lost();
-    let states = bench.holder.states();
-    assert!(states.iter().all(|state| state.held && state.link_up == Some(true)));
-    assert!(states.iter().all(|state| state.problem.is_none()), "{states:?}");
-
-    bench.host.set_running("eth0", false);
-    bench.holder.tick();
-    let state = &bench.holder.states()[0];
-    assert_eq!((state.held, state.link_up), (true, Some(false)));
-    assert_eq!(state.problem.as_deref(), Some("the link of the interface is down"));
-    bench.holder.release().unwrap();
-    assert!(bench.holder.states().iter().all(|state| !state.held && state.problem.is_none()));
-}
-
 #[test]
 fn a_rival_is_a_problem_for_a_minute() {
     let mut bench = Bench::new();
@@ -560,13 +486,45 @@ fn a_holder_refuses_an_empty_set_and_repeated_addresses() {
 }
 
 #[test]
-fn ipv6_can_be_kept_from_being_a_source() {
-    let ip: IpAddr = "fd00::10".parse().unwrap();
-    let address = VirtualAddress::new(ip, "eth0").unwrap();
-    let mut bench = Bench::with(Policy::default().never_a_source(), vec![address]);
-    bench.acquire(8).unwrap();
-    assert_eq!(bench.host.lifetime(ip).unwrap().preferred, 0);
+fn an_address_whose_interface_is_renamed_does_not_stay_behind() {
+    let mut bench = Bench::new();
+    bench.acquire(30).unwrap();
+    bench.host.rename_interface("eth0", "old");
+    bench.holder.tick();
+    assert!(!bench.has() && bench.holder.is_released());
+    bench.host.rename_interface("eth1", "eth0");
+    assert!(matches!(bench.extend(30), Extension::Recreated));
+    bench.host.rename_interface("eth0", "other");
+    bench.host.rename_interface("old", "eth0");
+    assert!(matches!(bench.extend(30), Extension::Recreated));
+    bench.holder.release().unwrap();
+    assert!(!bench.has(), "neither of the two interfaces has it");
 }
 
+#[test]
+fn a_refresh_without_a_response_leaves_the_address_to_this_holder() {
+    let mut bench = Bench::new();
+    bench.acquire(20).unwrap();
+    bench.host.fail_next(Fault::NoAnswer("no time".into()));
+    assert!(matches!(lost(bench.extend(10)), Fault::NoAnswer(_)));
+    bench.extend(10).map_lost();
+    bench.holder.release().unwrap();
+    assert!(!bench.has());
+}
+
+#[test]
+fn an_address_that_could_not_be_removed_is_announced_in_the_next_term() {
+    let mut bench = Bench::new();
+    bench.acquire(30).unwrap();
+    bench.host.fail_next(Fault::NoAnswer("busy".into()));
+    assert!(bench.holder.release().is_err());
+    let announced = bench.holder.stats().announced;
+    bench.acquire(30).unwrap();
+    assert_eq!(bench.holder.stats().announced, announced + 1);
+    assert_eq!(bench.host.lifetime(vip().ip()).unwrap().valid, 28);
+}
+
+#[path = "several_tests.rs"]
+mod several;
 #[path = "stopped_tests.rs"]
 mod stopped;

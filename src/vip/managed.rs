@@ -72,6 +72,8 @@ struct Placement {
     interface: Interface,
     /// The instance of the address; unknown until the kernel has shown it.
     created: Option<u32>,
+    /// The kernel has confirmed that this holder added it or took it over.
+    confirmed: bool,
     /// The lifetime that it was given last, in seconds.
     given: u32,
     announced_from: Timestamp,
@@ -83,7 +85,8 @@ impl Placement {
     /// Whether an address is still the one of this holder: marked, or on a kernel without marks
     /// the same instance, and without a longer lifetime than this holder gave it.
     fn is_ours(&self, found: &Assigned) -> bool {
-        (found.marked || self.created == Some(found.created)) && found.lifetime.valid <= self.given
+        let is_instance = self.created.map_or(self.confirmed, |created| created == found.created);
+        (found.marked || is_instance) && found.lifetime.valid <= self.given
     }
 }
 
@@ -211,6 +214,7 @@ impl ManagedAddress {
         self.held = Some(Placement {
             interface,
             created: None,
+            confirmed: result.is_ok(),
             given: lifetime.valid,
             announced_from: context.clock.now(),
             announced: 0,
@@ -255,11 +259,17 @@ impl ManagedAddress {
         }
         let interface = match context.backend.interface(self.address.interface()) {
             Err(Fault::NoSuchInterface) => {
-                self.held = None;
+                // The interface may have another name now, and still have the address.
+                self.remove(context)?;
                 return Err(Fault::NoSuchInterface);
             }
             interface => interface?,
         };
+        if self.held.as_ref().is_some_and(|held| held.interface.index != interface.index) {
+            self.remove(context)?;
+            self.put_back(context, interface)?;
+            return Ok(true);
+        }
         let Some(found) = self.find_on(context, interface.index)? else {
             self.put_back(context, interface)?;
             return Ok(true);
@@ -285,8 +295,13 @@ impl ManagedAddress {
     fn refresh(&mut self, context: &mut Context, interface: &Interface) -> Result<(), Fault> {
         let to = context.lifetime(&self.address)?;
         let result = context.backend.refresh(interface, &self.address, to);
-        if let (Some(placement), Ok(()) | Err(Fault::NoAnswer(_))) = (&mut self.held, &result) {
-            placement.given = to.valid;
+        if let Some(placement) = &mut self.held {
+            match result {
+                Ok(()) => placement.given = to.valid,
+                // It may have either.
+                Err(Fault::NoAnswer(_)) => placement.given = placement.given.max(to.valid),
+                Err(_) => {}
+            }
         }
         result?;
         context.report.stats.refreshed += 1;
@@ -386,6 +401,11 @@ impl ManagedAddress {
         placement.defended = Some(now);
         send(context, &placement.interface, &self.address);
         context.report.event(VipEvent::Conflict { address: self.address.clone(), mac });
+    }
+
+    /// Whether the last attempt to hold it failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.reported.is_some()
     }
 
     /// The last fault is over.

@@ -123,6 +123,17 @@ impl Memory {
         }
     }
 
+    /// Gives an interface another name. Its index and its addresses stay.
+    pub fn rename_interface(&self, name: &str, to: &str) {
+        let (Ok(name), Ok(to)) = (InterfaceName::new(name), InterfaceName::new(to)) else {
+            return;
+        };
+        let mut host = self.host.lock();
+        if let Some(interface) = host.interfaces.remove(&name) {
+            host.interfaces.insert(to, interface);
+        }
+    }
+
     /// Sets an interface down or up. Setting it down removes its IPv6 addresses, as in the kernel.
     pub fn set_running(&self, name: &str, running: bool) {
         let mut host = self.host.lock();

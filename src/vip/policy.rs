@@ -86,11 +86,11 @@ const MOST_ANNOUNCEMENTS: usize = 16;
 
 impl Default for Policy {
     /// Kernel lifetimes that follow the lease, adoption of marked leftovers, announcements
-    /// at 0, 100 ms, 500 ms, 1 s, 2 s and 5 s, and addresses that may be a source.
+    /// at 0, 100 ms, 500 ms, 1 s, 2 s and 5 s, and IPv6 addresses that are never a source.
     fn default() -> Self {
         let announcements = SCHEDULE.to_vec();
         let existing = Existing::default();
-        Self { permanent: false, existing, announcements, source: true }
+        Self { permanent: false, existing, announcements, source: false }
     }
 }
 
@@ -134,15 +134,18 @@ impl Policy {
         Ok(self)
     }
 
-    /// Gives IPv6 addresses a preferred lifetime of 0: the host then never uses one as the source
-    /// of its own connections, which would break when the address moves (RFC 6724, rule 3).
+    /// Lets the host use a virtual IPv6 address as the source of its own connections, which break
+    /// when the address moves.
+    ///
+    /// Without it the address has a preferred lifetime of 0, so the host takes another one (RFC
+    /// 6724, rule 3). The kernel would prefer a virtual IP otherwise: it has the longest prefix.
     ///
     /// It has no effect on IPv4. There the kernel takes an address of the route's own network where
     /// the host has one. For a route without a gateway it takes the first address of the interface,
     /// unless the route names another (`ip route … src`).
     #[must_use]
-    pub const fn never_a_source(mut self) -> Self {
-        self.source = false;
+    pub const fn may_be_source(mut self) -> Self {
+        self.source = true;
         self
     }
 
@@ -242,10 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn only_ipv6_can_be_kept_from_being_a_source() {
-        let policy = Policy::default().never_a_source();
-        assert_eq!(policy.lifetime(true, TEN, NOW).unwrap().preferred, 0);
-        assert_eq!(policy.lifetime(false, TEN, NOW).unwrap().preferred, 8);
+    fn an_ipv6_address_is_a_source_only_where_that_is_allowed() {
+        assert_eq!(Policy::default().lifetime(true, TEN, NOW).unwrap().preferred, 0);
+        assert_eq!(
+            Policy::default().may_be_source().lifetime(true, TEN, NOW).unwrap().preferred,
+            8
+        );
+        assert_eq!(Policy::default().lifetime(false, TEN, NOW).unwrap().preferred, 8);
     }
 
     #[test]

@@ -187,8 +187,8 @@ pub struct VipStats {
 /// The length of the event queue; then the oldest event is dropped.
 const MOST_EVENTS: usize = 64;
 
-/// Takes the events of a holder that a node has.
-pub(super) type Forward = Box<dyn Fn(VipEvent) + Send>;
+/// Takes the events of a holder that a node has. False once the node does not log them any more.
+pub(super) type Forward = Box<dyn Fn(VipEvent) -> bool + Send>;
 
 pub(super) struct Report {
     pub(super) stats: VipStats,
@@ -221,9 +221,8 @@ impl Report {
 
     pub(super) fn event(&mut self, event: VipEvent) {
         self.count(&event);
-        match &self.forward {
-            Some(forward) => forward(event.clone()),
-            None => log::log!(event.level(), "this host {event}"),
+        if !self.forward.as_ref().is_some_and(|forward| forward(event.clone())) {
+            log::log!(event.level(), "this host {event}");
         }
         let mut event = event;
         while let Err(TrySendError::Full(back)) = self.sender.try_send(event) {

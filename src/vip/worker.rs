@@ -134,8 +134,9 @@ impl Worker {
         Arc::clone(&self.states)
     }
 
-    /// Gives `to` all events from now on, on the worker's thread, which no longer logs them.
-    pub(crate) fn forward(&self, to: impl Fn(VipEvent) + Send + 'static) {
+    /// Gives `to` all events from now on, on the worker's thread, which logs them only if `to`
+    /// returns false.
+    pub(crate) fn forward(&self, to: impl Fn(VipEvent) -> bool + Send + 'static) {
         self.send(Command::Forward(Box::new(to)));
     }
 

@@ -79,14 +79,18 @@ fn requests_match_those_of_the_ip_command() {
     let plain = Policy::default;
     let cases = [
         (address(V4), plain(), "10.0.0.10/32 noprefixroute valid_lft 28 preferred_lft 28"),
-        (address(V6), plain(), "fd00::10/128 nodad noprefixroute valid_lft 28 preferred_lft 28"),
+        (address(V6), plain(), "fd00::10/128 nodad noprefixroute valid_lft 28 preferred_lft 0"),
         (
             address(V6),
-            plain().never_a_source(),
-            "fd00::10/128 nodad noprefixroute valid_lft 28 preferred_lft 0",
+            plain().may_be_source(),
+            "fd00::10/128 nodad noprefixroute valid_lft 28 preferred_lft 28",
         ),
         (address(V4), plain().permanent(), "10.0.0.10/32 noprefixroute"),
-        (address(V6), plain().permanent(), "fd00::10/128 nodad noprefixroute"),
+        (
+            address(V6),
+            plain().permanent(),
+            "fd00::10/128 nodad noprefixroute valid_lft forever preferred_lft 0",
+        ),
     ];
     isolated(move || {
         cable();

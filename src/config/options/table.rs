@@ -107,7 +107,8 @@ table! {
          `vip.address` is set.";
     VIP_PROBE: "vip.probe", Flag, "true or false", "false",
         "Ask the network for 300 ms whether another host has the address, before it is taken. If \
-         one has it, the node leads without the address and tries again with each renewal.";
+         one has it, the node leads without the address and tries again with each renewal. At most \
+         4 virtual IPs can be probed.";
     VIP_LOOPBACK: "vip.allowOnLoopback", Flag, "true or false", "false",
         "Accept that the address also stands on the loopback interface, as on the servers of a \
          load balancer that routes directly.";

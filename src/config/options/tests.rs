@@ -260,6 +260,10 @@ fn the_section_of_virtual_ips_may_be_a_list() {
 
     let many: Vec<_> =
         (1..=65).map(|n| json!({ "address": format!("10.0.0.{n}"), "interface": "x" })).collect();
+    let probed: Vec<_> = many[..5]
+        .iter()
+        .map(|vip| json!({ "address": vip["address"], "interface": "x", "probe": true }))
+        .collect();
     let good = &list[0];
     for (bad, message) in [
         (json!([good, 5]), "vip[1]: expected an object, found a number"),
@@ -268,6 +272,7 @@ fn the_section_of_virtual_ips_may_be_a_list() {
         (json!([good, { "address": "fd00::1" }]), "vip[1].interface is required when vip.addr"),
         (json!([good, good]), "vip[1].address is 10.0.0.1, which is given twice"),
         (json!([good, { "adress": "" }]), "vip[1].adress is not a known key"),
+        (json!(probed), "vip[4].probe is set for more than 4 virtual IPs"),
         (json!(many), "vip has 65 entries, must have at most 64"),
     ] {
         let error = parse(&bad).unwrap_err().to_string();
