@@ -291,8 +291,8 @@ fn a_full_queue_that_nobody_reads_costs_no_wake_ups() {
 fn events_that_had_no_room_come_though_the_clock_stands_still() {
     let cluster = Cluster::new();
     let (node, link, _) = start_counted(&cluster);
-    let (taken, received) = (node.subscribe(), node.subscribe());
-    let receiver = received.receiver().clone();
+    let (taken, other) = (node.subscribe(), node.subscribe());
+    let receiver = other.receiver().clone();
     cluster.server.settle(); // both begin with `Connected`
     let queued = overfill(&cluster, &link) + 1;
     let is_link =
@@ -301,5 +301,5 @@ fn events_that_had_no_room_come_though_the_clock_stands_still() {
     let in_time = || receiver.recv_timeout(PATIENCE).ok();
     let by_receiver = std::iter::from_fn(in_time).filter(is_link).take(queued).count();
     assert_eq!((by_calls, by_receiver), (queued, queued));
-    assert_eq!((taken.missed(), received.missed()), (0, 0));
+    assert_eq!((taken.missed(), other.missed()), (0, 0));
 }
