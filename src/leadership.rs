@@ -175,7 +175,7 @@ pub struct Leadership {
 /// The term, and whether it is in force now: `Leadership { epoch: 7, session: …, valid: true }`.
 #[allow(
     clippy::missing_fields_in_debug,
-    reason = "the others are the same in every token of a node"
+    reason = "the others are the same in all tokens of a node"
 )]
 impl fmt::Debug for Leadership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -250,7 +250,8 @@ impl Place {
     }
 
     fn pop(&self) -> Option<usize> {
-        Some(self.0.swap(0, Ordering::AcqRel)).filter(|event| *event != 0)
+        let event = Some(self.0.load(Ordering::Acquire)).filter(|event| *event != 0)?;
+        self.0.compare_exchange(event, 0, Ordering::AcqRel, Ordering::Acquire).ok()
     }
 }
 
@@ -303,9 +304,9 @@ impl Small {
     }
 
     /// As a receiver of the application. The thread that waits for room fills the channel up.
-    fn receive_watched(self: &Arc<Self>) {
-        if self.place.pop().is_some() {
-            let small = Arc::clone(self);
+    fn receive_watched(small: &Arc<Self>) {
+        if small.place.pop().is_some() {
+            let small = Arc::clone(small);
             thread::spawn(move || small.fill()).join().unwrap();
         }
     }
@@ -347,7 +348,7 @@ fn no_event_is_left_behind_by_a_receiver_that_blocked() {
 
 #[test]
 fn no_event_is_left_behind_by_a_receiver_of_the_application() {
-    explore_small([|small| small.receive_watched(), |small| _ = small.take()]);
+    explore_small([Small::receive_watched, |small| _ = small.take()]);
 }
 
 #[test]

@@ -3,7 +3,7 @@ use crate::clock::Clock;
 use crate::drain::{DrainGuard, WeakDrainGuard};
 use crate::event::{Cause, Reason};
 use crate::leadership::Leadership;
-use crate::lease::SessionId;
+use crate::lease::{Epoch, SessionId};
 
 mod full;
 
