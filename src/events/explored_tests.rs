@@ -250,7 +250,8 @@ impl Place {
     }
 
     fn pop(&self) -> Option<usize> {
-        Some(self.0.swap(0, Ordering::AcqRel)).filter(|event| *event != 0)
+        let event = Some(self.0.load(Ordering::Acquire)).filter(|event| *event != 0)?;
+        self.0.compare_exchange(event, 0, Ordering::AcqRel, Ordering::Acquire).ok()
     }
 }
 
@@ -303,9 +304,9 @@ impl Small {
     }
 
     /// As a receiver of the application. The thread that waits for room fills the channel up.
-    fn receive_watched(this: &Arc<Self>) {
-        if this.place.pop().is_some() {
-            let small = Arc::clone(this);
+    fn receive_watched(small: &Arc<Self>) {
+        if small.place.pop().is_some() {
+            let small = Arc::clone(small);
             thread::spawn(move || small.fill()).join().unwrap();
         }
     }

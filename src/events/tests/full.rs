@@ -1,6 +1,9 @@
 //! Queues without room.
 
+use std::sync::Barrier;
 use std::time::Instant;
+
+use crossbeam_channel::TryRecvError;
 
 use super::*;
 
@@ -26,8 +29,8 @@ fn every_way_to_take_moves_the_events_on_that_had_no_room() {
         let (mut sink, events) = queue(1);
         push_terms(&mut sink, 1..=10);
         let begun = Instant::now();
-        let taken: Vec<_> = (0..20).map(|_| take(&events).map(|event| short(&event))).collect();
-        assert_eq!(taken.into_iter().flatten().collect::<Vec<_>>(), terms(1..=10));
+        let next = |_| short(&take(&events).expect("in time"));
+        assert_eq!((0..20).map(next).collect::<Vec<_>>(), terms(1..=10));
         assert!(!is_backed_up(&sink) && events.receiver().is_empty());
         assert!(begun.elapsed() < PATIENCE, "no wait has ended by its timeout");
     }
@@ -38,24 +41,39 @@ fn every_way_to_take_moves_the_events_on_that_had_no_room() {
 #[test]
 fn a_receiver_that_blocks_gets_an_event_that_had_no_room() {
     type Take = fn(&Events) -> Option<Event>;
-    let ways: [Take; 3] = [
-        |events| events.next_timeout(PATIENCE),
-        |events| events.iter().next(),
-        |events| std::iter::repeat_with(|| events.try_next()).flatten().next(),
-    ];
-    for (one, other) in (0..50).flat_map(|_| [(0, 0), (0, 1), (1, 1), (2, 0), (2, 1)]) {
-        let begun = Instant::now();
+    let blocking: [Take; 2] =
+        [|events| events.next_timeout(PATIENCE), |events| events.iter().next()];
+    let looking: Take = |events| std::iter::repeat_with(|| events.try_next()).flatten().next();
+    let [one, other] = blocking;
+    for pair in (0..20).flat_map(|_| [[one, one], [one, other], [other, other], [looking, one]]) {
         let (mut sink, events) = queue(1);
-        let events = Arc::new(events);
-        let takers = [ways[one], ways[other]].map(|take| {
-            let events = Arc::clone(&events);
-            std::thread::spawn(move || take(&events).is_some())
+        let (events, begun) = (Arc::new(events), Arc::new(Barrier::new(3)));
+        let takers = pair.map(|take| {
+            let (events, begun) = (Arc::clone(&events), Arc::clone(&begun));
+            std::thread::spawn(move || {
+                begun.wait();
+                take(&events).is_some()
+            })
         });
-        sink.push(changed());
-        sink.push(changed());
+        begun.wait();
+        let since = Instant::now();
+        (0..20).for_each(|_| std::thread::yield_now()); // now they block, mostly
+        push_two_at_once(&mut sink);
         assert!(takers.map(|taker| taker.join().unwrap()).iter().all(|taken| *taken));
-        assert!(begun.elapsed() < PATIENCE, "no wait has ended by its timeout");
+        assert!(since.elapsed() < PATIENCE, "no wait has ended by its timeout");
     }
+}
+
+/// Of which one has no room, as no event is taken in between.
+fn push_two_at_once(sink: &mut EventSink) {
+    let mut backlog = sink.0.backlog.lock();
+    backlog.add(changed());
+    backlog.add(changed());
+    sink.0.fill(&mut backlog);
+}
+
+fn received(receiver: &Receiver<Event>) -> impl Iterator<Item = Event> + '_ {
+    std::iter::from_fn(|| receiver.recv_timeout(PATIENCE).ok())
 }
 
 /// It is a plain channel: a thread waits for the room that taking from it makes.
@@ -68,9 +86,10 @@ fn a_thread_waits_for_room_only_where_the_receiver_is_in_use() {
     assert!(events.try_next().is_some() && !watches(&sink), "it calls for the events itself");
     let receiver = events.receiver().clone();
     assert!(watches(&sink), "events wait already");
-    assert_eq!(receiver.iter().take(19).count(), 19);
+    assert_eq!(received(&receiver).take(19).count(), 19);
     push_terms(&mut sink, 11..=20);
-    assert_eq!(receiver.iter().take(20).map(|e| short(&e)).collect::<Vec<_>>(), terms(11..=20));
+    let next = received(&receiver).take(20).map(|event| short(&event));
+    assert_eq!(next.collect::<Vec<_>>(), terms(11..=20));
     push_terms(&mut sink, 21..=30);
     drop(events);
     assert!(!watches(&sink), "it ends with the queue");
@@ -83,7 +102,8 @@ fn a_thread_waits_for_room_only_where_the_receiver_is_in_use() {
     let shared = Arc::clone(&sink.0);
     drop(sink);
     assert!(shared.backlog.lock().watch.is_none(), "it ends with the node");
-    assert_eq!(receiver.iter().count(), 2, "then the channel is disconnected");
+    assert_eq!(received(&receiver).count(), 2);
+    assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected)));
     assert_eq!(drain(&events), terms(1..=10)[1..]);
     assert!(events.is_closed());
 }
