@@ -36,6 +36,8 @@ pub struct NatsServer {
     namespace: Option<String>,
     jetstream: bool,
     child: Option<Child>,
+    /// The length of the log when the process was started.
+    logged_before: usize,
     /// Dropped after the process.
     disk: Option<Disk>,
 }
@@ -110,7 +112,7 @@ impl NatsServer {
 
     /// All it has logged, over its restarts; not how often it was found not ready yet.
     pub fn log(&self) -> String {
-        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let log = self.whole_log();
         let lines = log.split_inclusive('\n');
         lines.filter(|line| !line.contains("Healthcheck failed")).collect()
     }
@@ -166,18 +168,32 @@ impl NatsServer {
         self.wait_until_ready();
     }
 
-    /// Starts it again if it has crashed, as a supervisor would.
+    /// Starts it again if it has crashed, as a supervisor would, or if it has lost the folder of a
+    /// stream, as an operator would.
+    ///
+    /// 2.9.10 removes the folder of a deleted stream a little later, also if another stream of that
+    /// name has it by then. It stores nothing in that one until it is started again.
     pub fn revive(&mut self) {
         let Some(child) = &mut self.child else { return };
         let ended = child.try_wait().expect("waiting for an own child").is_some();
-        if ended && self.log().contains("goroutine ") {
-            self.child = None;
+        let log = self.whole_log();
+        let log = log.get(self.logged_before..).unwrap_or_default();
+        let crashed = ended && log.contains("goroutine ");
+        let has_lost = || !ended && log.contains("error opening msg block file");
+        let lost = self.disk.is_none() && self.version == Version::Oldest && has_lost();
+        if crashed || lost {
+            self.kill();
             self.launch();
         }
     }
 
+    fn whole_log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
     /// Starts the process without waiting for it.
     pub fn launch(&mut self) {
+        self.logged_before = self.whole_log().len();
         let log = File::options().create(true).append(true).open(self.log_path());
         let log = log.expect("a log in the temporary folder");
         let program = self.version.binary();
@@ -360,6 +376,7 @@ impl Builder {
             namespace: self.namespace,
             jetstream: self.jetstream.is_some(),
             child: None,
+            logged_before: 0,
             disk: self.disk,
         };
         let text = config_file(&server, self.jetstream.as_deref(), &self.config);
