@@ -75,6 +75,12 @@ lay_out() {
     rm -r "$1/src/bin"
     grep -E "^(pub )?mod ($kept);" src/lib.rs >"$1/src/lib.rs"
     sed -i '/^pub mod nats;/d' "$1/src/store.rs"
+    # Of virtual IPs, the events name the type of a build without them.
+    {
+        echo "pub mod vip { use log::Level; use std::fmt; #[derive(Clone, Debug)]"
+        sed -n '/^pub enum VipEvent/,/^\/\/\/ A worker for/{/^\/\/\/ A worker for/d;p}' src/vip/absent.rs
+        echo "}"
+    } >>"$1/src/lib.rs"
 }
 
 # The same without the simulator and the tests of forked processes, which need more than the copy
