@@ -59,6 +59,7 @@ fn refuses(node: &Node, token: &Leadership) -> bool {
     let waited = node.wait_for_leader(PATIENCE).err();
     let neither = [waited, node.wait_for_leadership(PATIENCE).err()];
     let events = node.events();
+    let _ = events.receiver();
     let silent =
         events.try_next().is_none() && events.is_closed() && events.iter().next().is_none();
     !node.is_leader()
