@@ -120,7 +120,6 @@ impl ConfigError {
     pub(super) fn in_list(mut self, section: &str, index: usize) -> Self {
         if let Self::Invalid { path, .. }
         | Self::Expected { path, .. }
-        | Self::Timing { path, .. }
         | Self::UnknownKey { path, .. } = &mut self
         {
             if let Some(rest) = path.strip_prefix(section) {

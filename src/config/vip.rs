@@ -86,7 +86,7 @@ impl VipConfig {
 
     /// The same, for an address that stands on the loopback interface too: `vip.allowOnLoopback`.
     #[must_use]
-    pub fn with_loopback(self) -> Self {
+    pub fn allow_on_loopback(self) -> Self {
         Self { allow_on_loopback: true, ..self }
     }
 

@@ -29,8 +29,9 @@ fn init_writes_a_valid_file_and_replaces_none_without_force() {
     let output = site.run(&line).succeeded().stdout;
     assert_eq!(
         output,
-        "wrote deep/er/cluster.json; no server answered, so 1 replica is assumed: see --replicas; \
-         next: leasehold -c deep/er/cluster.json daemon\n"
+        "wrote deep/er/cluster.json; no server answered, so 1 replica is assumed (see --replicas), \
+         and a lease TTL of 10 s; all nodes of a cluster need the same TTL; next: leasehold -c \
+         deep/er/cluster.json daemon\n"
     );
     let config = Config::load(site.path("deep/er/cluster.json")).expect("it loads");
     assert_eq!((config.cluster_id(), config.node_id()), ("orders", "node-1"));
@@ -92,6 +93,7 @@ on_both_servers!(init_says_what_it_assumes_and_nothing_where_there_is_no_choice,
     let (config, output) = init_for(&site, &urls, &[]);
     assert_eq!(config.replicas(), 1);
     assert!(output.contains("no server answered, so 1 replica is assumed"), "{output}");
+    assert!(output.contains("all nodes of a cluster need the same TTL"), "{output}");
     // The survey takes a second; the rest is for a loaded machine.
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     site.run(&["init", "--replicas", "2", "--cluster-id", "c", "--node-id", "n"])

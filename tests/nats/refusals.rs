@@ -14,6 +14,7 @@ use leasehold::{Event, Node, StoreError};
 use serde_json::{Value, json};
 
 use crate::nodes::{PATIENCE, config};
+use crate::start::with_bucket;
 use crate::support::bucket::Bucket;
 use crate::support::codes::{Code, codes_of};
 use crate::support::nats::{Client, Message, Plain};
@@ -255,13 +256,10 @@ fn quick(url: &str) -> ConfigBuilder {
 /// A node in a bucket that another program made, whose configuration was changed like that, tells
 /// that the stream refuses; with the usual configuration it leads.
 #[track_caller]
-fn told_until_mended(version: Version, change: impl FnOnce(&mut Value), says: &str) {
-    let server = NatsServer::start(version);
+fn told_until_mended(version: Version, change: impl Fn(&mut Value), says: &str) {
+    let server = with_bucket(version, change);
     let client = Client::connect(&server.url());
     let bucket = Bucket::of_cluster(&client, "orders");
-    let mut config = bucket.usual_config();
-    change(&mut config);
-    bucket.create(&config).expect("created");
     bucket.put("other", "x").expect("room for one message of one byte");
     let node = Node::start(quick(&server.url()).build().expect("valid")).expect("suitable");
     let error = next_problem(&node);

@@ -39,7 +39,8 @@ fn assert_refused(config: ConfigBuilder, parts: &[&str]) {
     }
 }
 
-fn with_bucket(version: Version, change: impl Fn(&mut serde_json::Value)) -> NatsServer {
+/// A server with a bucket that another program made, whose configuration was changed.
+pub(crate) fn with_bucket(version: Version, change: impl Fn(&mut serde_json::Value)) -> NatsServer {
     let server = NatsServer::start(version);
     let client = Client::connect(&server.url());
     let bucket = Bucket::of_cluster(&client, "orders");

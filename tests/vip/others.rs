@@ -223,12 +223,8 @@ fn nothing_of_others_changes_in_any_order_of_boot_restart_and_release() {
                 shown(&case.vip(), &case.interface()).is_none()
             });
             // The kernel removes the routes of an IPv6 address a moment later.
-            let same = || State::of(*case) == wanted;
-            let start = std::time::Instant::now();
-            while !same() && start.elapsed() < Duration::from_secs(5) {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            assert!(same(), "{case:?}: {wanted:?}\nbecame {:?}", State::of(*case));
+            let what = format!("{case:?} to leave {wanted:?}\nafter {:?}", State::of(*case));
+            eventually(&what, LIMIT, || State::of(*case) == wanted);
         }
     });
 }

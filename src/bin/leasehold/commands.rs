@@ -44,7 +44,7 @@ pub(super) fn init(args: &Args, wanted: &args::Init) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("there is no folder {}", missing.display())));
     }
     let (config, advice) = with_replicas(&config, wanted)?;
-    let (config, timers) = with_timers(config, wanted)?;
+    let (config, timers) = with_timers(config, wanted, advice.as_ref())?;
     config.save(file)?;
     let (replicas, count) = (advice.as_ref().map(replicas).unwrap_or_default(), config.replicas());
     output::done(
@@ -71,9 +71,20 @@ fn with_replicas(
 }
 
 /// With several replicas, unless the timers were given, a lease that outlasts the election of
-/// another server as the leader of the stream; and what `init` says about it.
-fn with_timers(config: Config, wanted: &args::Init) -> Result<(Config, String), Failure> {
+/// another server as the leader of the stream; and what `init` says about it. Where the servers
+/// could have advised more replicas, they could have advised another TTL too.
+fn with_timers(
+    config: Config,
+    wanted: &args::Init,
+    advice: Option<&ReplicaAdvice>,
+) -> Result<(Config, String), Failure> {
     let given = wanted.lease_ttl.is_some() || wanted.renew_interval.is_some();
+    if !given && config.replicas() < 3 && advice.is_some_and(|a| a.assumed || a.clustered) {
+        let ttl = config.lease_ttl().as_secs();
+        let text =
+            format!(", and a lease TTL of {ttl} s; all nodes of a cluster need the same TTL");
+        return Ok((config, text));
+    }
     if given || config.replicas() < 3 {
         return Ok((config, String::new()));
     }
@@ -87,7 +98,7 @@ fn with_timers(config: Config, wanted: &args::Init) -> Result<(Config, String), 
 fn replicas(advice: &ReplicaAdvice) -> String {
     let reason = &advice.reason;
     match advice.replicas {
-        _ if advice.assumed => format!("; {reason}, so 1 replica is assumed: see --replicas"),
+        _ if advice.assumed => format!("; {reason}, so 1 replica is assumed (see --replicas)"),
         _ if !advice.clustered => String::new(),
         1 => format!(" with 1 replica: {reason}"),
         count => format!(" with {count} replicas: {reason}"),

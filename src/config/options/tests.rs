@@ -153,7 +153,7 @@ fn by_methods(list: &List) -> Result<Config, ConfigError> {
                 let (mut vip, flag) =
                     (vip.with_netmask(bits)?, |path: &str| value_at(path) == Some(&json!(true)));
                 vip = if flag("vip.probe") { vip.with_probe() } else { vip };
-                vip = if flag("vip.allowOnLoopback") { vip.with_loopback() } else { vip };
+                vip = if flag("vip.allowOnLoopback") { vip.allow_on_loopback() } else { vip };
                 builder.vips([vip])
             }
             "election.leaseTtlMs" => builder.lease_ttl(time),
